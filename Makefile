@@ -1,0 +1,44 @@
+# make demo: first look, with a simulated server.   make test: everything.   Both set up all they need.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+# Simulated media is made with PyAV; these are what the mount and its tests need of the system.
+SYSTEM_PACKAGES := fuse3 libfuse3-dev pkg-config gcc python3-dev python3-venv
+TEST_PACKAGES   := acl attr bzip2 ed ffmpeg file gawk less libglib2.0-bin moreutils nano poppler-utils rsync strace vim zip
+
+.PHONY: demo test lint bench soak lock clean system test-system
+
+demo: $(READY)
+	@$(BIN)/axxon-exportfs demo
+
+test: test-system $(READY)
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+bench: $(READY)
+	$(BIN)/python -m bench $(BENCH_ARGS)
+
+$(READY): requirements.lock pyproject.toml hatch_build.py $(shell find protos -name '*.proto')
+	@sh .ci/system-packages $(SYSTEM_PACKAGES)
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+test-system:
+	@sh .ci/system-packages $(TEST_PACKAGES)
+
+# After a change of dependencies in pyproject.toml.
+lock:
+	$(PYTHON) -m venv .tools && .tools/bin/pip install --quiet uv
+	.tools/bin/uv pip compile --quiet --universal --python-version 3.11 --all-extras --generate-hashes \
+	    --no-emit-index-url --no-emit-find-links --no-header pyproject.toml -o requirements.lock
+
+clean:
+	rm -rf $(VENV) .tools exportfs/wire/axxonsoft dist

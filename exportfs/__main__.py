@@ -1,0 +1,3 @@
+from exportfs.cli import main
+
+main()
