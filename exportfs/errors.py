@@ -4,6 +4,8 @@ The errno of each stands in one table, `exportfs/fuse/errnos.py`; the gRPC statu
 table, `exportfs/rpc/status.py`. Nothing here knows of either.
 """
 
+from collections.abc import Sequence
+
 
 class ExportfsError(Exception):
     """Base of all errors raised on purpose. An instance of the base itself means: input/output error."""
@@ -18,7 +20,9 @@ class AccessDenied(ExportfsError):
 
 
 class Unauthenticated(AccessDenied):
-    """The token was refused; a fresh login may mend it."""
+    """The token was refused; a fresh login may mend it. `credentials` are the ones that were refused."""
+
+    credentials: Sequence[tuple[str, str]] = ()
 
 
 class Busy(ExportfsError):
@@ -43,6 +47,10 @@ class TimedOut(ExportfsError):
 
 class Unreachable(ExportfsError):
     """The server cannot be reached."""
+
+
+class NotSent(Unreachable):
+    """No connection could be made, so the request certainly did not reach the server."""
 
 
 class Interrupted(ExportfsError):

@@ -73,6 +73,14 @@ class Session:
     state: SessionState
 
 
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """All sessions at one time, and the CPU seconds that listing them cost us."""
+
+    sessions: tuple[Session, ...]
+    cost: float
+
+
 def downloadable(summary: OptionsSummary, file: ResultFile) -> bool:
     """Whether DownloadFile can fetch it (documented: not from the agent's disk, a directory or the cloud)."""
     if summary.stored_by_agent or summary.external_directory:

@@ -1,0 +1,83 @@
+"""Who may download now: never more than a given number of DownloadFile calls at once.
+
+Who waits for a slot gets it from a download that is idle (it has brought all that it may), the longest unused
+first; failing that, from one that has had a fair share since it began. No code here awaits: each method leaves
+everything consistent.
+"""
+
+from collections import deque
+
+from exportfs.config import MIB
+from exportfs.content.source import Source
+from exportfs.content.stream import Preempted, Stream
+from exportfs.errors import Interrupted
+
+FAIR_SHARE = 32 * MIB
+"""Bytes that a download brings before it has to make room for one that waits."""
+IDLE_SECONDS = 3.0
+"""An idle download holds a slot and a place among the server's; given up after this, well within 5 s."""
+
+
+class Slots:
+    """Starts streams as slots allow. `limit` is the number of calls at once."""
+
+    def __init__(self, source: Source, limit: int) -> None:
+        self._source = source
+        self._limit = limit
+        self._running: list[Stream] = []
+        self._waiting: deque[Stream] = deque()
+        self.started = 0
+
+    @property
+    def running(self) -> int:
+        return len(self._running)
+
+    @property
+    def waiting(self) -> int:
+        return len(self._waiting)
+
+    @property
+    def limit(self) -> int:
+        return self._limit
+
+    def submit(self, stream: Stream) -> None:
+        """Starts the stream now or as soon as a slot is free."""
+        stream.on_end = self._ended
+        self._waiting.append(stream)
+        self.schedule()
+
+    def schedule(self) -> None:
+        """Starts what can be started; cheap when nothing waits."""
+        while self._waiting:
+            if len(self._running) >= self._limit:
+                victim = self._victim()
+                if victim is None:
+                    return
+                # Ends up in `_ended`, which must not start anything in the middle of this.
+                self._running.remove(victim)
+                victim.give_up(Preempted("made room for another download"))
+                continue
+            stream = self._waiting.popleft()
+            self._running.append(stream)
+            self.started += 1
+            stream.begin(self._source)
+
+    def reap(self, now: float) -> None:
+        """Gives up downloads that nobody has used for a while."""
+        for stream in list(self._running):
+            if stream.idle and now - max(stream.last_used, stream.last_moved) >= IDLE_SECONDS:
+                stream.give_up(Interrupted("unused"))
+
+    def _victim(self) -> Stream | None:
+        idle = [stream for stream in self._running if stream.idle]
+        if idle:
+            return min(idle, key=lambda stream: stream.last_used)
+        sated = [stream for stream in self._running if stream.delivered >= FAIR_SHARE]
+        return max(sated, key=lambda stream: stream.delivered, default=None)
+
+    def _ended(self, stream: Stream) -> None:
+        if stream in self._running:
+            self._running.remove(stream)
+            self.schedule()
+        elif stream in self._waiting:
+            self._waiting.remove(stream)

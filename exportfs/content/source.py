@@ -1,0 +1,55 @@
+"""What reading needs of the server; `rpc.download` offers it, and a small fake can."""
+
+from typing import Protocol
+
+from exportfs.errors import ExportfsError
+
+
+class Sink(Protocol):
+    """Who gets the blocks of a running download. Both are called in trio's thread, in order."""
+
+    def block(self, index: int, data: memoryview) -> None:
+        """One block as the server numbered it; nothing about it has been checked."""
+
+    def ended(self, error: ExportfsError | None) -> None:
+        """After the last block: None for a clean end of the stream. Comes at most once, never after `cancel`."""
+
+
+class Running(Protocol):
+    """A running download."""
+
+    def allow(self, until: int) -> None:
+        """Lets it take the blocks below `until`; the limit never goes back."""
+
+    def cancel(self) -> None:
+        """Ends it; the sink hears nothing more. May be called twice, and after the end."""
+
+    def suspect(self) -> None:
+        """Its connection seems dead: the next one should get a new one."""
+
+
+class Source(Protocol):
+    """Starts downloads."""
+
+    def start(
+        self,
+        session_id: str,
+        file_id: str,
+        *,
+        chunk_size: int,
+        first: int,
+        until: int,
+        seek: bool,
+        sink: Sink,
+    ) -> Running:
+        """Asks for blocks of `chunk_size` bytes from number `first` on, takes those below `until`.
+
+        `seek` prefers little waste over throughput. Never raises: failures go to the sink.
+        """
+
+
+class Mender(Protocol):
+    """Does what can be done about a failure before the next try."""
+
+    async def mend(self, error: ExportfsError) -> None:
+        """Raises what makes the failure final (a refused login)."""

@@ -1,0 +1,172 @@
+"""One running download of one file: checks every block before anyone sees it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol
+
+from exportfs.content.cache import Block
+from exportfs.content.source import Running, Source
+from exportfs.errors import Corrupt, ExportfsError, Interrupted
+
+
+@dataclass(frozen=True, slots=True)
+class FileKey:
+    """A result as the server announced it. Another size is another file."""
+
+    session_id: str
+    file_id: str
+    size: int
+
+
+class Phase(Enum):
+    QUEUED = "queued"
+    RUNNING = "running"
+    ENDED = "ended"
+
+
+class Owner(Protocol):
+    """Who opened the stream and gets what it brings."""
+
+    def arrived(self, stream: "Stream", index: int, block: Block) -> None: ...
+    def finished(self, stream: "Stream", error: ExportfsError | None) -> None: ...
+    def awaited(self, stream: "Stream") -> bool: ...
+
+
+class Stream:
+    """From block `first` on, as far as it is allowed. Nothing in here waits."""
+
+    def __init__(
+        self,
+        owner: Owner,
+        key: FileKey,
+        chunk_size: int,
+        first: int,
+        *,
+        seek: bool,
+        clock: Callable[[], float],
+    ) -> None:
+        now = clock()
+        self._clock = clock
+        self.owner = owner
+        self.key = key
+        self.chunk_size = chunk_size
+        self.seek = seek
+        self.first = first
+        self.next = first
+        self.phase = Phase.QUEUED
+        self.last_used = now
+        self.last_moved = now
+        self.started_at = now
+        self.on_end: Callable[[Stream], None] | None = None
+        self._until = first
+        self._running: Running | None = None
+        self._held: Block | None = None
+        self._blocks = -(-key.size // chunk_size)
+
+    @property
+    def offset(self) -> int:
+        """Of the first byte that has not arrived yet."""
+        return self.next * self.chunk_size
+
+    @property
+    def limit(self) -> int:
+        """Offset up to which it may read."""
+        return self._until * self.chunk_size
+
+    @property
+    def delivered(self) -> int:
+        """Bytes, of whole blocks."""
+        return (self.next - self.first) * self.chunk_size
+
+    @property
+    def idle(self) -> bool:
+        """Whether it has brought all that it may, and nobody waits for more."""
+        return self.phase is Phase.RUNNING and self.next >= self._until and not self.owner.awaited(self)
+
+    def allow(self, offset: int) -> None:
+        """Lets it read up to `offset` at least, in whole blocks."""
+        until = -(-min(offset, self.key.size) // self.chunk_size)
+        if until > self._until:
+            self._until = until
+            if self._running is not None:
+                self._running.allow(self._bound())
+
+    def begin(self, source: Source) -> None:
+        """Starts the call."""
+        self.phase = Phase.RUNNING
+        self.last_moved = self.started_at = self._clock()
+        self._running = source.start(
+            self.key.session_id,
+            self.key.file_id,
+            chunk_size=self.chunk_size,
+            first=self.first,
+            until=self._bound(),
+            seek=self.seek,
+            sink=self,
+        )
+
+    def give_up(self, error: ExportfsError) -> None:
+        """Ends the call for a reason of ours; who still waits for it gets the error."""
+        self._end(error)
+
+    def stalled(self, error: ExportfsError) -> None:
+        """Nothing came for too long. What is complete is delivered all the same."""
+        if self._running is not None:
+            self._running.suspect()
+        self._end(None if self._release_held() else error)
+
+    def block(self, index: int, data: memoryview) -> None:
+        if self.phase is Phase.ENDED:
+            return
+        self.last_moved = self._clock()
+        start = self.next * self.chunk_size
+        expected = min(self.chunk_size, self.key.size - start)
+        if self._held is not None or expected <= 0:
+            self._end(Corrupt(f"the file is longer than the {self.key.size} bytes announced"))
+        elif index != self.next:
+            self._end(Corrupt(f"block {index} came where {self.next} was due"))
+        elif len(data) != expected:
+            self._end(WrongLength(f"block {index} has {len(data)} bytes instead of {expected}"))
+        elif index == self._blocks - 1:
+            # Whether this is the end shows only when the stream ends: until then nobody gets the last block.
+            self._held = Block(start, data)
+        else:
+            self.next += 1
+            self.owner.arrived(self, index, Block(start, data))
+
+    def ended(self, error: ExportfsError | None) -> None:
+        if error is None and not self._release_held():
+            at = self.offset
+            error = WrongLength(f"the download ended at byte {at} of {self.key.size}")
+        self._end(error)
+
+    def _release_held(self) -> bool:
+        if self._held is None or self.phase is Phase.ENDED:
+            return False
+        block, self._held = self._held, None
+        self.next += 1
+        self.owner.arrived(self, self._blocks - 1, block)
+        return True
+
+    def _end(self, error: ExportfsError | None) -> None:
+        if self.phase is Phase.ENDED:
+            return
+        self.phase = Phase.ENDED
+        if self._running is not None:
+            self._running.cancel()
+        if self.on_end is not None:
+            self.on_end(self)
+        self.owner.finished(self, error)
+
+    def _bound(self) -> int:
+        # Beyond the last block there is still the end of the stream to wait for.
+        return self._until + 1 if self._until >= self._blocks else self._until
+
+
+class WrongLength(Corrupt):
+    """A block of another length than asked for: a fault, or a server that sends smaller blocks than it is asked for."""
+
+
+class Preempted(Interrupted):
+    """Ended for others to have their turn; no failure."""

@@ -1,0 +1,82 @@
+"""How often and how long to try again, as values: no clock and no randomness in here.
+
+Trying again is bounded twice: by the time since anything last moved, and, for answers that are wrong rather than
+late, by their number.
+"""
+
+from dataclasses import dataclass
+
+from exportfs.errors import (
+    AccessDenied,
+    Busy,
+    Corrupt,
+    ExportfsError,
+    Gone,
+    InvalidArgument,
+    NotFound,
+    TimedOut,
+    Unauthenticated,
+    Unsupported,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class PatienceConfig:
+    """Durations in seconds."""
+
+    timeout: float = 30.0
+    """Without progress for this long, it is over."""
+    first_pause: float = 0.05
+    longest_pause: float = 2.0
+    wrong_answers: int = 4
+    """A server that sends wrong blocks this often in a row does not mean it by mistake."""
+    fresh_logins: int = 2
+
+
+_FINAL = (InvalidArgument, NotFound, Gone, Unsupported)
+
+
+class Patience:
+    """Decides after each failure of one call or one block whether to try again, and when."""
+
+    def __init__(self, config: PatienceConfig, now: float) -> None:
+        self._config = config
+        self._moved = now
+        self._failures = 0
+        self._wrong = 0
+        self._logins = 0
+
+    @property
+    def deadline(self) -> float:
+        """When it is over, unless something moves before."""
+        return self._moved + self._config.timeout
+
+    def progress(self, now: float) -> None:
+        """Something moved: the time without progress starts anew. The number of wrong answers stays."""
+        self._moved = now
+        self._failures = 0
+
+    def after(self, error: ExportfsError, now: float) -> float:
+        """Seconds to pause before the next try. Raises the error that is final instead, where it is over."""
+        if isinstance(error, _FINAL):
+            raise error
+        if isinstance(error, Unauthenticated):
+            self._logins += 1
+            if self._logins > self._config.fresh_logins:
+                raise error
+            return 0.0
+        if isinstance(error, AccessDenied):
+            raise error
+        if isinstance(error, Corrupt):
+            self._wrong += 1
+            if self._wrong >= self._config.wrong_answers:
+                raise error
+        pause = min(self._config.first_pause * 2**self._failures, self._config.longest_pause)
+        self._failures += 1
+        if now >= self.deadline:
+            raise error
+        if now + pause >= self.deadline:
+            if isinstance(error, Busy | TimedOut):
+                raise error
+            pause = max(0.0, self.deadline - now)
+        return pause

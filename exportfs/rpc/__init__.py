@@ -1,0 +1,1 @@
+"""The only code that knows gRPC and speaks the server's messages."""

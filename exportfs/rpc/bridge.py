@@ -1,0 +1,62 @@
+"""From gRPC's threads to trio: unary calls as awaitables, bounded and cancellable.
+
+A unary call needs no thread of ours: gRPC runs it and tells us when it is done. Streams need one each, since
+taking the next message blocks; see `stream.py` and `download.py`.
+"""
+
+import contextlib
+from typing import Any
+
+import grpc
+import trio
+
+from exportfs.errors import ExportfsError
+from exportfs.rpc.channel import Connection, Connections, Lane, Metadata
+from exportfs.rpc.status import translate
+
+
+def _identity(data: bytes) -> bytes:
+    return data
+
+
+class Bridge:
+    """Makes calls over the calls connection. Belongs to one trio run."""
+
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
+
+    async def call(self, method: str, request: bytes, metadata: Metadata, timeout: float) -> bytes:
+        """Makes one unary call with serialized messages and gives it `timeout` seconds.
+
+        Raises one of our errors. When the caller is cancelled, so is the call.
+        """
+        token = trio.lowlevel.current_trio_token()
+        done = trio.Event()
+
+        def wake(_: object) -> None:
+            with contextlib.suppress(trio.RunFinishedError):
+                token.run_sync_soon(done.set)
+
+        connection = self._connections.acquire(Lane.CALLS)
+        call: Any = None
+        try:
+            start = connection.channel.unary_unary(method, _identity, _identity)
+            call = start.future(request, timeout=timeout, metadata=metadata)
+            call.add_done_callback(wake)
+            await done.wait()
+            return self._result(call, connection, metadata)
+        finally:
+            if call is not None:
+                call.cancel()
+            self._connections.release(connection)
+
+    def _result(self, call: Any, connection: Connection, metadata: Metadata) -> bytes:
+        error = call.exception()
+        if error is None:
+            result: bytes = call.result()
+            return result
+        if not isinstance(error, grpc.RpcError):
+            raise ExportfsError(f"the call failed: {type(error).__name__}")
+        if call.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+            self._connections.suspect(connection)
+        raise translate(error, metadata)

@@ -1,0 +1,137 @@
+"""Connections to the server: one for calls, one for streams, one with a small receive window for seeks.
+
+A channel keeps its connection for as long as the connection looks alive to it, which a silently dropped network
+does for many minutes. So whoever sees nothing move for too long calls `suspect`, and the next use gets a new
+connection. Pings would need the server's leave (it closes connections that ping too often), a stall timer does not.
+"""
+
+import enum
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import grpc
+
+from exportfs.config import KIB, MIB, ServerConfig
+from exportfs.errors import InvalidArgument
+
+_COMMON: list[tuple[str, int | str]] = [
+    # Each channel its own connection: otherwise gRPC shares one among channels with equal options.
+    ("grpc.use_local_subchannel_pool", 1),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 1000),
+    # gRPC waits up to two minutes by default; a server that restarts is back within seconds.
+    ("grpc.max_reconnect_backoff_ms", 1000),
+    # Trying again is ours: we know which calls may be repeated.
+    ("grpc.enable_retries", 0),
+    ("grpc.max_send_message_length", 64 * MIB),
+    # Answers come from loopback tunnels and plant networks; a proxy from the environment is a surprise.
+    ("grpc.enable_http_proxy", 0),
+]
+
+
+class Lane(enum.Enum):
+    """What a connection is for."""
+
+    CALLS = "calls"
+    STREAMS = "streams"
+    SEEKS = "seeks"
+
+
+_OPTIONS: dict[Lane, list[tuple[str, int | str]]] = {
+    Lane.CALLS: [("grpc.max_receive_message_length", 256 * MIB)],
+    Lane.STREAMS: [
+        ("grpc.max_receive_message_length", 16 * MIB),
+        ("grpc.http2.lookahead_bytes", 4 * MIB),
+        ("grpc.http2.max_frame_size", MIB),
+    ],
+    Lane.SEEKS: [
+        ("grpc.max_receive_message_length", 4 * MIB),
+        # What is under way when a seek is cancelled is wasted: a small window that does not grow by probing.
+        ("grpc.http2.bdp_probe", 0),
+        ("grpc.http2.lookahead_bytes", 256 * KIB),
+    ],
+}
+
+
+@dataclass(eq=False)
+class Connection:
+    """A channel and those who use it; closed when it has been given up and nobody uses it any more."""
+
+    lane: Lane
+    channel: grpc.Channel
+    users: int = 0
+    given_up: bool = field(default=False)
+
+
+class Connections:
+    """All connections to one server. Safe to use from any thread.
+
+    Raises InvalidArgument where the CA file cannot be used.
+    """
+
+    def __init__(self, config: ServerConfig) -> None:
+        self._config = config
+        self._credentials = None if config.insecure else _credentials(config)
+        self._lock = threading.Lock()
+        self._current: dict[Lane, Connection] = {}
+
+    def acquire(self, lane: Lane) -> Connection:
+        """The lane's connection, made where there is none. `release` must follow."""
+        with self._lock:
+            connection = self._current.get(lane)
+            if connection is None:
+                connection = self._current[lane] = Connection(lane, self._open(lane))
+            connection.users += 1
+            return connection
+
+    def release(self, connection: Connection) -> None:
+        """The counterpart of `acquire`."""
+        with self._lock:
+            connection.users -= 1
+            close = connection.given_up and connection.users == 0
+        if close:
+            connection.channel.close()
+
+    def suspect(self, connection: Connection) -> None:
+        """Nothing moves on this connection: the next use of its lane gets a new one."""
+        with self._lock:
+            if self._current.get(connection.lane) is connection:
+                del self._current[connection.lane]
+            connection.given_up = True
+            close = connection.users == 0
+        if close:
+            connection.channel.close()
+
+    def close(self) -> None:
+        """Closes all; calls that still run are cancelled."""
+        with self._lock:
+            connections = list(self._current.values())
+            self._current.clear()
+        for connection in connections:
+            connection.channel.close()
+
+    def _open(self, lane: Lane) -> grpc.Channel:
+        options: list[tuple[str, int | str]] = [*_COMMON, *_OPTIONS[lane]]
+        if self._credentials is None:
+            return grpc.insecure_channel(self._config.address, options=options)
+        if self._config.tls_server_name:
+            options.append(("grpc.ssl_target_name_override", self._config.tls_server_name))
+        return grpc.secure_channel(self._config.address, self._credentials, options=options)
+
+
+def _credentials(config: ServerConfig) -> grpc.ChannelCredentials:
+    if config.ca_file is None:
+        return grpc.ssl_channel_credentials()
+    try:
+        pem = config.ca_file.read_bytes()
+    except OSError as error:
+        raise InvalidArgument(f"cannot read the CA file {config.ca_file}: {error.strerror}") from None
+    if b"-----BEGIN CERTIFICATE-----" not in pem:
+        raise InvalidArgument(
+            f"the CA file {config.ca_file} holds no PEM certificate (-----BEGIN CERTIFICATE-----)"
+        )
+    return grpc.ssl_channel_credentials(root_certificates=pem)
+
+
+Metadata = Sequence[tuple[str, str]]

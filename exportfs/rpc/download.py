@@ -1,0 +1,154 @@
+"""Running DownloadFile calls: a thread takes the blocks from gRPC and hands them over to trio.
+
+The thread never runs further ahead than it is allowed (`allow`), which is what bounds the memory: what is not
+taken stays on the server, held back by flow control. Hand-overs are coalesced: however many blocks came, trio is
+woken once.
+"""
+
+import contextlib
+import threading
+from collections import deque
+from typing import Any, Protocol
+
+import grpc
+import trio
+
+from exportfs.core.names import encode
+from exportfs.errors import Corrupt, ExportfsError, Interrupted
+from exportfs.rpc.channel import Connection, Connections, Lane
+from exportfs.rpc.cut import MalformedMessage, file_chunk, message
+from exportfs.rpc.login import Login
+from exportfs.rpc.server import SERVICE
+from exportfs.rpc.status import translate
+
+
+class Sink(Protocol):
+    """Who gets the blocks. Both are called in trio's thread."""
+
+    def block(self, index: int, data: memoryview) -> None: ...
+    def ended(self, error: ExportfsError | None) -> None:
+        """After the last block: None for a clean end of the stream."""
+
+
+class Downloads:
+    """Starts downloads. Belongs to one trio run."""
+
+    def __init__(self, connections: Connections, login: Login) -> None:
+        self._connections = connections
+        self._login = login
+
+    def start(
+        self,
+        session_id: str,
+        file_id: str,
+        *,
+        chunk_size: int,
+        first: int,
+        until: int,
+        seek: bool,
+        sink: Sink,
+    ) -> "Download":
+        """Asks for blocks of `chunk_size` bytes (a multiple of 1024) from block `first` on.
+
+        Blocks from `until` on are not taken before `allow` says so. Never raises: failures go to the sink.
+        """
+        request = message((1, encode(session_id)), (2, encode(file_id)), (3, chunk_size // 1024), (4, first))
+        lane = Lane.SEEKS if seek else Lane.STREAMS
+        return Download(self._connections, self._login, request, lane, until, sink)
+
+
+class Download:
+    """One running call. `allow`, `cancel` and `suspect` are called in trio's thread."""
+
+    def __init__(
+        self, connections: Connections, login: Login, request: bytes, lane: Lane, until: int, sink: Sink
+    ) -> None:
+        self._connections = connections
+        self._login = login
+        self._request = request
+        self._sink = sink
+        self._lane = lane
+        self._token = trio.lowlevel.current_trio_token()
+        self._turn = threading.Condition()
+        self._until = until
+        self._cancelled = False
+        self._call: Any = None
+        self._connection: Connection | None = None
+        self._queue: deque[tuple[int, memoryview]] = deque()
+        self._end: tuple[ExportfsError | None] | None = None
+        threading.Thread(target=self._read, name="download", daemon=True).start()
+
+    def allow(self, until: int) -> None:
+        """Lets the thread take the blocks below `until`."""
+        with self._turn:
+            if until > self._until:
+                self._until = until
+                self._turn.notify()
+
+    def cancel(self) -> None:
+        """Ends the call; the sink hears nothing more."""
+        with self._turn:
+            self._cancelled = True
+            self._turn.notify()
+            call = self._call
+        self._queue.clear()
+        if call is not None:
+            call.cancel()
+
+    def suspect(self) -> None:
+        """Nothing moves: the next download in this lane gets a new connection."""
+        if self._connection is not None:
+            self._connections.suspect(self._connection)
+
+    def _read(self) -> None:
+        error: ExportfsError | None = None
+        try:
+            metadata = self._login.metadata()
+            self._connection = self._connections.acquire(self._lane)
+            try:
+                self._take(metadata)
+            except grpc.RpcError as failure:
+                error = translate(failure, metadata)
+            finally:
+                if self._call is not None:
+                    self._call.cancel()
+                self._connections.release(self._connection)
+        except ExportfsError as failure:
+            error = failure
+        except Exception as failure:
+            error = Interrupted(f"the download failed: {type(failure).__name__}: {failure}")
+        self._end = (error,)
+        self._wake()
+
+    def _take(self, metadata: Any) -> None:
+        assert self._connection is not None
+        start = self._connection.channel.unary_stream(SERVICE + "DownloadFile", None, None)
+        with self._turn:
+            if self._cancelled:
+                return
+            self._call = call = start(self._request, metadata=metadata)
+        for raw in call:
+            try:
+                index, data = file_chunk(raw)
+            except MalformedMessage as error:
+                raise Corrupt(f"a block cannot be read: {error}") from None
+            self._queue.append((index, data))
+            self._wake()
+            with self._turn:
+                while index + 1 >= self._until and not self._cancelled:
+                    self._turn.wait()
+                if self._cancelled:
+                    return
+
+    def _wake(self) -> None:
+        with contextlib.suppress(trio.RunFinishedError):
+            self._token.run_sync_soon(self._deliver, idempotent=True)
+
+    def _deliver(self) -> None:
+        # `end` is read first: what the thread put before it is then in the queue.
+        end = self._end
+        while self._queue and not self._cancelled:
+            self._sink.block(*self._queue.popleft())
+        if end is not None and not self._cancelled:
+            self._cancelled = True
+            self._sink.ended(end[0])

@@ -1,0 +1,214 @@
+"""Login: a token for the metadata of every call, renewed before it expires, replaced when it is refused."""
+
+import logging
+import math
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import trio
+from google.protobuf.message import DecodeError
+
+from exportfs.config import ServerConfig
+from exportfs.core.login import Backoff, Token
+from exportfs.core.timestamps import parse_server, to_rfc3339
+from exportfs.errors import AccessDenied, Corrupt, ExportfsError, Unauthenticated
+from exportfs.rpc.bridge import Bridge
+from exportfs.rpc.channel import Metadata
+from exportfs.wire import auth
+
+log = logging.getLogger(__name__)
+
+_SERVICE = "/axxonsoft.bl.auth.AuthenticationService/"
+_Code = auth.AuthenticateResponseEx
+_DEFAULT_LIFE = 300.0
+
+# What to do, for every code of EAuthenticateCode but OK. `{user}` is the login name.
+ADVICE: dict[int, str] = {
+    _Code.AUTHENTICATE_CODE_GENERAL_ERROR: "the server refused the login without naming a cause; see its log",
+    _Code.AUTHENTICATE_CODE_WRONG_CREDENTIALS: "wrong user name or password for {user}; check both",
+    _Code.AUTHENTICATE_CODE_USER_LOCKED: "the user {user} is locked; ask the server's administrator to unlock it",
+    _Code.AUTHENTICATE_CODE_IP_BLOCKED: "the server blocks this computer's address; ask its administrator",
+    _Code.AUTHENTICATE_CODE_ALREADY_LOGGED: "{user} is logged in elsewhere and may be only once; log out there first",
+    _Code.AUTHENTICATE_CODE_PASSWORD_INVALID: "the password of {user} is no longer valid; set a new one in the "
+    "vendor's client",
+    _Code.AUTHENTICATE_CODE_WRONG_SUPERVISOR_ROLE: "{user} needs a supervisor's confirmation, which the vendor's "
+    "client can ask for; use another user",
+    _Code.AUTHENTICATE_CODE_TIMEZONE_DENIED: "{user} may not log in at this time; ask the server's administrator",
+    _Code.AUTHENTICATE_CODE_SECOND_FACTOR_AUTH_NEEDED: "{user} needs a second factor: mount from a terminal, where "
+    "the code can be asked for, or use another user",
+    _Code.AUTHENTICATE_CODE_TFA_WRONG_CODE: "the verification code is wrong; try again with a new one",
+    _Code.AUTHENTICATE_CODE_TFA_NOT_ENABLED: "the second factor is not enabled for {user}; ask the administrator",
+    _Code.AUTHENTICATE_CODE_TFA_TYPE_MISMATCH: "the server wants another kind of second factor for {user}",
+    _Code.AUTHENTICATE_CODE_TFA_TYPE_UNSUPPORTED: "the server does not support this kind of second factor",
+    _Code.AUTHENTICATE_CODE_TFA_ATTEMPT_LIMIT_EXCEEDED: "too many wrong verification codes; wait before you try again",
+    _Code.AUTHENTICATE_CODE_TFA_TIME_EXCEEDED: "the verification code came too late; try again",
+}
+
+# Refusals that pass by themselves; all others wait for a person.
+_PASSING = {_Code.AUTHENTICATE_CODE_GENERAL_ERROR, _Code.AUTHENTICATE_CODE_ALREADY_LOGGED}
+
+AskCode = Callable[[], str]
+
+
+class Login:
+    """The current token, and the one task at a time that gets a new one. Belongs to one trio run."""
+
+    def __init__(
+        self, config: ServerConfig, bridge: Bridge, *, call_timeout: float, ask_code: AskCode | None = None
+    ) -> None:
+        self._config = config
+        self._bridge = bridge
+        self._call_timeout = call_timeout
+        self._ask_code = ask_code
+        self._token: Token | None = None
+        self._backoff = Backoff()
+        self._lock = trio.Lock()
+        self._refusal: AccessDenied | None = None
+        self._expires_at: datetime | None = None
+
+    @property
+    def needed(self) -> bool:
+        return self._config.user is not None
+
+    def metadata(self) -> Metadata:
+        """Of the next call. Raises Unauthenticated where there is no token that still lives."""
+        if not self.needed:
+            return ()
+        if self._token is None:
+            raise Unauthenticated("not logged in")
+        return ((self._token.name, self._token.value),)
+
+    def status(self) -> dict[str, object]:
+        """For people; holds no secret."""
+        state = "none" if not self.needed else "refused" if self._refusal else "in" if self._token else "out"
+        return {
+            "user": self._config.user,
+            "state": state,
+            "expires_at": to_rfc3339(self._expires_at) if self._expires_at else None,
+            "error": str(self._refusal) if self._refusal else None,
+        }
+
+    async def refresh(self, refused: Metadata) -> None:
+        """A fresh login, unless the token has already changed since the refused call was made.
+
+        Raises AccessDenied where the server refuses, or refused so lately that trying again could lock the user
+        out; and what a call may raise.
+        """
+        if not self.needed:
+            raise AccessDenied("the server wants a login; mount with --user")
+        async with self._lock:
+            if self._token is not None and (self._token.name, self._token.value) not in refused:
+                return
+            self._token = None
+            await self._log_in()
+
+    async def start(self) -> None:
+        """The first login. Raises as `refresh` does."""
+        if self.needed:
+            await self.refresh(())
+
+    async def keep(self) -> None:
+        """Renews the token at two thirds of its life, for as long as it is let run."""
+        while self.needed:
+            token = self._token
+            await trio.sleep(max(0.0, token.renew_at - trio.current_time()) if token else 1.0)
+            if token is None or self._token is not token:
+                continue
+            try:
+                await self._renew(token)
+            except ExportfsError as error:
+                log.warning("the login could not be renewed: %s", error)
+                # What is left of the token's life allows a few more tries; after that a call will log in anew.
+                await trio.sleep(max(0.5, (token.expires - trio.current_time()) / 4))
+
+    async def close(self) -> None:
+        """Ends the login on the server, so that it does not count against a limit. Raises nothing."""
+        token, self._token = self._token, None
+        if token is None:
+            return
+        try:
+            request = auth.CloseSessionRequest().SerializeToString()
+            metadata = ((token.name, token.value),)
+            await self._bridge.call(
+                _SERVICE + "CloseSession", request, metadata, min(2.0, self._call_timeout)
+            )
+        except ExportfsError as error:
+            log.info("the login could not be closed: %s", error)
+
+    async def _renew(self, token: Token) -> None:
+        request = auth.RenewSessionRequest().SerializeToString()
+        metadata = ((token.name, token.value),)
+        try:
+            answer = await self._call("RenewSession2", request, metadata)
+            async with self._lock:
+                if self._token is token:
+                    self._accept(answer)
+        except AccessDenied:
+            # Expired or revoked in between (a suspended laptop): only a fresh login helps.
+            await self.refresh(metadata)
+
+    async def _log_in(self) -> None:
+        wait = self._backoff.wait(trio.current_time())
+        if wait > 0 and self._refusal is not None:
+            raise AccessDenied(
+                f"{self._refusal} (not tried again for {math.ceil(wait)} s, so as not to lock {self._user} out)"
+            )
+        request = auth.AuthenticateRequest(user_name=self._user, password=self._config.password or "")
+        answer = await self._call("AuthenticateEx2", request.SerializeToString(), ())
+        if (
+            answer.error_code == _Code.AUTHENTICATE_CODE_SECOND_FACTOR_AUTH_NEEDED
+            and self._ask_code is not None
+        ):
+            answer = await self._second_factor(answer)
+        self._accept(answer)
+
+    async def _second_factor(self, answer: auth.AuthenticateResponseEx) -> auth.AuthenticateResponseEx:
+        assert self._ask_code is not None
+        code = await trio.to_thread.run_sync(self._ask_code)
+        request = auth.AuthenticateBySecondFactorRequest(
+            session_id=answer.auth_second_factor_info.session_id, verification_code=code.strip()
+        )
+        return await self._call("AuthenticateBySecondFactor", request.SerializeToString(), ())
+
+    async def _call(self, method: str, request: bytes, metadata: Metadata) -> auth.AuthenticateResponseEx:
+        raw = await self._bridge.call(_SERVICE + method, request, metadata, self._call_timeout)
+        try:
+            return auth.AuthenticateResponseEx.FromString(raw)
+        except DecodeError:
+            raise Corrupt("the answer to the login cannot be read") from None
+
+    def _accept(self, answer: auth.AuthenticateResponseEx) -> None:
+        """Takes the token out of an answer, or raises AccessDenied with what to do."""
+        now = trio.current_time()
+        if answer.error_code != _Code.AUTHENTICATE_CODE_OK:
+            self._backoff.refused(now, for_good=answer.error_code not in _PASSING)
+            self._refusal = AccessDenied(self._words(answer))
+            raise self._refusal
+        if not answer.token_value:
+            raise Corrupt("the server accepted the login but gave no token")
+        self._backoff.accepted()
+        self._refusal = None
+        expires_at = parse_server(answer.expires_at)
+        life = float(answer.expires_in)
+        if life <= 0:
+            life = (expires_at - datetime.now(UTC)).total_seconds() if expires_at else _DEFAULT_LIFE
+        self._expires_at = expires_at
+        self._token = Token(answer.token_name or "auth_token", answer.token_value, now, life)
+
+    def _words(self, answer: auth.AuthenticateResponseEx) -> str:
+        unknown = f"the server refused the login with code {answer.error_code}"
+        words = ADVICE.get(answer.error_code, unknown).format(user=self._user)
+        description = answer.error_description
+        if description.reached_connection_limit.value:
+            words += "; the limit of connections is reached: close another client first"
+        if description.incorrect_client_type.value:
+            words += "; this kind of client is not allowed for this user"
+        said = " ".join(description.description.split())[:300]
+        password = self._config.password
+        if said and not (password and password in said):
+            words += f" (the server says: {said})"
+        return words
+
+    @property
+    def _user(self) -> str:
+        return self._config.user or ""

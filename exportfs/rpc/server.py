@@ -1,0 +1,217 @@
+"""The export service as awaitable calls: what `sessions` and `content` use, behind their own small protocols."""
+
+import logging
+import time
+
+import trio
+
+from exportfs.config import MIB, ServerConfig
+from exportfs.core.names import encode
+from exportfs.core.patience import Patience, PatienceConfig
+from exportfs.errors import (
+    Busy,
+    Corrupt,
+    ExportfsError,
+    Interrupted,
+    InvalidArgument,
+    NotFound,
+    TimedOut,
+    Unauthenticated,
+    Unreachable,
+)
+from exportfs.model import Listing, Session, SessionState
+from exportfs.rpc import convert
+from exportfs.rpc.bridge import Bridge
+from exportfs.rpc.channel import Connections
+from exportfs.rpc.cut import MalformedMessage, message, session_infos
+from exportfs.rpc.login import AskCode, Login
+from exportfs.rpc.stream import collect
+
+log = logging.getLogger(__name__)
+
+SERVICE = "/axxonsoft.bl.mmexport.ExportService/"
+_PAGE_SIZES = (1000, 100)
+"""Sessions a page: few calls for many sessions; 100 is what was observed, should a server refuse more."""
+_LONGEST_LISTING = 512 * MIB
+
+
+class Server:
+    """One server, as one user. Belongs to one trio run.
+
+    Every method raises our errors, and none waits longer than `timeout` seconds without an answer.
+    """
+
+    def __init__(self, config: ServerConfig, *, timeout: float, ask_code: AskCode | None = None) -> None:
+        self.connections = Connections(config)
+        self._timeout = timeout
+        # One try of several within the time: a new connection is made after a try in which nothing came.
+        self._try_timeout = max(0.2, timeout / 3)
+        self._bridge = Bridge(self.connections)
+        self.login = Login(config, self._bridge, call_timeout=self._try_timeout, ask_code=ask_code)
+        self._known: dict[bytes, Session] = {}
+        self._page_size = _PAGE_SIZES[0]
+        self.last_contact: float | None = None
+
+    async def list_sessions(self) -> Listing:
+        """All sessions with their options and states. Resets none of the server's timers (documented)."""
+        patience = self._patience()
+        while True:
+            try:
+                with trio.fail_at(patience.deadline):
+                    return await self._list_once()
+            except trio.TooSlowError:
+                raise TimedOut("the server did not finish the list of sessions in time") from None
+            except ExportfsError as error:
+                if isinstance(error, InvalidArgument) and self._page_size != _PAGE_SIZES[-1]:
+                    self._page_size = _PAGE_SIZES[-1]
+                    continue
+                await self._pause(patience, error)
+
+    async def get_session_state(self, session_id: str) -> SessionState:
+        """Resets the timers that stop a running session and delete a completed one's files (documented)."""
+        return convert.session_state(await self._repeatable("GetSessionState", session_id))
+
+    async def stop_session(self, session_id: str) -> SessionState:
+        """Stops a running export; what it has so far are its results. Stopping twice does no harm."""
+        return convert.session_state(await self._repeatable("StopSession", session_id))
+
+    async def destroy_session(self, session_id: str) -> None:
+        """Deletes a session and its results. Raises NotFound where there is none."""
+        patience = self._patience()
+        lost = False
+        while True:
+            try:
+                await self._once("DestroySession", _id(session_id), patience)
+                return
+            except NotFound:
+                if lost:
+                    return  # the call before, whose answer was lost, did it
+                raise
+            except ExportfsError as error:
+                lost = lost or isinstance(error, Interrupted | Unreachable | TimedOut)
+                await self._pause(patience, error)
+
+    async def start_session(self, options: bytes, *, within: float) -> str:
+        """Starts one export and returns its id. Never repeats the call where it may have had an effect.
+
+        Raises Interrupted, TimedOut or Unreachable where it is unknown whether the server started it.
+        """
+        patience = Patience(PatienceConfig(timeout=within), trio.current_time())
+        while True:
+            left = patience.deadline - trio.current_time()
+            try:
+                raw = await self._bridge.call(
+                    SERVICE + "StartSession", message((2, options)), self.login.metadata(), max(0.1, left)
+                )
+            except Unauthenticated as error:  # refused before any work
+                patience.after(error, trio.current_time())
+                await self.login.refresh(error.credentials)
+                continue
+            except Busy as error:
+                # A limit passes; a precondition (no export agent) does not, and costs the writer no wait.
+                if "RESOURCE_EXHAUSTED" not in str(error):
+                    raise
+                await trio.sleep(patience.after(error, trio.current_time()))
+                continue
+            self._heard()
+            session_id = convert.text(raw, 1)
+            if not session_id:
+                raise Interrupted("the server started the export but did not name its session")
+            return session_id
+
+    async def mend(self, error: ExportfsError) -> None:
+        """Does what can be done about a failed download before the next try. Raises what makes it final."""
+        if isinstance(error, Unauthenticated):
+            await self.login.refresh(error.credentials)
+
+    async def close(self) -> None:
+        """Ends the login and all connections."""
+        await self.login.close()
+        self.connections.close()
+
+    async def _list_once(self) -> Listing:
+        known: dict[bytes, Session] = {}
+        sessions: dict[str, Session] = {}
+        token, cost = "", 0.0
+        seen_tokens: set[str] = set()
+        while True:
+            request = message((1, token.encode("utf-8", "surrogateescape")), (2, self._page_size))
+            metadata = self.login.metadata()
+            pages = await collect(
+                self.connections,
+                SERVICE + "ListSessions",
+                request,
+                metadata,
+                self._timeout,
+                _page,
+                _LONGEST_LISTING,
+            )
+            self._heard()
+            token = ""
+            for infos, next_token, seconds in pages:
+                token = next_token or token
+                begun = time.thread_time()
+                for info in infos:
+                    self._note(info, known, sessions)
+                cost += seconds + time.thread_time() - begun
+                await trio.lowlevel.checkpoint()
+            if not token:
+                self._known = known
+                return Listing(tuple(sessions.values()), cost)
+            if token in seen_tokens:
+                raise Corrupt("the list of sessions goes round in circles")
+            seen_tokens.add(token)
+
+    def _note(self, info: bytes, known: dict[bytes, Session], sessions: dict[str, Session]) -> None:
+        """Most sessions are as they were in the listing before, and are not converted again."""
+        session = self._known.get(info)
+        if session is None:
+            try:
+                session = convert.session(info)
+            except Corrupt as error:
+                log.warning("%s", error)
+                return
+        known[info] = session
+        if session.id:
+            sessions[session.id] = session
+
+    async def _repeatable(self, method: str, session_id: str) -> bytes:
+        patience = self._patience()
+        while True:
+            try:
+                return await self._once(method, _id(session_id), patience)
+            except ExportfsError as error:
+                await self._pause(patience, error)
+
+    async def _once(self, method: str, request: bytes, patience: Patience) -> bytes:
+        metadata = self.login.metadata()
+        left = max(0.1, min(self._try_timeout, patience.deadline - trio.current_time()))
+        raw = await self._bridge.call(SERVICE + method, request, metadata, left)
+        self._heard()
+        return raw
+
+    async def _pause(self, patience: Patience, error: ExportfsError) -> None:
+        pause = patience.after(error, trio.current_time())
+        if isinstance(error, Unauthenticated):
+            await self.login.refresh(error.credentials)
+        await trio.sleep(pause)
+
+    def _patience(self) -> Patience:
+        return Patience(PatienceConfig(timeout=self._timeout), trio.current_time())
+
+    def _heard(self) -> None:
+        self.last_contact = trio.current_time()
+
+
+def _page(raw: bytes) -> tuple[list[bytes], str, float]:
+    begun = time.thread_time()
+    try:
+        infos, next_token = session_infos(raw)
+    except MalformedMessage as error:
+        raise Corrupt(f"the list of sessions cannot be read: {error}") from None
+    cut = [bytes(info) for info in infos]
+    return cut, next_token, time.thread_time() - begun
+
+
+def _id(session_id: str) -> bytes:
+    return message((1, encode(session_id)))

@@ -1,0 +1,68 @@
+"""One streamed answer, taken whole: for listings."""
+
+import contextlib
+import threading
+from collections.abc import Callable
+from typing import TypeVar
+
+import grpc
+import trio
+
+from exportfs.errors import Corrupt, ExportfsError, Interrupted
+from exportfs.rpc.channel import Connections, Lane, Metadata
+from exportfs.rpc.status import translate
+
+T = TypeVar("T")
+
+
+async def collect(
+    connections: Connections,
+    method: str,
+    request: bytes,
+    metadata: Metadata,
+    timeout: float,
+    take: Callable[[bytes], T],
+    most: int,
+) -> list[T]:
+    """All messages of a server-streaming call, each put through `take` in the thread that reads them.
+
+    Raises one of our errors; `take` may raise them too. A stream that never ends does: the whole call has
+    `timeout` seconds and `most` bytes (Corrupt beyond).
+    """
+    token = trio.lowlevel.current_trio_token()
+    done = trio.Event()
+    outcome: list[T] = []
+    failure: list[ExportfsError] = []
+    connection = connections.acquire(Lane.CALLS)
+    call = connection.channel.unary_stream(method, None, None)(request, timeout=timeout, metadata=metadata)
+
+    def read() -> None:
+        total = 0
+        try:
+            for message in call:
+                total += len(message)
+                if total > most:
+                    raise Corrupt("the server's answer does not end")
+                outcome.append(take(message))
+        except grpc.RpcError as error:
+            if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:  # type: ignore[attr-defined]
+                connections.suspect(connection)
+            failure.append(translate(error, metadata))
+        except ExportfsError as error:
+            failure.append(error)
+        except Exception as error:
+            failure.append(Interrupted(f"the server's answer cannot be read: {error}"))
+        finally:
+            call.cancel()
+            connections.release(connection)
+            with contextlib.suppress(trio.RunFinishedError):
+                token.run_sync_soon(done.set)
+
+    threading.Thread(target=read, name="listing", daemon=True).start()
+    try:
+        await done.wait()
+    finally:
+        call.cancel()
+    if failure:
+        raise failure[0]
+    return outcome

@@ -1,0 +1,261 @@
+"""The catalogue: what sessions there are, as far as is known, and how fresh that is.
+
+One listing answers every look into `sessions/` for a while; nobody asks the server per entry. What this mount itself
+does (start, stop, destroy) shows at once, and a listing that was under way meanwhile does not undo it.
+"""
+
+import itertools
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+
+import trio
+
+from exportfs.core.names import disambiguate, result_names, session_name
+from exportfs.errors import ExportfsError, NotFound, TimedOut
+from exportfs.model import Session, SessionState, State
+from exportfs.sessions.service import SessionService
+
+log = logging.getLogger(__name__)
+
+STRETCH = 20.0
+"""A listing that takes a second is repeated no more often than every so many seconds: 5 % of the time."""
+FAIL_FAST = 1.0
+"""Seconds for which a failed listing's error is the answer, without asking again."""
+
+
+@dataclass(slots=True)
+class Entry:
+    """One session as the tree shows it. Replaced fields mean a new `version`."""
+
+    session: Session
+    name: str
+    first_seen: float
+    """Unix time."""
+    changed: float
+    """Unix time of the last change that was noticed."""
+    version: int
+    plain_name: str
+    """Name without what tells equal names apart."""
+    names: tuple[str, ...] = field(default=())
+    """Names of the results, in the server's order."""
+
+    @property
+    def id(self) -> str:
+        return self.session.id
+
+    @property
+    def completed(self) -> bool:
+        return self.session.state.state is State.COMPLETED
+
+
+class Catalogue:
+    """All sessions by id and by name. Belongs to one trio run; between two awaits all is consistent.
+
+    refresh: seconds within which a change on the server shows. wall: Unix time.
+    """
+
+    def __init__(
+        self,
+        service: SessionService,
+        *,
+        refresh: float,
+        timeout: float,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._service = service
+        self.refresh_seconds = refresh
+        self._timeout = timeout
+        self._wall = wall
+        self._entries: dict[str, Entry] = {}
+        self._by_name: dict[str, Entry] = {}
+        self._versions = itertools.count(1)
+        self._asked = float("-inf")
+        """When the last listing that succeeded was asked for."""
+        self._cost = 0.0
+        self._failed: tuple[float, ExportfsError] | None = None
+        self._listing: trio.Event | None = None
+        self._wanted = trio.Event()
+        # Id to the time of a change made here: listings asked for before that say nothing about it.
+        self._touched: dict[str, float] = {}
+        self.refreshed_at: float | None = None
+        self.changes = 0
+        self.listings = 0
+        """How many have been taken over."""
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(list(self._by_name.values()))
+
+    def get(self, session_id: str) -> Entry | None:
+        """The entry of an id, from memory."""
+        return self._entries.get(session_id)
+
+    def named(self, name: str) -> Entry | None:
+        """The entry of a directory's name, from memory."""
+        return self._by_name.get(name)
+
+    @property
+    def error(self) -> ExportfsError | None:
+        """Of the last listing, if it failed."""
+        return self._failed[1] if self._failed else None
+
+    @property
+    def period(self) -> float:
+        """Seconds between two listings in the background."""
+        return max(self.refresh_seconds / 2, self._cost * STRETCH)
+
+    async def fresh(self) -> None:
+        """Returns when what is known is no older than half of the refresh interval.
+
+        Raises what the listing raised; right after a failure without asking again, so that a file manager's
+        hundred calls do not wait one timeout each.
+        """
+        now = trio.current_time()
+        if now - self._asked <= max(self.refresh_seconds / 2, self._cost):
+            return
+        if self._failed is not None and now - self._failed[0] < FAIL_FAST:
+            raise self._failed[1]
+        await self.update()
+
+    async def update(self, *, since: float | None = None) -> None:
+        """Returns after a listing, shared by all who wait for one; asked for no earlier than `since`, if given.
+
+        Raises what the listing raised, TimedOut when it takes too long.
+        """
+        with trio.move_on_after(self._timeout):
+            while True:
+                if self._listing is None:
+                    self._listing = trio.Event()
+                    self._wanted.set()
+                await self._listing.wait()
+                if self._failed is not None:
+                    raise self._failed[1]
+                if since is None or self._asked >= since:
+                    return
+        raise TimedOut("the list of sessions did not come in time")
+
+    async def run(self) -> None:
+        """Lists in the background, and when somebody wants it, for as long as it is let run."""
+        while True:
+            if self._listing is None:
+                self._listing = trio.Event()
+            self._wanted = trio.Event()
+            await self._list()
+            done, self._listing = self._listing, None
+            done.set()
+            with trio.move_on_after(self.period):
+                await self._wanted.wait()
+
+    async def _list(self) -> None:
+        asked = trio.current_time()
+        try:
+            listing = await self._service.list_sessions()
+        except ExportfsError as error:
+            if self._failed is None:
+                log.warning("the list of sessions cannot be had: %s", error)
+            self._failed = (trio.current_time(), error)
+            return
+        self.apply(listing.sessions, asked)
+        self._cost = listing.cost
+        self._failed = None
+
+    def apply(self, sessions: Iterable[Session], asked: float) -> None:
+        """Takes over a listing that was asked for at `asked`."""
+        self._asked = max(self._asked, asked)
+        self.refreshed_at = self._wall()
+        self.listings += 1
+        self._touched = {key: when for key, when in self._touched.items() if when >= asked}
+        listed = set()
+        renamed = False
+        for session in sessions:
+            if session.id in self._touched:
+                continue
+            listed.add(session.id)
+            if session.state.state is State.REMOVED:
+                renamed = self._drop(session.id) or renamed
+            else:
+                renamed = self._put(session) or renamed
+        for session_id in [key for key in self._entries if key not in listed and key not in self._touched]:
+            renamed = self._drop(session_id) or renamed
+        if renamed:
+            self._name_all()
+
+    def add(self, session: Session) -> Entry:
+        """A session that was started here just now."""
+        self._touched[session.id] = trio.current_time()
+        if self._put(session):
+            self._name_all()
+        return self._entries[session.id]
+
+    def state(self, session_id: str, state: SessionState) -> None:
+        """What the server just said of one session."""
+        entry = self._entries.get(session_id)
+        if entry is None:
+            return
+        self._touched[session_id] = trio.current_time()
+        if state.state is State.REMOVED:
+            self.remove(session_id)
+        else:
+            self._put(replace(entry.session, state=state))
+
+    def remove(self, session_id: str) -> None:
+        """The session is gone from the server, as far as was just heard."""
+        self._touched[session_id] = trio.current_time()
+        if self._drop(session_id):
+            self._name_all()
+
+    def changed(self, session_id: str) -> None:
+        """Something that the session's record shows has changed here."""
+        entry = self._entries.get(session_id)
+        if entry is not None:
+            entry.version = next(self._versions)
+
+    def require(self, session_id: str) -> Entry:
+        """The entry of an id. Raises NotFound."""
+        entry = self._entries.get(session_id)
+        if entry is None:
+            raise NotFound("the session is gone from the server")
+        return entry
+
+    def _put(self, session: Session) -> bool:
+        """Adds or replaces; True where names have to be made anew."""
+        entry = self._entries.get(session.id)
+        if entry is not None and (entry.session is session or entry.session == session):
+            return False
+        self.changes += 1
+        now = self._wall()
+        if entry is None:
+            plain = session_name(session.id, session.summary)
+            entry = Entry(session, plain, now, now, next(self._versions), plain)
+            self._entries[session.id] = entry
+            self._name_results(entry)
+            return True
+        plain = session_name(session.id, session.summary)
+        renamed, entry.plain_name = plain != entry.plain_name, plain
+        files_changed = entry.session.state.files != session.state.files
+        entry.session, entry.changed, entry.version = session, now, next(self._versions)
+        if files_changed:
+            self._name_results(entry)
+        return renamed
+
+    def _name_results(self, entry: Entry) -> None:
+        files = entry.session.state.files
+        entry.names = tuple(result_names((file.path, file.mime_type) for file in files))
+
+    def _drop(self, session_id: str) -> bool:
+        if self._entries.pop(session_id, None) is None:
+            return False
+        self.changes += 1
+        return True
+
+    def _name_all(self) -> None:
+        names = disambiguate((key, entry.plain_name) for key, entry in self._entries.items())
+        self._by_name = {}
+        for session_id, name in names:
+            entry = self._entries[session_id]
+            entry.name = name
+            self._by_name[name] = entry

@@ -1,0 +1,145 @@
+"""Asks the server about sessions so that they live on; `core.keepalive` says about which, and when."""
+
+import logging
+from collections.abc import Callable
+
+import trio
+
+from exportfs.core import keepalive
+from exportfs.core.keepalive import KeepAliveConfig, Use
+from exportfs.errors import ExportfsError, NotFound
+from exportfs.model import State
+from exportfs.sessions.catalogue import Catalogue, Entry
+from exportfs.sessions.service import SessionService
+
+log = logging.getLogger(__name__)
+
+AT_ONCE = 4
+"""Questions under way at a time."""
+LOOK_EVERY = 1.0
+"""Seconds between two looks at what is due; the schedule itself is finer than the server's limits by far."""
+RETRY = 2.0
+"""Seconds before a question that failed is asked again."""
+
+
+class Keeper:
+    """Uses of sessions, and the questions that keep them. Belongs to one trio run."""
+
+    def __init__(
+        self,
+        service: SessionService,
+        catalogue: Catalogue,
+        config: KeepAliveConfig,
+        started_here: Callable[[str], bool],
+    ) -> None:
+        self._service = service
+        self._catalogue = catalogue
+        self._config = config
+        self._started_here = started_here
+        self._uses: dict[str, Use] = {}
+        self._asking: set[str] = set()
+
+    def opened(self, session_id: str) -> None:
+        """A result of this session was opened. `closed` must follow."""
+        use = self._use(session_id)
+        use.open_files += 1
+        self._used(session_id, use)
+
+    def read(self, session_id: str) -> None:
+        """A result of this session was read, from wherever."""
+        self._use(session_id).last_use = trio.current_time()
+
+    def downloaded(self, session_id: str) -> None:
+        """The server just sent a block, which resets its timer."""
+        self._use(session_id).last_asked = trio.current_time()
+
+    def closed(self, session_id: str) -> None:
+        """The counterpart of `opened`."""
+        use = self._use(session_id)
+        use.open_files -= 1
+        self._used(session_id, use)
+
+    def kept(self, session_id: str) -> bool:
+        """Whether the session is kept alive by this mount now."""
+        use = self._described(session_id)
+        return use is not None and keepalive.kept(use, trio.current_time(), self._config)
+
+    def expires_in(self, session_id: str) -> float | None:
+        """Our estimate, in seconds from now; None where it cannot be known."""
+        use, now = self._described(session_id), trio.current_time()
+        moment = keepalive.expires(use, now, self._config) if use else None
+        return None if moment is None else moment - now
+
+    async def run(self) -> None:
+        """Keeps sessions alive for as long as it is let run."""
+        async with trio.open_nursery() as nursery:
+            while True:
+                for session_id in self._due()[: AT_ONCE - len(self._asking)]:
+                    self._asking.add(session_id)
+                    nursery.start_soon(self._ask, session_id)
+                await trio.sleep(min(LOOK_EVERY, self._config.refresh / 2))
+
+    def _due(self) -> list[str]:
+        now = trio.current_time()
+        self._forget()
+        wanted = []
+        for entry in self._candidates():
+            use = self._described(entry.id)
+            if use is not None and keepalive.kept(use, now, self._config):
+                wanted.append((entry.id, use))
+        due = []
+        for session_id, use in wanted:
+            moment = keepalive.next_question(use, now, len(wanted), self._config)
+            if moment is not None and moment <= now and session_id not in self._asking:
+                due.append((moment, session_id))
+        return [session_id for _, session_id in sorted(due)]
+
+    def _candidates(self) -> list[Entry]:
+        entries = (self._catalogue.get(session_id) for session_id in self._uses)
+        return [entry for entry in entries if entry is not None]
+
+    def watch(self, session_id: str) -> None:
+        """A session that was started here, now or before the mount was restarted."""
+        self._use(session_id)
+
+    def _forget(self) -> None:
+        """Uses of sessions that are gone; those of open files stay, to be counted down."""
+        for session_id in [key for key, use in self._uses.items() if not use.open_files]:
+            if self._catalogue.get(session_id) is None:
+                del self._uses[session_id]
+
+    async def _ask(self, session_id: str) -> None:
+        try:
+            state = await self._service.get_session_state(session_id)
+            self._use(session_id).last_asked = trio.current_time()
+            self._catalogue.state(session_id, state)
+        except NotFound:
+            self._catalogue.remove(session_id)
+        except ExportfsError as error:
+            log.info("could not ask about a session: %s", error)
+            await trio.sleep(RETRY)
+        finally:
+            self._asking.discard(session_id)
+
+    def _use(self, session_id: str) -> Use:
+        use = self._uses.get(session_id)
+        if use is None:
+            use = self._uses[session_id] = Use(running=False)
+        return use
+
+    def _used(self, session_id: str, use: Use) -> None:
+        use.last_use = trio.current_time()
+        self._catalogue.changed(session_id)
+
+    def _described(self, session_id: str) -> Use | None:
+        """The use of a session, with what the catalogue says of it."""
+        entry, use = self._catalogue.get(session_id), self._uses.get(session_id)
+        if entry is None:
+            return None
+        if use is None:
+            use = Use(running=False)
+        session = entry.session
+        use.running = session.state.state in (State.RUNNING, State.NONE)
+        use.live_stream = session.summary.live and session.summary.stream
+        use.started_here = self._started_here(session_id)
+        return use

@@ -1,0 +1,24 @@
+"""What sessions need of the server; `rpc.server` offers it, and a small fake can."""
+
+from typing import Protocol
+
+from exportfs.model import Listing, SessionState
+
+
+class SessionService(Protocol):
+    """The calls about sessions. Each raises our errors, and none waits longer than the mount's timeout."""
+
+    async def list_sessions(self) -> Listing:
+        """All sessions, in no order that means anything."""
+
+    async def get_session_state(self, session_id: str) -> SessionState:
+        """Resets the server's timers. Raises NotFound where there is no such session."""
+
+    async def stop_session(self, session_id: str) -> SessionState:
+        """Stops a running export."""
+
+    async def destroy_session(self, session_id: str) -> None:
+        """Deletes a session and its results."""
+
+    async def start_session(self, options: bytes, *, within: float) -> str:
+        """The id of the session started. Raises Interrupted, TimedOut, Unreachable where that is unknown."""
