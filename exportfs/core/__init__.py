@@ -1,0 +1,1 @@
+"""Pure helpers, standard library only: no I/O, no messages, no event loop."""
