@@ -128,6 +128,14 @@ def exists(local: datetime, zone: tzinfo | None = None) -> bool:
     return back.replace(tzinfo=None) == local.replace(fold=0)
 
 
+def looks_like(text: str) -> bool:
+    """Whether a text has the shape of a timestamp, whatever its numbers are."""
+    match = _EXTENDED.match(text) or _SERVER.match(text)
+    if match is None:
+        return False
+    return match.end() == len(text) or _OFFSET.fullmatch(text, match.end()) is not None
+
+
 def microseconds_cut(text: str) -> bool:
     """Whether a timestamp's fraction says more than microseconds hold."""
     match = _EXTENDED.match(text) or _SERVER.match(text)

@@ -139,7 +139,7 @@ def _refuse(text: str) -> Any:
 
 
 # One scanner, made once: json.loads would build it for each call.
-_DECODER = json.JSONDecoder(
+DECODER = json.JSONDecoder(
     object_pairs_hook=Object, parse_int=_integer, parse_float=Number, parse_constant=_refuse
 )
 
@@ -155,11 +155,7 @@ SPACE = re.compile(r"[ \t\r\n]*+")
 _STRING = re.compile(r'"(?:[^"\\\x00-\x1f]++|\\(?:["\\/bfnrt]|u[0-9A-Fa-f]{4}))*+')
 _PARTIAL_ESCAPE = re.compile(r"\\(?:u[0-9A-Fa-f]{0,3})?\Z")
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?(?:[eE][+-]?[0-9]++)?")
-_PARTIAL_NUMBER = re.compile(
-    r"(?:-|-?(?:0|[1-9][0-9]*+)\.|-?(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?[eE][+-]?)\Z"
-)
-    r"-(?:(?:0|[1-9][0-9]*+)\.)?\Z|(?:0|[1-9][0-9]*+)\.\Z|-?(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?[eE][+-]?\Z"
-)
+_PARTIAL_NUMBER = re.compile(r"(?:-|-?(?:0|[1-9][0-9]*+)\.|-?(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?[eE][+-]?)\Z")
 _WORDS = ("true", "false", "null")
 _CONSTANT = re.compile(r"-?(?:NaN|Infinity)")
 
@@ -251,7 +247,7 @@ def _string(text: str, at: int) -> int | Fault:
             return Fault(len(text), "the text ends within a string", at_end=True)
         return Fault(end, r"there is no such escape in JSON; a backslash itself is written \\")
     what = "a line break" if stop in "\r\n" else "a control character"
-    code = f"\\u{ord(stop):04x}"
+    code = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}.get(stop, f"\\u{ord(stop):04x}")
     return Fault(end, f"a string cannot hold {what} as such: a quote is missing, or write {code}")
 
 

@@ -26,7 +26,9 @@ def locate(text: str, places: set[Place]) -> dict[Place, int]:
 
 
 def _skip(text: str, at: int) -> int:
-    return SPACE.match(text, at).end()  # type: ignore[union-attr]
+    match = SPACE.match(text, at)
+    assert match is not None  # It matches nothing, too.
+    return match.end()
 
 
 def _locate(
@@ -37,7 +39,7 @@ def _locate(
     if place in places:
         found[place] = at
     if path not in inner or text[at] not in "{[":
-        return DECODER.raw_decode(text, at)[1]
+        return int(DECODER.raw_decode(text, at)[1])
     is_object = text[at] == "{"
     at = _skip(text, at + 1)
     index = 0

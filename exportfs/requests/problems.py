@@ -23,10 +23,11 @@ class Problem:
 
     def __str__(self) -> str:
         where = "" if self.line is None else f"line {self.line}, column {self.column}"
-        if self.path and where:
-            return f"{self.path} ({where}): {self.message}."
-        prefix = self.path or where.capitalize()
-        return f"{prefix}: {self.message}." if prefix else f"{self.message[:1].upper()}{self.message[1:]}."
+        prefix = f"{self.path} ({where})" if self.path and where else self.path or where.capitalize()
+        end = "" if self.message.endswith(("?", ".")) else "."
+        if not prefix:
+            return f"{self.message[:1].upper()}{self.message[1:]}{end}"
+        return f"{prefix}: {self.message}{end}"
 
 
 class RequestError(InvalidArgument):
