@@ -1,0 +1,26 @@
+"""Requests: the JSON files dropped into new/, checked and made into Options; and Options made into JSON.
+
+Nothing here does I/O or knows a server.
+"""
+
+from exportfs.requests.jsontext import Completeness, completeness
+from exportfs.requests.matching import matches
+from exportfs.requests.parse import MAX_REQUEST_BYTES, Request, parse
+from exportfs.requests.problems import Problem, RequestError, RequestTooLarge
+from exportfs.requests.render import template, to_json
+from exportfs.requests.summary import summarize
+
+__all__ = [
+    "MAX_REQUEST_BYTES",
+    "Completeness",
+    "Problem",
+    "Request",
+    "RequestError",
+    "RequestTooLarge",
+    "completeness",
+    "matches",
+    "parse",
+    "summarize",
+    "template",
+    "to_json",
+]

@@ -1,0 +1,58 @@
+"""Whether a session that the server lists is the one that was asked for."""
+
+from typing import Any
+
+from exportfs.core.timestamps import parse_server, to_server
+from exportfs.errors import Corrupt
+from exportfs.requests.instants import is_timestamp
+from exportfs.requests.summary import read_options
+from exportfs.requests.walk import is_map
+
+
+def matches(sent: bytes, listed: bytes) -> bool:
+    """Whether `listed` are the very options that were `sent`.
+
+    Not told apart: which agent carries it out, where none was asked for; two spellings of one timestamp or
+    duration; fields that the contract does not know. Never raises: what cannot be read matches nothing.
+    """
+    if sent == listed:
+        return True
+    try:
+        ours, theirs = read_options(sent), read_options(listed)
+    except Corrupt:
+        return False
+    if not ours.export_agent_access_point:
+        theirs.ClearField("export_agent_access_point")
+    return _normal(ours) == _normal(theirs)
+
+
+def _normal(message: Any) -> bytes:
+    message.DiscardUnknownFields()
+    _even_out(message)
+    return bytes(message.SerializeToString(deterministic=True))
+
+
+def _even_out(message: Any) -> None:
+    """Brings all that can be spelt in two ways into one form."""
+    descriptor = message.DESCRIPTOR
+    if descriptor.full_name == "google.protobuf.Duration":
+        total = message.seconds * 1_000_000_000 + message.nanos
+        sign = -1 if total < 0 else 1
+        seconds, nanos = divmod(abs(total), 1_000_000_000)
+        if seconds < 2**63:
+            message.seconds, message.nanos = sign * seconds, sign * nanos
+        return
+    for field, value in message.ListFields():
+        if field.message_type is None:
+            if is_timestamp(field):
+                instant = parse_server(value)
+                if instant is not None:
+                    setattr(message, field.name, to_server(instant))
+        elif is_map(field):
+            for key in value:
+                _even_out(value[key])
+        elif field.is_repeated:
+            for item in value:
+                _even_out(item)
+        else:
+            _even_out(value)

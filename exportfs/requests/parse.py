@@ -1,0 +1,98 @@
+"""From the bytes of a request file to Options that can be sent."""
+
+import contextlib
+import hashlib
+from dataclasses import dataclass
+from datetime import tzinfo
+from typing import Any
+
+from exportfs.model import OptionsSummary
+from exportfs.requests.collect import Collector, EnoughError
+from exportfs.requests.jsontext import BOM, BadJson, line_column, loads
+from exportfs.requests.problems import Problem, RequestError, RequestTooLarge
+from exportfs.requests.summary import summarize
+from exportfs.requests.walk import fill
+from exportfs.wire import export
+
+MAX_REQUEST_BYTES = 16 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request that passed every check."""
+
+    options: bytes
+    """Deterministically serialized `Options`, timestamps in the server's form, in UTC."""
+    digest: str
+    """Hex SHA-256 of `options`: two contents with the same digest are the same request."""
+    summary: OptionsSummary
+    warnings: tuple[str, ...]
+    """Sentences on what is allowed and may still surprise, such as results that cannot be downloaded."""
+
+
+def parse(content: bytes, *, default_agent: str | None = None, local_zone: tzinfo | None = None) -> Request:
+    """Checks a request, the protobuf JSON form of Options, and makes what is to be sent of it.
+
+    `default_agent` is the export agent's access point for a request that names none. `local_zone` (None: this
+    machine's) only serves to explain what a time without an offset may mean; such a time is always refused.
+
+    Raises RequestError with all that is wrong (up to 100 problems), RequestTooLarge over MAX_REQUEST_BYTES.
+    """
+    if len(content) > MAX_REQUEST_BYTES:
+        raise RequestTooLarge(
+            f"The request has {len(content)} bytes; at most {MAX_REQUEST_BYTES} (16 MiB) are taken."
+        )
+    text, value = _read(content)
+    options = export.Options()
+    found = Collector(local_zone)
+    with contextlib.suppress(EnoughError):
+        fill(options, value, (), found)
+    found.raise_for(text)
+    if default_agent and not options.export_agent_access_point:
+        options.export_agent_access_point = default_agent
+    _warn_of_results(options, found)
+    serialized = options.SerializeToString(deterministic=True)
+    digest = hashlib.sha256(serialized).hexdigest()
+    return Request(serialized, digest, summarize(serialized), tuple(found.warnings))
+
+
+def _read(content: bytes) -> tuple[str, Any]:
+    """The text without a byte order mark, and its JSON value. Raises RequestError."""
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise RequestError([Problem("", "the file is UTF-16; save it as UTF-8", 1, 1)])
+    hole = content.find(b"\0")
+    if hole >= 0:
+        before = content[:hole].decode(errors="replace").removeprefix(BOM)
+        message = "a NUL byte stands here: a part of the file was never written, or it is not UTF-8 text"
+        raise RequestError([Problem("", message, *line_column(before, len(before)))])
+    try:
+        text = content.decode()
+    except UnicodeDecodeError as error:
+        before = content[: error.start].decode().removeprefix(BOM)
+        what = f"the byte 0x{content[error.start]:02x} here is not UTF-8; save the file as UTF-8"
+        raise RequestError([Problem("", what, *line_column(before, len(before)))]) from error
+    text = text.removeprefix(BOM)
+    if not text.strip(" \t\r\n"):
+        raise RequestError([Problem("", "the request is empty")])
+    try:
+        return text, loads(text)
+    except BadJson as error:
+        where = line_column(text, error.fault.position)
+        raise RequestError([Problem("", f"not JSON: {error.fault.message}", *where)]) from error
+
+
+def _warn_of_results(options: Any, found: Collector) -> None:
+    """Where the results will be, when it is not here: documented for DownloadFile."""
+    if options.store_result_by_export_agent:
+        found.warn(
+            "The results will not be downloadable: storeResultByExportAgent leaves them with the agent."
+        )
+    if options.external_directory:
+        found.warn(
+            "The results will not be downloadable: externalDirectory puts them into a directory "
+            "of the agent's machine."
+        )
+    if options.cloud_export:
+        found.warn(
+            "The results will not be downloadable once they are in the cloud, where cloudExport puts them."
+        )
