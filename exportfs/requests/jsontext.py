@@ -13,6 +13,9 @@ from typing import Any
 
 BOM = "\ufeff"
 
+MAX_VALUES = 500_000
+"""Values that a text may hold to be read: as Python objects they take up to a hundred times their bytes."""
+
 
 class Number(str):
     """A number as it is written, where Python's int would be slow or float would lose something."""
@@ -63,7 +66,8 @@ def completeness(content: bytes) -> Completeness:
     """How far `content` has come. Never raises.
 
     NUL bytes count as a hole that a writer left and may fill yet; what follows a hole is not looked at.
-    A number at the top level counts as complete.
+    A number at the top level counts as complete, and what holds more than MAX_VALUES values as broken: it
+    cannot become a request. Takes milliseconds; at worst, for 16 MiB made to be slow, a second or so.
     """
     hole = content.find(b"\0")
     if hole >= 0:
@@ -85,6 +89,8 @@ def _completeness(content: bytes, *, unfinished: bool) -> Completeness:
                 else Completeness.BROKEN
             )
         return Completeness.EMPTY
+    if crowded(text):
+        return Completeness.BROKEN
     fault = None if _loads(text) is not _FAILED else diagnose(text)
     if fault is None:
         return Completeness.BROKEN if rest or invalid else Completeness.COMPLETE
@@ -107,8 +113,10 @@ def _decode_some(content: bytes) -> tuple[str, bytes, bool]:
 def loads(text: str) -> Any:
     """The value of a JSON text, objects as `Object`, broken and very long numbers as `Number`.
 
-    Raises BadJson.
+    Raises BadJsonError, CrowdedError.
     """
+    if crowded(text):
+        raise CrowdedError
     value = _loads(text)
     if value is not _FAILED:
         return value
@@ -116,10 +124,14 @@ def loads(text: str) -> Any:
     if fault is None:
         # Only the stack can have been in the way: the C decoder is recursive.
         fault = Fault(0, "this is nested too deeply")
-    raise BadJson(fault)
+    raise BadJsonError(fault)
 
 
-class BadJson(ValueError):
+class CrowdedError(ValueError):
+    """The text holds more than MAX_VALUES values."""
+
+
+class BadJsonError(ValueError):
     """The text is not JSON."""
 
     def __init__(self, fault: Fault) -> None:
@@ -128,6 +140,17 @@ class BadJson(ValueError):
 
 
 _FAILED = object()
+
+
+def crowded(text: str) -> bool:
+    """Whether a text holds more than MAX_VALUES values, names not counted."""
+
+    def openings(text: str) -> int:
+        return text.count(",") + text.count("[") + text.count("{")
+
+    if openings(text) < MAX_VALUES:
+        return False
+    return openings(_ANY_STRING.sub("", text)) >= MAX_VALUES
 
 
 def _integer(text: str) -> Any:
@@ -157,6 +180,7 @@ _PARTIAL_ESCAPE = re.compile(r"\\(?:u[0-9A-Fa-f]{0,3})?\Z")
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?(?:[eE][+-]?[0-9]++)?")
 _PARTIAL_NUMBER = re.compile(r"(?:-|-?(?:0|[1-9][0-9]*+)\.|-?(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?[eE][+-]?)\Z")
 _WORDS = ("true", "false", "null")
+_ANY_STRING = re.compile(r'"(?:[^"\\]++|\\.)*+(?:"|\Z)', re.DOTALL)
 _CONSTANT = re.compile(r"-?(?:NaN|Infinity)")
 
 
@@ -166,7 +190,7 @@ def diagnose(text: str) -> Fault | None:
     place = "value"
     at = 0
     while True:
-        at = SPACE.match(text, at).end()  # type: ignore[union-attr]
+        at = _end(SPACE, text, at)
         char = text[at : at + 1]
         if place == "end":
             return Fault(at, "nothing may follow after the end of the JSON value") if char else None
@@ -215,6 +239,13 @@ def diagnose(text: str) -> Fault | None:
             at += 1
 
 
+def _end(pattern: re.Pattern[str], text: str, at: int) -> int:
+    """The end of what a pattern matches at `at`, for patterns that match nothing, too."""
+    match = pattern.match(text, at)
+    assert match is not None
+    return match.end()
+
+
 def _scalar(text: str, at: int, char: str) -> int | Fault:
     """The end of the string, number or word at `at`."""
     if char == '"':
@@ -233,9 +264,7 @@ def _scalar(text: str, at: int, char: str) -> int | Fault:
 
 
 def _string(text: str, at: int) -> int | Fault:
-    match = _STRING.match(text, at)
-    assert match is not None
-    end = match.end()
+    end = _end(_STRING, text, at)
     stop = text[end : end + 1]
     if stop == '"':
         return end + 1

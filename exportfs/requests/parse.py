@@ -8,7 +8,7 @@ from typing import Any
 
 from exportfs.model import OptionsSummary
 from exportfs.requests.collect import Collector, EnoughError
-from exportfs.requests.jsontext import BOM, BadJson, line_column, loads
+from exportfs.requests.jsontext import BOM, MAX_VALUES, BadJsonError, CrowdedError, line_column, loads
 from exportfs.requests.problems import Problem, RequestError, RequestTooLarge
 from exportfs.requests.summary import summarize
 from exportfs.requests.walk import fill
@@ -36,7 +36,8 @@ def parse(content: bytes, *, default_agent: str | None = None, local_zone: tzinf
     `default_agent` is the export agent's access point for a request that names none. `local_zone` (None: this
     machine's) only serves to explain what a time without an offset may mean; such a time is always refused.
 
-    Raises RequestError with all that is wrong (up to 100 problems), RequestTooLarge over MAX_REQUEST_BYTES.
+    Raises RequestError with all that is wrong (up to 100 problems), RequestTooLarge over MAX_REQUEST_BYTES
+    or 500,000 values.
     """
     if len(content) > MAX_REQUEST_BYTES:
         raise RequestTooLarge(
@@ -76,7 +77,11 @@ def _read(content: bytes) -> tuple[str, Any]:
         raise RequestError([Problem("", "the request is empty")])
     try:
         return text, loads(text)
-    except BadJson as error:
+    except CrowdedError as error:
+        raise RequestTooLarge(
+            f"The request holds more values than the {MAX_VALUES} that are taken."
+        ) from error
+    except BadJsonError as error:
         where = line_column(text, error.fault.position)
         raise RequestError([Problem("", f"not JSON: {error.fault.message}", *where)]) from error
 

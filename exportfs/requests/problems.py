@@ -43,4 +43,4 @@ class RequestError(InvalidArgument):
 
 
 class RequestTooLarge(TooLarge):
-    """The request is over MAX_REQUEST_BYTES."""
+    """The request is over MAX_REQUEST_BYTES, or holds more values than any real one."""
