@@ -71,7 +71,7 @@ class Patience:
             self._wrong += 1
             if self._wrong >= self._config.wrong_answers:
                 raise error
-        pause = min(self._config.first_pause * 2**self._failures, self._config.longest_pause)
+        pause = min(self._config.first_pause * 2.0**self._failures, self._config.longest_pause)
         self._failures += 1
         if now >= self.deadline:
             raise error

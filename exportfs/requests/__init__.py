@@ -4,7 +4,7 @@ Nothing here does I/O or knows a server.
 """
 
 from exportfs.requests.jsontext import Completeness, completeness
-from exportfs.requests.matching import matches
+from exportfs.requests.matching import fingerprint, matches
 from exportfs.requests.parse import MAX_REQUEST_BYTES, Request, parse
 from exportfs.requests.problems import Problem, RequestError, RequestTooLarge
 from exportfs.requests.render import template, to_json
@@ -18,6 +18,7 @@ __all__ = [
     "RequestError",
     "RequestTooLarge",
     "completeness",
+    "fingerprint",
     "matches",
     "parse",
     "summarize",

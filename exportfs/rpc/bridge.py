@@ -40,7 +40,7 @@ class Bridge:
         connection = self._connections.acquire(Lane.CALLS)
         call: Any = None
         try:
-            start = connection.channel.unary_unary(method, _identity, _identity)
+            start: Any = connection.channel.unary_unary(method, _identity, _identity)
             call = start.future(request, timeout=timeout, metadata=metadata)
             call.add_done_callback(wake)
             await done.wait()

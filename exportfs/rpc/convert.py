@@ -64,7 +64,7 @@ def _file(parts: dict[int, Value]) -> ResultFile:
 def _summary(options: bytes) -> OptionsSummary:
     try:
         return summarize(options)
-    except ValueError:  # not even a message: shown with what the tree needs at least
+    except Corrupt:  # not even a message: shown with what the tree needs at least
         return OptionsSummary()
 
 

@@ -122,7 +122,7 @@ class Download:
 
     def _take(self, metadata: Any) -> None:
         assert self._connection is not None
-        start = self._connection.channel.unary_stream(SERVICE + "DownloadFile", None, None)
+        start: Any = self._connection.channel.unary_stream(SERVICE + "DownloadFile", None, None)
         with self._turn:
             if self._cancelled:
                 return

@@ -61,4 +61,3 @@ def translate(error: grpc.RpcError, metadata: Sequence[tuple[str, str]] = ()) ->
     if isinstance(translated, Unauthenticated):
         translated.credentials = metadata
     return translated
-

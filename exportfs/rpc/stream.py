@@ -3,7 +3,7 @@
 import contextlib
 import threading
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import grpc
 import trio
@@ -34,7 +34,8 @@ async def collect(
     outcome: list[T] = []
     failure: list[ExportfsError] = []
     connection = connections.acquire(Lane.CALLS)
-    call = connection.channel.unary_stream(method, None, None)(request, timeout=timeout, metadata=metadata)
+    start: Any = connection.channel.unary_stream(method, None, None)
+    call = start(request, timeout=timeout, metadata=metadata)
 
     def read() -> None:
         total = 0
@@ -45,7 +46,7 @@ async def collect(
                     raise Corrupt("the server's answer does not end")
                 outcome.append(take(message))
         except grpc.RpcError as error:
-            if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:  # type: ignore[attr-defined]
+            if call.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
                 connections.suspect(connection)
             failure.append(translate(error, metadata))
         except ExportfsError as error:

@@ -21,6 +21,9 @@ log = logging.getLogger(__name__)
 
 STRETCH = 20.0
 """A listing that takes a second is repeated no more often than every so many seconds: 5 % of the time."""
+LIST_EVERY, FRESH, KERNEL = 0.4, 0.8, 0.2
+"""Parts of the refresh interval: between two listings, the oldest that is shown, and how long the kernel may keep it.
+The last two add up to the interval; the first leaves a slow listing time to come before anybody has to wait."""
 FAIL_FAST = 1.0
 """Seconds for which a failed listing's error is the answer, without asking again."""
 
@@ -40,6 +43,8 @@ class Entry:
     """Name without what tells equal names apart."""
     names: tuple[str, ...] = field(default=())
     """Names of the results, in the server's order."""
+    places: dict[str, int] = field(default_factory=dict)
+    """Of each name, its place in that order."""
 
     @property
     def id(self) -> str:
@@ -106,16 +111,16 @@ class Catalogue:
     @property
     def period(self) -> float:
         """Seconds between two listings in the background."""
-        return max(self.refresh_seconds / 2, self._cost * STRETCH)
+        return max(self.refresh_seconds * LIST_EVERY, self._cost * STRETCH)
 
     async def fresh(self) -> None:
-        """Returns when what is known is no older than half of the refresh interval.
+        """Returns when what is known is fresh enough to be shown.
 
         Raises what the listing raised; right after a failure without asking again, so that a file manager's
         hundred calls do not wait one timeout each.
         """
         now = trio.current_time()
-        if now - self._asked <= max(self.refresh_seconds / 2, self._cost):
+        if now - self._asked <= max(self.refresh_seconds * FRESH, self._cost):
             return
         if self._failed is not None and now - self._failed[0] < FAIL_FAST:
             raise self._failed[1]
@@ -245,6 +250,7 @@ class Catalogue:
     def _name_results(self, entry: Entry) -> None:
         files = entry.session.state.files
         entry.names = tuple(result_names((file.path, file.mime_type) for file in files))
+        entry.places = {name: place for place, name in enumerate(entry.names)}
 
     def _drop(self, session_id: str) -> bool:
         if self._entries.pop(session_id, None) is None:

@@ -32,6 +32,8 @@ class Record:
     """Of the options as they were sent; see `requests.fingerprint`."""
     any_agent: bool
     """Whether the request left the agent to the server, which may have filled it in."""
+    outline: str
+    """Camera and kind, as in the names of sessions: cheap to compare, before fingerprints are."""
     before: tuple[str, ...]
     """Ids of sessions with these very options that there were before."""
     session_id: str | None = None

@@ -8,16 +8,19 @@ The record is on disk before the server is asked. Whoever changes `submit`: noth
 unresolved records and writing the new one except under the lock of the fingerprint.
 """
 
+import contextlib
 import logging
 import uuid
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import trio
 
 from exportfs.errors import (
     AccessDenied,
     Busy,
+    Corrupt,
     ExportfsError,
     Interrupted,
     InvalidArgument,
@@ -25,7 +28,7 @@ from exportfs.errors import (
     NotSent,
     Unsupported,
 )
-from exportfs.model import Session, SessionState, State
+from exportfs.model import OptionsSummary, Session, SessionState, State
 from exportfs.requests import Request, fingerprint
 from exportfs.sessions.catalogue import Catalogue, Entry
 from exportfs.sessions.journal import Journal, Record
@@ -50,7 +53,9 @@ Adopted = Callable[[Record, Entry], None]
 class Submitter:
     """Starts sessions. Belongs to one trio run."""
 
-    def __init__(self, service: SessionService, catalogue: Catalogue, journal: Journal, *, timeout: float) -> None:
+    def __init__(
+        self, service: SessionService, catalogue: Catalogue, journal: Journal, *, timeout: float
+    ) -> None:
         self._service = service
         self._catalogue = catalogue
         self._journal = journal
@@ -66,17 +71,20 @@ class Submitter:
         Raises our errors; after Interrupted, TimedOut or Unreachable it may yet turn up. Calling it again with the
         same request starts no second session while that is open.
         """
-        mark, any_agent = fingerprint(request.options), not request.summary.agent
+        any_agent = not request.summary.agent
+        mark = fingerprint(request.options, any_agent=any_agent)
         async with self._locks[mark]:
             entry = await self._turned_up(name, mark)
             if entry is not None:
                 return entry
             await self._catalogue.fresh()
-            before = tuple(entry.id for entry in self._alike(mark, any_agent))
-            record = Record(uuid.uuid4().hex, name, mark, any_agent, before)
+            record = Record(uuid.uuid4().hex, name, mark, any_agent, _outline(request.summary), ())
+            record = replace(record, before=tuple(entry.id for entry in self._alike(record)))
             self._journal.put(record)
             try:
-                session_id = await self._service.start_session(request.options, within=self._timeout * START_SHARE)
+                session_id = await self._service.start_session(
+                    request.options, within=self._timeout * START_SHARE
+                )
             except _REFUSED:
                 self._journal.drop(record.key)
                 raise
@@ -156,10 +164,17 @@ class Submitter:
     def _find(self, record: Record) -> Entry | None:
         """The session that a record's request started: of these options, new, and nobody else's of ours."""
         taken = self._journal.session_ids() | set(record.before)
-        alike = (entry for entry in self._alike(record.fingerprint, record.any_agent) if entry.id not in taken)
-        return next(alike, None)
+        return next((entry for entry in self._alike(record) if entry.id not in taken), None)
 
-    def _alike(self, mark: str, any_agent: bool) -> Iterable[Entry]:
+    def _alike(self, record: Record) -> Iterator[Entry]:
+        """Sessions with the very options of a record."""
         for entry in self._catalogue:
-            if fingerprint(entry.session.options, any_agent=any_agent) == mark:
-                yield entry
+            if _outline(entry.session.summary) != record.outline:
+                continue
+            with contextlib.suppress(Corrupt):
+                if fingerprint(entry.session.options, any_agent=record.any_agent) == record.fingerprint:
+                    yield entry
+
+
+def _outline(summary: OptionsSummary) -> str:
+    return f"{summary.live} {summary.kind} {summary.more_origins} {summary.origin}"

@@ -1,0 +1,180 @@
+"""Wires the parts of one mount and owns its nursery. Nothing here decides anything."""
+
+import hashlib
+import logging
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import platformdirs
+import trio
+
+from exportfs.config import MountConfig
+from exportfs.content.library import Library
+from exportfs.core.keepalive import KeepAliveConfig
+from exportfs.errors import ExportfsError
+from exportfs.fuse.operations import ExportOperations
+from exportfs.fuse.session import FuseSession, check_mountpoint
+from exportfs.rpc.download import Downloads
+from exportfs.rpc.login import AskCode
+from exportfs.rpc.server import Server
+from exportfs.sessions.actions import Actions
+from exportfs.sessions.catalogue import Catalogue
+from exportfs.sessions.journal import Journal
+from exportfs.sessions.keeper import Keeper
+from exportfs.sessions.submit import Submitter
+from exportfs.vfs.filesystem import Filesystem
+from exportfs.vfs.inodes import Inodes
+from exportfs.vfs.node import Owner
+from exportfs.vfs.status import Activity, StatusMaker
+from exportfs.vfs.world import World
+
+log = logging.getLogger(__name__)
+
+
+def journal_path(config: MountConfig) -> Path:
+    """Where what was started on this server as this user is recorded."""
+    folder = config.state_dir or platformdirs.user_state_path("axxon-exportfs")
+    identity = f"{config.server.address}\n{config.server.user or ''}"
+    host = "".join(char if char.isalnum() or char in ".-" else "_" for char in config.server.host)
+    return folder / f"{host}_{config.server.port}_{hashlib.sha256(identity.encode()).hexdigest()[:12]}.jsonl"
+
+
+class Mount:
+    """One mount from start to end. `run` is the whole of it."""
+
+    def __init__(self, config: MountConfig, *, ask_code: AskCode | None = None) -> None:
+        self.config = config
+        self._ask_code = ask_code
+
+    async def run(self, ready: Callable[[], None]) -> None:
+        """Logs in, mounts, calls `ready`, and serves until it is unmounted or told to end by a signal.
+
+        Raises ExportfsError with what to do, where it cannot begin.
+        """
+        config = self.config
+        check_mountpoint(config.mountpoint)
+        journal = Journal(journal_path(config))
+        journal.load()
+        journal.compact()
+        server = Server(config.server, timeout=config.timeout, ask_code=self._ask_code)
+        try:
+            await server.login.start()
+            async with trio.open_nursery() as nursery:
+                await self._serve(nursery, server, journal, ready)
+                nursery.cancel_scope.cancel()
+        finally:
+            with trio.CancelScope(shield=True):
+                await server.close()
+
+    async def _serve(
+        self, nursery: trio.Nursery, server: Server, journal: Journal, ready: Callable[[], None]
+    ) -> None:
+        config = self.config
+        catalogue = Catalogue(server, refresh=config.refresh, timeout=config.timeout)
+        nursery.start_soon(catalogue.run)
+        await catalogue.update()
+        journal.prune({entry.id for entry in catalogue})
+        filesystem, world, activity = self._build(nursery, server, journal, catalogue)
+        owner = world.owner
+        fuse = FuseSession(
+            ExportOperations(filesystem, owner, activity, timeout=config.timeout), config.mountpoint
+        )
+        fuse.open(source=config.server.address, read_only=config.read_only, allow_other=config.allow_other)
+        try:
+            for background in (
+                server.login.keep,
+                world.keeper.run,
+                world.library.reap,
+                world.submitter.watch,
+            ):
+                nursery.start_soon(background)
+            nursery.start_soon(self._end_on_signal, fuse)
+            nursery.start_soon(trio.to_thread.run_sync, fuse.raise_read_ahead)
+            ready()
+            log.info("serving %s at %s", config.server.address, config.mountpoint)
+            await fuse.serve()
+        finally:
+            fuse.close()
+            log.info("unmounted %s", config.mountpoint)
+
+    def _build(
+        self, nursery: trio.Nursery, server: Server, journal: Journal, catalogue: Catalogue
+    ) -> tuple[Filesystem, World, Activity]:
+        config = self.config
+        started = journal.session_ids
+        keeper = Keeper(
+            server,
+            catalogue,
+            KeepAliveConfig(keep=config.keep_alive, refresh=config.refresh),
+            lambda session_id: session_id in started(),
+        )
+        for session_id in started():
+            keeper.watch(session_id)
+        world = World(
+            catalogue=catalogue,
+            keeper=keeper,
+            submitter=Submitter(server, catalogue, journal, timeout=config.timeout),
+            actions=Actions(server, catalogue, journal),
+            journal=journal,
+            library=Library(
+                Downloads(server.connections, server.login),
+                server,
+                cache_size=config.cache_size,
+                max_downloads=config.max_downloads,
+                timeout=config.timeout,
+            ),
+            inodes=Inodes(),
+            owner=Owner(os.getuid(), os.getgid(), _umask()),
+            wall=time.time,
+            mounted_at=time.time(),
+            mountpoint=config.mountpoint,
+            timeout=config.timeout,
+            read_only=config.read_only,
+            agent=config.agent,
+            start_soon=nursery.start_soon,
+        )
+        activity = Activity(trio.current_time, time.time)
+        status = StatusMaker(world, activity, lambda: self._server_status(server), server.login.status)
+        return Filesystem(world, status), world, activity
+
+    def _server_status(self, server: Server) -> dict[str, object]:
+        heard = server.last_contact
+        return {
+            "address": self.config.server.address,
+            "tls": not self.config.server.insecure,
+            "last_contact": None if heard is None else round(trio.current_time() - heard, 1),
+        }
+
+    async def _end_on_signal(self, fuse: FuseSession) -> None:
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+            async for number in signals:
+                log.info("ending on %s", signal.Signals(number).name)
+                fuse.stop()
+                return
+
+
+def _umask() -> int:
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
+def unwrapped(group: BaseException) -> BaseException:
+    """The one error within exception groups, or the group."""
+    while isinstance(group, BaseExceptionGroup) and len(group.exceptions) == 1:
+        group = group.exceptions[0]
+    return group
+
+
+def run(config: MountConfig, ready: Callable[[], None], *, ask_code: AskCode | None = None) -> None:
+    """Runs one mount in this process. Raises ExportfsError with what to do, where it cannot begin."""
+    try:
+        trio.run(Mount(config, ask_code=ask_code).run, ready)
+    except BaseExceptionGroup as group:
+        error = unwrapped(group)
+        if isinstance(error, ExportfsError | KeyboardInterrupt):
+            raise error from None
+        raise

@@ -1,0 +1,48 @@
+"""The one table from our errors to errno."""
+
+import errno
+
+from exportfs.errors import (
+    AccessDenied,
+    BadHandle,
+    Busy,
+    Exists,
+    ExportfsError,
+    Gone,
+    InvalidArgument,
+    IsADirectory,
+    NoAttribute,
+    NotADirectory,
+    NotFound,
+    NotPermitted,
+    ReadOnly,
+    TimedOut,
+    TooLarge,
+    Unreachable,
+    Unsupported,
+)
+
+ERRNOS: dict[type[ExportfsError], int] = {
+    InvalidArgument: errno.EINVAL,
+    AccessDenied: errno.EACCES,
+    Busy: errno.EBUSY,
+    NotFound: errno.ENOENT,
+    Gone: errno.ESTALE,
+    Unsupported: errno.EOPNOTSUPP,
+    TimedOut: errno.ETIMEDOUT,
+    Unreachable: errno.ENOTCONN,
+    ReadOnly: errno.EROFS,
+    NotPermitted: errno.EPERM,
+    Exists: errno.EEXIST,
+    NotADirectory: errno.ENOTDIR,
+    IsADirectory: errno.EISDIR,
+    TooLarge: errno.EFBIG,
+    NoAttribute: errno.ENODATA,
+    BadHandle: errno.EBADF,
+    ExportfsError: errno.EIO,
+}
+
+
+def errno_of(error: ExportfsError) -> int:
+    """The errno of an error: that of its class, or of the nearest base that has one."""
+    return next(ERRNOS[kind] for kind in type(error).__mro__ if kind in ERRNOS)

@@ -1,0 +1,314 @@
+"""Between pyfuse3 and the filesystem: a few lines a handler, and one wrapper around them all.
+
+The wrapper is what keeps the mount alive: nothing but FUSEError leaves a handler, and none takes longer than the
+timeout. The parts behind have shorter bounds of their own; this one is for what nobody foresaw.
+"""
+
+import errno
+import functools
+import logging
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Concatenate, ParamSpec, TypeAlias, TypeVar
+
+import pyfuse3
+import trio
+from pyfuse3 import (
+    EntryAttributes,
+    FileHandleT,
+    FileInfo,
+    FileNameT,
+    FlagT,
+    FUSEError,
+    InodeT,
+    ModeT,
+    ReaddirToken,
+    RequestContext,
+    SetattrFields,
+    StatvfsData,
+    XAttrNameT,
+)
+
+from exportfs.core.names import encode
+from exportfs.errors import ExportfsError, NoAttribute, NotFound, TimedOut, Unsupported
+from exportfs.fuse.errnos import errno_of
+from exportfs.vfs.filesystem import FRAGMENT, NAME_MAX, Filesystem
+from exportfs.vfs.node import Attributes, Changes, Node, Opening, Owner
+from exportfs.vfs.status import Activity, Operation
+
+log = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+R = TypeVar("R")
+Handler: TypeAlias = Callable[Concatenate["ExportOperations", P], Coroutine[Any, Any, R]]
+
+_EXPECTED = (NotFound, NoAttribute, Unsupported)
+"""Answers that programs ask for all day; not worth a line anywhere."""
+
+
+READS_LONGER = 4
+"""A read may take longer than the timeout as long as blocks come; this many times it is still too long."""
+
+
+def handler(function: Handler[P, R]) -> Handler[P, R]:
+    """Bounds a handler in time, notes it while it runs, and turns every error into FUSEError."""
+    name = function.__name__
+
+    @functools.wraps(function)
+    async def bounded(self: "ExportOperations", *args: P.args, **kwargs: P.kwargs) -> R:
+        activity = self.activity
+        bound = self.bound * (READS_LONGER if name == "read" else 1)
+        number = self.number = self.number + 1
+        activity.operations[number] = _operation(name, args, activity.monotonic())
+        try:
+            with trio.fail_after(bound):
+                return await function(self, *args, **kwargs)
+        except FUSEError:
+            raise
+        except ExportfsError as error:
+            if not isinstance(error, _EXPECTED):
+                log.info("%s: %s", name, error)
+                activity.failed(name, str(error))
+            raise FUSEError(errno_of(error)) from None
+        except trio.TooSlowError:
+            log.warning("%s took longer than %.0f s", name, bound)
+            activity.failed(name, f"took longer than {bound:.0f} s")
+            raise FUSEError(errno_of(TimedOut())) from None
+        except Exception as error:
+            log.exception("%s failed", name)
+            activity.failed(name, f"{type(error).__name__}: {error}")
+            raise FUSEError(errno.EIO) from None
+        finally:
+            del activity.operations[number]
+
+    return bounded  # type: ignore[return-value] # only the name of the first parameter differs
+
+
+def _operation(name: str, args: tuple[Any, ...], now: float) -> Operation:
+    context = args[-1] if args and isinstance(args[-1], RequestContext) else None
+    first = args[0] if args and isinstance(args[0], int) else 0
+    offset = args[1] if name in ("read", "write") and isinstance(args[1], int) else None
+    return Operation(name, context.pid if context is not None else 0, first, offset, now)
+
+
+class ExportOperations(pyfuse3.Operations):
+    """pyfuse3's view of the filesystem."""
+
+    supports_dot_lookup = False
+    enable_writeback_cache = False
+
+    def __init__(self, filesystem: Filesystem, owner: Owner, activity: Activity, *, timeout: float) -> None:
+        super().__init__()
+        self.filesystem = filesystem
+        self.owner = owner
+        self.activity = activity
+        self.bound = timeout
+        self.number = 0
+
+    @handler
+    async def lookup(self, parent_inode: InodeT, name: FileNameT, ctx: RequestContext) -> EntryAttributes:
+        if len(name) > NAME_MAX * 4:
+            raise FUSEError(errno.ENAMETOOLONG)
+        return self._entry(await self.filesystem.lookup(parent_inode, _text(name)))
+
+    async def forget(self, inode_list: Sequence[tuple[InodeT, int]]) -> None:
+        # Nothing in here can fail, and nobody could be told.
+        for ino, count in inode_list:
+            self.filesystem.forget(ino, count)
+
+    @handler
+    async def getattr(self, inode: InodeT, ctx: RequestContext) -> EntryAttributes:
+        return self._attributes(self.filesystem.attributes(inode))
+
+    @handler
+    async def setattr(
+        self,
+        inode: InodeT,
+        attr: EntryAttributes,
+        fields: SetattrFields,
+        fh: FileHandleT | None,
+        ctx: RequestContext,
+    ) -> EntryAttributes:
+        changes = Changes(
+            size=attr.st_size if fields.update_size else None,
+            mode=attr.st_mode if fields.update_mode else None,
+            uid=attr.st_uid if fields.update_uid else None,
+            gid=attr.st_gid if fields.update_gid else None,
+            mtime_ns=attr.st_mtime_ns if fields.update_mtime else None,
+        )
+        return self._attributes(await self.filesystem.change(inode, changes))
+
+    @handler
+    async def readlink(self, inode: InodeT, ctx: RequestContext) -> FileNameT:
+        return _name(self.filesystem.target(inode))
+
+    @handler
+    async def opendir(self, inode: InodeT, ctx: RequestContext) -> FileHandleT:
+        return FileHandleT(self.filesystem.open_directory(inode))
+
+    @handler
+    async def readdir(self, fh: FileHandleT, start_id: int, token: ReaddirToken) -> None:
+        def emit(name: str, node: Node, after: int) -> bool:
+            if not pyfuse3.readdir_reply(token, _name(name), self._attributes_of(node), after):
+                return False
+            self.filesystem.looked_up(node)
+            return True
+
+        await self.filesystem.read_directory(fh, start_id, emit)
+
+    @handler
+    async def releasedir(self, fh: FileHandleT) -> None:
+        self.filesystem.close_directory(fh)
+
+    @handler
+    async def fsyncdir(self, fh: FileHandleT, datasync: bool) -> None:
+        pass
+
+    @handler
+    async def open(self, inode: InodeT, flags: FlagT, ctx: RequestContext) -> FileInfo:
+        return _info(*await self.filesystem.open(inode, flags))
+
+    @handler
+    async def create(
+        self, parent_inode: InodeT, name: FileNameT, mode: ModeT, flags: FlagT, ctx: RequestContext
+    ) -> tuple[FileInfo, EntryAttributes]:
+        if len(name) > NAME_MAX:
+            raise FUSEError(errno.ENAMETOOLONG)
+        node, fh, opening = await self.filesystem.create(parent_inode, _text(name), mode & ~ctx.umask, flags)
+        return _info(fh, opening), self._entry(node)
+
+    @handler
+    async def read(self, fh: FileHandleT, off: int, size: int) -> bytes:
+        # pyfuse3 takes any buffer, whatever its annotation says.
+        return await self.filesystem.read(fh, off, size)  # type: ignore[return-value]
+
+    @handler
+    async def write(self, fh: FileHandleT, off: int, buf: bytes) -> int:
+        return await self.filesystem.write(fh, off, buf)
+
+    @handler
+    async def flush(self, fh: FileHandleT) -> None:
+        await self.filesystem.flush(fh)
+
+    @handler
+    async def fsync(self, fh: FileHandleT, datasync: bool) -> None:
+        # Requests live in memory until close() submits them: there is nothing to sync.
+        pass
+
+    @handler
+    async def release(self, fh: FileHandleT) -> None:
+        await self.filesystem.release(fh)
+
+    @handler
+    async def unlink(self, parent_inode: InodeT, name: FileNameT, ctx: RequestContext) -> None:
+        await self.filesystem.unlink(parent_inode, _text(name))
+
+    @handler
+    async def rmdir(self, parent_inode: InodeT, name: FileNameT, ctx: RequestContext) -> None:
+        await self.filesystem.rmdir(parent_inode, _text(name))
+
+    @handler
+    async def rename(
+        self,
+        parent_inode_old: InodeT,
+        name_old: FileNameT,
+        parent_inode_new: InodeT,
+        name_new: FileNameT,
+        flags: FlagT,
+        ctx: RequestContext,
+    ) -> None:
+        if flags & ~pyfuse3.RENAME_NOREPLACE:
+            raise FUSEError(errno.EINVAL)
+        if len(name_new) > NAME_MAX:
+            raise FUSEError(errno.ENAMETOOLONG)
+        old, new = _text(name_old), _text(name_new)
+        replace = not flags & pyfuse3.RENAME_NOREPLACE
+        await self.filesystem.rename(parent_inode_old, old, parent_inode_new, new, replace=replace)
+
+    @handler
+    async def mkdir(
+        self, parent_inode: InodeT, name: FileNameT, mode: ModeT, ctx: RequestContext
+    ) -> EntryAttributes:
+        self.filesystem.refuse_creation()
+
+    @handler
+    async def mknod(
+        self, parent_inode: InodeT, name: FileNameT, mode: ModeT, rdev: int, ctx: RequestContext
+    ) -> EntryAttributes:
+        self.filesystem.refuse_creation()
+
+    @handler
+    async def symlink(
+        self, parent_inode: InodeT, name: FileNameT, target: FileNameT, ctx: RequestContext
+    ) -> EntryAttributes:
+        self.filesystem.refuse_creation()
+
+    @handler
+    async def link(
+        self, inode: InodeT, new_parent_inode: InodeT, new_name: FileNameT, ctx: RequestContext
+    ) -> EntryAttributes:
+        self.filesystem.refuse_creation()
+
+    @handler
+    async def getxattr(self, inode: InodeT, name: XAttrNameT, ctx: RequestContext) -> bytes:
+        return self.filesystem.xattr(inode, _text(name))
+
+    @handler
+    async def listxattr(self, inode: InodeT, ctx: RequestContext) -> Sequence[XAttrNameT]:
+        return [XAttrNameT(encode(name)) for name in self.filesystem.xattrs(inode)]
+
+    @handler
+    async def setxattr(self, inode: InodeT, name: XAttrNameT, value: bytes, ctx: RequestContext) -> None:
+        self.filesystem.set_xattr(inode, _text(name), value)
+
+    @handler
+    async def removexattr(self, inode: InodeT, name: XAttrNameT, ctx: RequestContext) -> None:
+        self.filesystem.remove_xattr(inode, _text(name))
+
+    @handler
+    async def statfs(self, ctx: RequestContext) -> StatvfsData:
+        space = self.filesystem.space()
+        data = StatvfsData()
+        data.f_bsize = data.f_frsize = FRAGMENT
+        data.f_blocks = (space.used + space.free) // FRAGMENT
+        data.f_bfree = data.f_bavail = space.free // FRAGMENT
+        data.f_files = space.files
+        data.f_ffree = data.f_favail = 1 << 20
+        data.f_namemax = NAME_MAX
+        return data
+
+    def _entry(self, node: Node) -> EntryAttributes:
+        """What lookup answers: from now on the kernel knows the node."""
+        attributes = self._attributes_of(node)
+        self.filesystem.looked_up(node)
+        return attributes
+
+    def _attributes_of(self, node: Node) -> EntryAttributes:
+        return self._attributes(node.attributes())
+
+    def _attributes(self, attributes: Attributes) -> EntryAttributes:
+        entry = EntryAttributes()
+        entry.st_ino = InodeT(attributes.ino)
+        mode = attributes.mode
+        entry.st_mode = ModeT(mode if attributes.uid is not None else mode & ~(self.owner.umask & 0o777))
+        entry.st_nlink = attributes.nlink
+        entry.st_uid = self.owner.uid if attributes.uid is None else attributes.uid
+        entry.st_gid = self.owner.gid if attributes.gid is None else attributes.gid
+        entry.st_size = attributes.size
+        entry.st_blocks = attributes.blocks
+        entry.st_blksize = attributes.block_size
+        entry.st_atime_ns = entry.st_mtime_ns = entry.st_ctime_ns = attributes.mtime_ns
+        entry.entry_timeout = entry.attr_timeout = attributes.keep
+        return entry
+
+
+def _text(name: bytes) -> str:
+    # Not os.fsdecode: the mount's names are UTF-8 whatever the locale of who mounted.
+    return name.decode("utf-8", "surrogateescape")
+
+
+def _name(text: str) -> FileNameT:
+    return FileNameT(encode(text))
+
+
+def _info(fh: int, opening: Opening) -> FileInfo:
+    return FileInfo(fh=FileHandleT(fh), direct_io=opening.direct, keep_cache=opening.keep)

@@ -1,0 +1,237 @@
+"""The filesystem as one object: what the kernel asks, by inode and handle numbers. Knows nothing of the kernel's
+bindings; whatever goes wrong is one of our errors."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NoReturn
+
+from exportfs.errors import (
+    BadHandle,
+    IsADirectory,
+    NotADirectory,
+    NotFound,
+    NotPermitted,
+    ReadOnly,
+    Unsupported,
+)
+from exportfs.vfs.node import Attributes, Changes, Directory, Entries, Handle, Node, Opening
+from exportfs.vfs.request_file import RequestFile
+from exportfs.vfs.root_dir import RootDirectory
+from exportfs.vfs.sessions_dir import SessionDirectory
+from exportfs.vfs.status import StatusMaker
+from exportfs.vfs.world import World
+
+NAME_MAX = 255
+FRAGMENT = 4096
+FREE = 1 << 40
+"""Bytes said to be free: what the server has is unknown, and a file manager copies nothing into a full folder."""
+
+
+@dataclass(slots=True)
+class OpenDirectory:
+    """An open directory and what it listed when it was (re)wound."""
+
+    node: Directory
+    entries: Entries | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """For statfs: bytes of all results, bytes said to be free, and files."""
+
+    used: int
+    free: int
+    files: int
+
+
+Emit = Callable[[str, Node, int], bool]
+"""Takes a name, its node and the offset after it; false where there is no more room."""
+
+
+class Filesystem:
+    """One mount's tree. Names are text, with surrogate escapes for what is not UTF-8."""
+
+    def __init__(self, world: World, status: StatusMaker) -> None:
+        self._world = world
+        self._inodes = world.inodes
+        self.root = RootDirectory(world, status)
+        self._handles: dict[int, Handle] = {}
+        self._directories: dict[int, OpenDirectory] = {}
+        self._next = 0
+        self._space: tuple[int, Space] = (-1, Space(0, FREE, 0))
+
+    async def lookup(self, parent: int, name: str) -> Node:
+        """The node of a name in a directory. Raises NotFound, Gone, and what a listing raises."""
+        return await self._directory(parent).lookup(name)
+
+    def looked_up(self, node: Node) -> None:
+        """The kernel was told of a node once more; `forget` takes that back."""
+        self._inodes.looked_up(node)
+
+    def forget(self, ino: int, count: int) -> None:
+        """The kernel forgets so many of the times it was told."""
+        self._inodes.forget(ino, count)
+
+    def attributes(self, ino: int) -> Attributes:
+        """From memory. Raises Gone."""
+        return self._inodes.get(ino).attributes()
+
+    async def change(self, ino: int, changes: Changes) -> Attributes:
+        node = self._inodes.get(ino)
+        await node.change(changes)
+        return node.attributes()
+
+    def target(self, ino: int) -> str:
+        """Of a symbolic link."""
+        return self._inodes.get(ino).target()
+
+    def open_directory(self, ino: int) -> int:
+        """A handle number; `close_directory` must follow."""
+        number = self._number()
+        self._directories[number] = OpenDirectory(self._directory(ino))
+        return number
+
+    async def read_directory(self, handle: int, offset: int, emit: Emit) -> None:
+        """Emits entries from an offset (0: the start, and what is there now) until there is no more room."""
+        opened = self._directories.get(handle)
+        if opened is None:
+            raise BadHandle("no such open directory")
+        if offset == 0 or opened.entries is None:
+            opened.entries = await opened.node.entries()
+        entries = opened.entries
+        for place in range(offset, len(entries.names)):
+            name = entries.names[place]
+            try:
+                node = entries.nodes.node(place, name)
+                if not emit(name, node, place + 1):
+                    self._inodes.sweep(node)
+                    return
+            except NotFound:
+                continue
+
+    def close_directory(self, handle: int) -> None:
+        self._directories.pop(handle, None)
+
+    async def open(self, ino: int, flags: int) -> tuple[int, Opening]:
+        """Opens a file with the flags of open(2); `release` must follow."""
+        node = self._inodes.get(ino)
+        if isinstance(node, Directory):
+            raise IsADirectory("a directory")
+        return self._opened(await node.open(flags))
+
+    async def create(self, parent: int, name: str, mode: int, flags: int) -> tuple[Node, int, Opening]:
+        """A new file in new/, open."""
+        self._writable()
+        if self._directory(parent) is not self.root.new:
+            raise NotPermitted("files can be created in new/ only")
+        file, handle = await self.root.new.create(name, mode, flags)
+        return file, *self._opened(handle)
+
+    async def read(self, handle: int, offset: int, length: int) -> bytes | memoryview:
+        return await self._handle(handle).read(offset, length)
+
+    async def write(self, handle: int, offset: int, data: bytes) -> int:
+        return await self._handle(handle).write(offset, data)
+
+    async def flush(self, handle: int) -> None:
+        await self._handle(handle).flush()
+
+    async def release(self, handle: int) -> None:
+        opened = self._handles.pop(handle, None)
+        if opened is not None:
+            await opened.release()
+
+    async def unlink(self, parent: int, name: str) -> None:
+        self._writable()
+        directory = self._directory(parent)
+        if directory is self.root.new:
+            self.root.new.unlink(name)
+            return
+        await directory.lookup(name)
+        raise NotPermitted("results cannot be deleted one by one; rmdir deletes the whole session")
+
+    async def rmdir(self, parent: int, name: str) -> None:
+        """Destroys a session, although its directory shows files."""
+        self._writable()
+        node = await self._directory(parent).lookup(name)
+        if not isinstance(node, Directory):
+            raise NotADirectory("not a directory")
+        if not isinstance(node, SessionDirectory):
+            raise NotPermitted("this directory is part of the mount")
+        await self._world.actions.destroy(node.session_id)
+
+    async def rename(self, parent: int, old: str, new_parent: int, new: str, *, replace: bool) -> None:
+        self._writable()
+        here, there = self._directory(parent), self._directory(new_parent)
+        if here is not self.root.new or there is not self.root.new:
+            raise NotPermitted("files can be renamed within new/ only")
+        await self.root.new.rename(old, new, replace=replace)
+
+    def refuse_creation(self) -> NoReturn:
+        """Directories, links and devices are not made here. Raises always."""
+        self._writable()
+        raise NotPermitted("only files can be created, and only in new/")
+
+    def xattr(self, ino: int, name: str) -> bytes:
+        """Raises NoAttribute, Unsupported outside the namespace of users."""
+        self._user_namespace(name)
+        return self._inodes.get(ino).xattr(name)
+
+    def xattrs(self, ino: int) -> list[str]:
+        return list(self._inodes.get(ino).xattrs())
+
+    def set_xattr(self, ino: int, name: str, value: bytes) -> None:
+        self._user_namespace(name)
+        self._writable()
+        self._request_file(ino).set_xattr(name, value)
+
+    def remove_xattr(self, ino: int, name: str) -> None:
+        self._user_namespace(name)
+        self._writable()
+        self._request_file(ino).remove_xattr(name)
+
+    def space(self) -> Space:
+        """From memory, added up again only after something has changed."""
+        catalogue = self._world.catalogue
+        if self._space[0] != catalogue.changes:
+            used = files = 0
+            for entry in catalogue:
+                used += sum(file.size for file in entry.session.state.files)
+                files += len(entry.session.state.files)
+            self._space = (catalogue.changes, Space(min(used, 1 << 60), FREE, files))
+        return self._space[1]
+
+    def _directory(self, ino: int) -> Directory:
+        node = self._inodes.get(ino)
+        if not isinstance(node, Directory):
+            raise NotADirectory("not a directory")
+        return node
+
+    def _handle(self, handle: int) -> Handle:
+        try:
+            return self._handles[handle]
+        except KeyError:
+            raise BadHandle("no such open file") from None
+
+    def _request_file(self, ino: int) -> RequestFile:
+        node = self._inodes.get(ino)
+        if not isinstance(node, RequestFile):
+            raise NotPermitted("its attributes cannot be changed")
+        return node
+
+    def _writable(self) -> None:
+        if self._world.read_only:
+            raise ReadOnly("mounted read-only")
+
+    def _user_namespace(self, name: str) -> None:
+        if not name.startswith("user."):
+            raise Unsupported("only extended attributes of users")
+
+    def _opened(self, handle: Handle) -> tuple[int, Opening]:
+        number = self._number()
+        self._handles[number] = handle
+        return number, handle.opening
+
+    def _number(self) -> int:
+        self._next += 1
+        return self._next

@@ -1,0 +1,96 @@
+"""Inode numbers, and the nodes that the kernel knows.
+
+A number follows from what it stands for, so it is the same after every remount.
+"""
+
+import hashlib
+from collections.abc import Callable
+from typing import TypeVar
+
+from exportfs.core.names import encode
+from exportfs.errors import Gone
+from exportfs.vfs.node import Node
+
+ROOT, README, STATUS, NEW, SESSIONS, TEMPLATE = 1, 2, 3, 4, 5, 6
+FIRST_IN_NEW = 1 << 20
+"""Files in new/ live in memory and are numbered from here."""
+_BIT = 1 << 62
+"""Set in numbers made from hashes, so that they cannot meet the others; bit 63 stays clear for signed tools."""
+
+N = TypeVar("N", bound=Node)
+
+
+class Inodes:
+    """All nodes in use, by number and by what they stand for."""
+
+    def __init__(self) -> None:
+        self._nodes: dict[int, Node] = {}
+        self._keys: dict[int, tuple[str, ...]] = {}
+        self._lookups: dict[int, int] = {}
+        self._pinned: set[int] = set()
+
+    def __len__(self) -> int:
+        return len(self._nodes)
+
+    def pin(self, node: Node) -> None:
+        """A node that is there until its directory says otherwise (`unpin`)."""
+        self._nodes[node.ino] = node
+        self._pinned.add(node.ino)
+
+    def unpin(self, node: Node) -> None:
+        """The node has no name any more; it goes when the kernel forgets it."""
+        self._pinned.discard(node.ino)
+        self._drop_unused(node.ino)
+
+    def get(self, ino: int) -> Node:
+        """The node of a number. Raises Gone."""
+        try:
+            return self._nodes[ino]
+        except KeyError:
+            raise Gone("no longer there") from None
+
+    def intern(self, key: tuple[str, ...], make: Callable[[int], N]) -> N:
+        """The node that stands for `key`, made where there is none yet."""
+        number = _hash(key)
+        while True:
+            known = self._keys.get(number)
+            if known == key:
+                return self._nodes[number]  # type: ignore[return-value] # one key, one kind of node
+            if known is None:
+                break
+            number = _BIT | (number + 1) % _BIT  # two hashes met; the later one moves on
+        node = make(number)
+        self._keys[number] = key
+        self._nodes[number] = node
+        return node
+
+    def looked_up(self, node: Node) -> None:
+        """The kernel was told of the node once more."""
+        self._lookups[node.ino] = self._lookups.get(node.ino, 0) + 1
+        self._nodes.setdefault(node.ino, node)
+
+    def forget(self, ino: int, count: int) -> None:
+        """The kernel forgets so many of its lookups; after the last one an unpinned node goes."""
+        left = self._lookups.get(ino, 0) - count
+        if left > 0:
+            self._lookups[ino] = left
+            return
+        self._lookups.pop(ino, None)
+        self._drop_unused(ino)
+
+    def sweep(self, node: Node) -> None:
+        """Lets a node go that was made for a listing and not told to the kernel."""
+        self._drop_unused(node.ino)
+
+    def _drop_unused(self, ino: int) -> None:
+        if ino not in self._pinned and ino not in self._lookups:
+            self._keys.pop(ino, None)
+            self._nodes.pop(ino, None)
+
+
+def _hash(key: tuple[str, ...]) -> int:
+    digest = hashlib.blake2b(digest_size=8)
+    for part in key:
+        data = encode(part)
+        digest.update(len(data).to_bytes(8, "little") + data)
+    return _BIT | int.from_bytes(digest.digest(), "little") % _BIT

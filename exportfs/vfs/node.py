@@ -1,0 +1,209 @@
+"""What the tree is made of: nodes (what a name stands for) and handles (what is open)."""
+
+import stat
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from exportfs.errors import BadHandle, NoAttribute, NotADirectory, NotFound, NotPermitted
+
+BLOCK = 512
+"""Bytes in the unit of st_blocks (POSIX)."""
+SECOND = 10**9
+
+
+@dataclass(frozen=True, slots=True)
+class Attributes:
+    """What stat shows, but for the owner, who is the same everywhere unless given. Times in ns since 1970."""
+
+    ino: int
+    mode: int
+    size: int = 0
+    nlink: int = 1
+    mtime_ns: int = 0
+    block_size: int = 4096
+    """Bytes that are best read at once (st_blksize)."""
+    keep: float = 0.0
+    """Seconds for which the kernel may keep this and the name that led to it."""
+    uid: int | None = None
+    gid: int | None = None
+
+    @property
+    def blocks(self) -> int:
+        return -(-self.size // BLOCK)
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What setattr asks for; None: left as it is."""
+
+    size: int | None = None
+    mode: int | None = None
+    uid: int | None = None
+    gid: int | None = None
+    mtime_ns: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """How the kernel is to treat an open file."""
+
+    direct: bool = False
+    """No page cache: every read is asked for, and its answer taken as it is."""
+    keep: bool = False
+    """What is in the page cache from before still holds."""
+
+
+class Handle:
+    """An open file. Offsets and lengths in bytes. What a kind of file does not offer raises."""
+
+    opening = Opening()
+
+    async def read(self, offset: int, length: int) -> bytes | memoryview:
+        raise BadHandle("not open for reading")
+
+    async def write(self, offset: int, data: bytes) -> int:
+        raise BadHandle("not open for writing")
+
+    async def flush(self) -> None:
+        """Once for every closed duplicate of a descriptor; its errors reach the caller of close()."""
+
+    async def release(self) -> None:
+        """The last one is closed; nobody hears of errors."""
+
+
+class Node:
+    """Anything with an inode number."""
+
+    __slots__ = ("ino",)
+
+    def __init__(self, ino: int) -> None:
+        self.ino = ino
+
+    def attributes(self) -> Attributes:
+        """From memory, always at once. Raises Gone where the server no longer has it."""
+        raise NotImplementedError
+
+    def xattrs(self) -> Mapping[str, bytes]:
+        """Extended attributes by full name."""
+        return {}
+
+    def xattr(self, name: str) -> bytes:
+        """One of them. Raises NoAttribute."""
+        try:
+            return self.xattrs()[name]
+        except KeyError:
+            raise NoAttribute(f"no attribute {name}") from None
+
+    async def open(self, flags: int) -> Handle:
+        """Opens it with the flags of open(2)."""
+        raise NotPermitted("this cannot be opened")
+
+    async def change(self, changes: Changes) -> None:
+        """Changes attributes."""
+        raise NotPermitted("its attributes cannot be changed")
+
+    def target(self) -> str:
+        """Where a symbolic link leads."""
+        raise NotFound("not a symbolic link")
+
+
+class Directory(Node):
+    """A node with names below it."""
+
+    __slots__ = ()
+
+    async def lookup(self, name: str) -> Node:
+        """The node of a name. Raises NotFound."""
+        raise NotADirectory("not a directory")
+
+    async def entries(self) -> "Entries":
+        """What is listed, as it is now."""
+        raise NotADirectory("not a directory")
+
+
+@dataclass(frozen=True, slots=True)
+class Entries:
+    """A listing at one time: names, and how to get the node of one when it is needed.
+
+    A node may have gone by then (NotFound), and its name is then passed over.
+    """
+
+    names: list[str]
+    nodes: "NodeMaker"
+
+
+class NodeMaker:
+    """Gives the node of a listed name."""
+
+    def node(self, place: int, name: str) -> Node:
+        """The node of the name at this place of the listing. Raises NotFound."""
+        raise NotImplementedError
+
+
+class FixedNodes(NodeMaker):
+    """Of nodes that are there already."""
+
+    def __init__(self, nodes: Iterable[Node]) -> None:
+        self._nodes = list(nodes)
+
+    def node(self, place: int, name: str) -> Node:
+        return self._nodes[place]
+
+
+@dataclass(slots=True)
+class Snapshot:
+    """A text as it was when it was opened."""
+
+    data: bytes
+    mtime_ns: int
+
+
+@dataclass(eq=False)
+class TextHandle(Handle):
+    """An open text: what it held when it was opened, whatever becomes of it."""
+
+    node: "Text"
+    snapshot: Snapshot
+    opening = Opening(direct=True)
+
+    async def read(self, offset: int, length: int) -> bytes | memoryview:
+        return self.snapshot.data[offset : offset + length]
+
+    async def release(self) -> None:
+        self.node.open_snapshots.remove(self.snapshot)
+
+
+class Text(Node):
+    """A file whose text is made when it is opened.
+
+    While it is open its attributes are those of the latest opening: `tar` and `cp` compare them with what they read.
+    """
+
+    # No __slots__: a text that belongs to a session has two bases, and only one may have them.
+    mode = stat.S_IFREG | 0o444
+
+    def __init__(self, ino: int) -> None:
+        super().__init__(ino)
+        self.open_snapshots: list[Snapshot] = []
+
+    def snapshot(self) -> Snapshot:
+        """The text as it is now."""
+        raise NotImplementedError
+
+    def attributes(self) -> Attributes:
+        snapshot = self.open_snapshots[-1] if self.open_snapshots else self.snapshot()
+        return Attributes(self.ino, self.mode, len(snapshot.data), mtime_ns=snapshot.mtime_ns)
+
+    async def open(self, flags: int) -> Handle:
+        snapshot = self.snapshot()
+        self.open_snapshots.append(snapshot)
+        return TextHandle(self, snapshot)
+
+
+@dataclass(slots=True)
+class Owner:
+    """Whose the tree is: who mounted it."""
+
+    uid: int
+    gid: int
+    umask: int = field(default=0o022)

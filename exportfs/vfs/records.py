@@ -1,0 +1,142 @@
+"""`.session.json` and `.request.json`: what the server says of a session, and its options."""
+
+import json
+from datetime import UTC, datetime
+
+from exportfs.core.timestamps import parse_server, to_rfc3339
+from exportfs.errors import Corrupt
+from exportfs.model import OptionsSummary, Session, State, downloadable
+from exportfs.requests import to_json
+from exportfs.sessions.catalogue import Entry
+from exportfs.vfs.node import SECOND
+from exportfs.vfs.world import World
+
+PADDING = 256
+"""Bytes; records are padded to a multiple, so that small changes (`kept_alive`) leave the size alone and a second
+rsync has nothing to copy."""
+
+
+def state_word(world: World, session: Session) -> str:
+    """`running completed failed stopped removed`."""
+    state = session.state
+    if state.state is State.REMOVED:
+        return "removed"
+    if state.state is not State.COMPLETED:
+        return "running"
+    if world.actions.was_stopped(session.id):
+        return "stopped"
+    return "completed" if state.succeeded else "failed"
+
+
+def progress(session: Session) -> float | None:
+    """0 to 1, from the last frame's place in the archive interval; None where that cannot be told."""
+    if session.state.state is State.COMPLETED:
+        return 1.0
+    summary = session.summary
+    start, end = parse_server(summary.start), parse_server(summary.end)
+    last = parse_server(session.state.last_frame_timestamp)
+    if summary.live or start is None or end is None or end <= start:
+        return None
+    if last is None:
+        return 0.0
+    return round(min(max((last - start) / (end - start), 0.0), 1.0), 4)
+
+
+def expires_at(world: World, session_id: str) -> str | None:
+    """Our estimate of when the server stops or deletes it, RFC 3339 in whole seconds."""
+    left = world.keeper.expires_in(session_id)
+    if left is None:
+        return None
+    return to_rfc3339(datetime.fromtimestamp(int(world.wall() + left), UTC))
+
+
+def session_record(world: World, entry: Entry) -> bytes:
+    """The text of `.session.json`."""
+    session = entry.session
+    word = state_word(world, session)
+    files = [
+        {
+            "name": name,
+            "file_id": _printable(file.path),
+            "size": file.size,
+            "mime_type": _printable(file.mime_type),
+            "min_timestamp": _printable(file.min_timestamp),
+            "max_timestamp": _printable(file.max_timestamp),
+            "downloadable": downloadable(session.summary, file),
+        }
+        for name, file in zip(entry.names, session.state.files, strict=True)
+    ]
+    error = None
+    if word == "failed":
+        error = "the server reports that the export did not succeed" + (
+            "" if files else "; there are no results"
+        )
+    record = {
+        "id": _printable(session.id),
+        "name": entry.name,
+        "state": word,
+        "progress": progress(session),
+        "started_here": session.id in world.journal.session_ids(),
+        "kept_alive": world.keeper.kept(session.id),
+        "expires_at": expires_at(world, session.id),
+        "last_frame_timestamp": _printable(session.state.last_frame_timestamp) or None,
+        "files": files,
+        "options": json.loads(options_text(session)),
+        "error": error,
+        "warnings": _warnings(session.summary),
+    }
+    text = json.dumps(record, indent=2, ensure_ascii=False).encode()
+    return text + b" " * (-(len(text) + 1) % PADDING) + b"\n"
+
+
+def request_record(entry: Entry) -> bytes:
+    """The text of `.request.json`."""
+    return options_text(entry.session).rstrip().encode() + b"\n"
+
+
+def options_text(session: Session) -> str:
+    """The session's options in the form that new/ takes."""
+    try:
+        return to_json(session.options)
+    except Corrupt:
+        return "{}"
+
+
+def footage_end(session: Session, first_seen: float) -> int:
+    """Where a session's footage ends, or began, or when it was first seen: ns since 1970."""
+    stamps = [file.max_timestamp or file.min_timestamp for file in session.state.files]
+    moments = [moment for stamp in stamps if (moment := parse_server(stamp))]
+    if moments and session.state.state is State.COMPLETED:
+        return ns(max(moments))
+    return first_moment(first_seen, session.summary.end, session.summary.start)
+
+
+def first_moment(fallback: float, *stamps: str) -> int:
+    """The first of these timestamps (in the server's form) that is one, else the Unix time: ns since 1970."""
+    for stamp in stamps:
+        moment = parse_server(stamp)
+        if moment is not None:
+            return ns(moment)
+    return int(fallback * SECOND)
+
+
+def ns(moment: datetime) -> int:
+    """Nanoseconds since 1970, without floating point."""
+    since = moment - datetime(1970, 1, 1, tzinfo=UTC)
+    return (since.days * 86400 + since.seconds) * SECOND + since.microseconds * 1000
+
+
+def _warnings(summary: OptionsSummary) -> list[str]:
+    warnings = []
+    if summary.stored_by_agent:
+        warnings.append("the results stay on the export agent's machine and cannot be downloaded")
+    if summary.external_directory:
+        warnings.append("the results go to a directory of the server's and cannot be downloaded")
+    if summary.cloud_export:
+        warnings.append("once the results are in the cloud they cannot be downloaded")
+    return warnings
+
+
+def _printable(text: str) -> str:
+    """Bytes that were not UTF-8 would make the JSON unreadable as surrogates; shown as U+FFFD."""
+    return "".join("\ufffd" if "\ud800" <= char <= "\udfff" else char for char in text)

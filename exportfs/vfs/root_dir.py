@@ -1,0 +1,61 @@
+"""The root: README.txt, .status.json, new/ and sessions/. All of it is answered from memory."""
+
+import stat
+
+from exportfs.errors import NotFound
+from exportfs.vfs.inodes import README, ROOT, STATUS
+from exportfs.vfs.new_dir import NewDirectory
+from exportfs.vfs.node import SECOND, Attributes, Directory, Entries, FixedNodes, Node
+from exportfs.vfs.request_file import FixedText, TextMaker
+from exportfs.vfs.sessions_dir import SessionsDirectory
+from exportfs.vfs.world import World
+
+README_TEXT = """\
+This folder shows the exports of a video-management server (Axxon One).
+
+sessions/    one folder for each export on the server. Its results are ordinary files: copy them, play them.
+             .session.json in it says how far the export is, and until when the server keeps it.
+new/         put a request here to start an export. new/.template.json is one to start from:
+                 cp new/.template.json my.json      then edit camera and times, and
+                 cp my.json new/
+             new/my then leads to the export's folder. If something is wrong, new/my.json.error says what.
+
+To stop an export:                       echo stop > sessions/NAME/.control
+To delete it and its results:            rmdir sessions/NAME
+Results are read-only, and deleting one by mistake is not possible.
+
+The server deletes an export an hour after it was last used. Copy what you want to keep.
+More: axxon-exportfs --help
+"""
+
+
+class RootDirectory(Directory):
+    """The mount point."""
+
+    __slots__ = ("_mtime_ns", "_named", "new", "sessions")
+
+    def __init__(self, world: World, status: TextMaker) -> None:
+        super().__init__(ROOT)
+        self.new = NewDirectory(world)
+        self.sessions = SessionsDirectory(world)
+        self._mtime_ns = int(world.mounted_at * SECOND)
+        self._named: dict[str, Node] = {
+            "README.txt": FixedText(README, README_TEXT.encode, world.mounted_at),
+            ".status.json": FixedText(STATUS, status, world.mounted_at),
+            "new": self.new,
+            "sessions": self.sessions,
+        }
+        for node in (self, *self._named.values()):
+            world.inodes.pin(node)
+
+    def attributes(self) -> Attributes:
+        return Attributes(ROOT, stat.S_IFDIR | 0o555, nlink=4, mtime_ns=self._mtime_ns, keep=1.0)
+
+    async def lookup(self, name: str) -> Node:
+        try:
+            return self._named[name]
+        except KeyError:
+            raise NotFound("no such file") from None
+
+    async def entries(self) -> Entries:
+        return Entries(list(self._named), FixedNodes(self._named.values()))

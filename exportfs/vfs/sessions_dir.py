@@ -1,0 +1,412 @@
+"""`sessions/`: a directory for each session on the server, and below it results, records and `.control`."""
+
+import os
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import unquote_to_bytes
+
+from exportfs.config import MIB
+from exportfs.content.library import Reader
+from exportfs.content.stream import FileKey
+from exportfs.core.names import encode, percent_encode
+from exportfs.errors import (
+    Gone,
+    InvalidArgument,
+    NotFound,
+    NotPermitted,
+    ReadOnly,
+)
+from exportfs.model import ResultFile, downloadable, location
+from exportfs.sessions.catalogue import Entry
+from exportfs.vfs import records
+from exportfs.vfs.inodes import SESSIONS
+from exportfs.vfs.node import (
+    SECOND,
+    Attributes,
+    Changes,
+    Directory,
+    Entries,
+    Handle,
+    Node,
+    NodeMaker,
+    Opening,
+    Snapshot,
+    Text,
+)
+from exportfs.vfs.world import World
+
+SESSION_RECORD, REQUEST_RECORD, CONTROL = ".session.json", ".request.json", ".control"
+VERBS = ("stop", "destroy")
+LONGEST_TARGET = 4000
+"""Bytes; a symbolic link of more than a page cannot be read."""
+
+
+class SessionsDirectory(Directory):
+    """`sessions/` itself. Its attributes come from memory, whatever the server does."""
+
+    __slots__ = ("_changes", "_mtime_ns", "_world")
+
+    def __init__(self, world: World) -> None:
+        super().__init__(SESSIONS)
+        self._world = world
+        self._changes = -1
+        self._mtime_ns = 0
+
+    def attributes(self) -> Attributes:
+        catalogue = self._world.catalogue
+        if self._changes != catalogue.changes:
+            self._changes = catalogue.changes
+            self._mtime_ns = int((catalogue.refreshed_at or self._world.mounted_at) * SECOND)
+        return Attributes(
+            SESSIONS,
+            stat.S_IFDIR | 0o755,
+            nlink=2 + len(catalogue),
+            mtime_ns=self._mtime_ns,
+            keep=self._world.keep,
+        )
+
+    async def lookup(self, name: str) -> Node:
+        catalogue = self._world.catalogue
+        # What file managers look for (.Trash, .hidden, .directory) is not worth waiting for the server.
+        if not name.startswith("."):
+            await catalogue.fresh()
+        entry = catalogue.named(name)
+        if entry is not None:
+            return session_directory(self._world, entry)
+        entry = catalogue.get(unquote_to_bytes(name).decode("utf-8", "surrogateescape"))
+        if entry is None or percent_encode(entry.id) != name:
+            raise NotFound("no such session")
+        world, session_id = self._world, entry.id
+        return world.inodes.intern(("id", session_id), lambda ino: IdLink(ino, world, session_id))
+
+    async def entries(self) -> Entries:
+        await self._world.catalogue.fresh()
+        listed = list(self._world.catalogue)
+        return Entries([entry.name for entry in listed], _Sessions(self._world, listed))
+
+
+class _Sessions(NodeMaker):
+    def __init__(self, world: World, listed: list[Entry]) -> None:
+        self._world = world
+        self._listed = listed
+
+    def node(self, place: int, name: str) -> Node:
+        entry = self._listed[place]
+        if self._world.catalogue.get(entry.id) is not entry:
+            raise NotFound("gone meanwhile")
+        return session_directory(self._world, entry)
+
+
+def session_directory(world: World, entry: Entry) -> "SessionDirectory":
+    """The node of a session."""
+    return world.inodes.intern(("session", entry.id), lambda ino: SessionDirectory(ino, world, entry.id))
+
+
+class InSession(Node):
+    """A node that belongs to a session and goes with it."""
+
+    __slots__ = ("session_id", "world")
+
+    def __init__(self, ino: int, world: World, session_id: str) -> None:
+        super().__init__(ino)
+        self.world = world
+        self.session_id = session_id
+
+    @property
+    def entry(self) -> Entry:
+        """What is known of the session. Raises Gone."""
+        entry = self.world.catalogue.get(self.session_id)
+        if entry is None:
+            raise Gone("the session is gone from the server")
+        return entry
+
+
+class IdLink(InSession):
+    """`sessions/<id, percent-encoded>`: leads to the directory, whatever its name."""
+
+    __slots__ = ()
+
+    def attributes(self) -> Attributes:
+        return _link_attributes(self.ino, self.target(), self.entry.first_seen, self.world.keep)
+
+    def target(self) -> str:
+        return self.entry.name
+
+
+class SessionDirectory(InSession, Directory):
+    """One session."""
+
+    __slots__ = ()
+
+    def attributes(self) -> Attributes:
+        entry = self.entry
+        return Attributes(
+            self.ino,
+            stat.S_IFDIR | 0o755,
+            nlink=2,
+            mtime_ns=records.footage_end(entry.session, entry.first_seen),
+            keep=self.world.keep,
+        )
+
+    def xattrs(self) -> Mapping[str, bytes]:
+        session = self.entry.session
+        values = {
+            "id": encode(session.id),
+            "state": records.state_word(self.world, session).encode(),
+            "progress": _text(records.progress(session)),
+            "expires": _text(records.expires_at(self.world, session.id)),
+        }
+        return {f"user.exportfs.{key}": value for key, value in values.items() if value is not None}
+
+    async def lookup(self, name: str) -> Node:
+        await self.world.catalogue.fresh()
+        entry = self.entry
+        if entry.completed and name in entry.places:
+            return self.result(entry, entry.places[name])
+        return self._ours(name)
+
+    async def entries(self) -> Entries:
+        await self.world.catalogue.fresh()
+        entry = self.entry
+        results = list(entry.names) if entry.completed else []
+        files = entry.session.state.files
+        return Entries([*results, SESSION_RECORD, REQUEST_RECORD], _Results(self, entry, files, len(results)))
+
+    def result(self, entry: Entry, place: int) -> Node:
+        """The node of one result."""
+        return self.result_of(entry, entry.names[place], entry.session.state.files[place])
+
+    def result_of(self, entry: Entry, name: str, file: ResultFile) -> Node:
+        world, session_id = self.world, self.session_id
+        if downloadable(entry.session.summary, file):
+            key = ("result", session_id, name, file.path, str(file.size))
+            return world.inodes.intern(key, lambda ino: Result(ino, world, session_id, file))
+        return world.inodes.intern(("remote", session_id, name, file.path), lambda ino: RemoteLink(ino, world, session_id, file))
+
+    def _ours(self, name: str) -> Node:
+        world, session_id = self.world, self.session_id
+        key = ("ours", session_id, name)
+        if name == SESSION_RECORD:
+            return world.inodes.intern(key, lambda ino: SessionRecord(ino, world, session_id))
+        if name == REQUEST_RECORD:
+            return world.inodes.intern(key, lambda ino: RequestRecord(ino, world, session_id))
+        if name == CONTROL:
+            return world.inodes.intern(key, lambda ino: Control(ino, world, session_id))
+        raise NotFound("no such result")
+
+
+class _Results(NodeMaker):
+    def __init__(
+        self, directory: SessionDirectory, entry: Entry, files: tuple[ResultFile, ...], count: int
+    ) -> None:
+        self._directory = directory
+        self._entry = entry
+        self._files = files
+        self._count = count
+
+    def node(self, place: int, name: str) -> Node:
+        if place < self._count:
+            return self._directory.result_of(self._entry, name, self._files[place])
+        return self._directory._ours(name)
+
+
+class Result(InSession):
+    """A result that can be downloaded: a read-only file whose bytes never change."""
+
+    __slots__ = ("_open", "file")
+
+    def __init__(self, ino: int, world: World, session_id: str, file: ResultFile) -> None:
+        super().__init__(ino, world, session_id)
+        self.file = file
+        self._open = 0
+
+    def attributes(self) -> Attributes:
+        file, entry = self.file, self.world.catalogue.get(self.session_id)
+        if entry is None and not self._open:
+            raise Gone("the session is gone from the server")
+        summary = entry.session.summary if entry else None
+        stamps = (file.max_timestamp, file.min_timestamp, summary.end if summary else "")
+        return Attributes(
+            self.ino,
+            stat.S_IFREG | 0o444,
+            file.size,
+            mtime_ns=records.first_moment(entry.first_seen if entry else 0, *stamps),
+            block_size=MIB,
+            keep=self.world.keep,
+        )
+
+    def xattrs(self) -> Mapping[str, bytes]:
+        return {"user.mime_type": encode(self.file.mime_type)} if self.file.mime_type else {}
+
+    async def open(self, flags: int) -> Handle:
+        if flags & os.O_ACCMODE != os.O_RDONLY:
+            raise NotPermitted("results are read-only")
+        entry = self.entry
+        reader = self.world.library.open(FileKey(entry.id, self.file.path, self.file.size))
+        self._open += 1
+        self.world.keeper.opened(entry.id)
+        return ResultHandle(self, reader)
+
+    def closed(self) -> None:
+        """One handle less."""
+        self._open -= 1
+        self.world.keeper.closed(self.session_id)
+
+
+@dataclass(eq=False)
+class ResultHandle(Handle):
+    """An open result."""
+
+    node: Result
+    reader: Reader
+    opening = Opening(keep=True)
+
+    async def read(self, offset: int, length: int) -> bytes | memoryview:
+        self.node.world.keeper.read(self.node.session_id)
+        return await self.reader.read(offset, length)
+
+    async def release(self) -> None:
+        self.reader.close()
+        self.node.closed()
+
+
+class RemoteLink(InSession):
+    """A result that is stored elsewhere: says where, and leads nowhere on this machine."""
+
+    __slots__ = ("file",)
+
+    def __init__(self, ino: int, world: World, session_id: str, file: ResultFile) -> None:
+        super().__init__(ino, world, session_id)
+        self.file = file
+
+    def attributes(self) -> Attributes:
+        stamps = (self.file.max_timestamp, self.file.min_timestamp, self.entry.session.summary.end)
+        moment = records.first_moment(self.entry.first_seen, *stamps) / SECOND
+        return _link_attributes(self.ino, self.target(), moment, self.world.keep)
+
+    def xattrs(self) -> Mapping[str, bytes]:
+        return {"user.mime_type": encode(self.file.mime_type)} if self.file.mime_type else {}
+
+    def target(self) -> str:
+        encoded = percent_encode(location(self.entry.session.summary, self.file))[:LONGEST_TARGET]
+        # A cut must not leave half an escape.
+        return "remote:" + (encoded[: encoded.rindex("%")] if "%" in encoded[-2:] else encoded)
+
+
+class SessionRecord(InSession, Text):
+    """`.session.json`"""
+
+    def __init__(self, ino: int, world: World, session_id: str) -> None:
+        Text.__init__(self, ino)
+        self.world = world
+        self.session_id = session_id
+        self._version = -1
+        self._cached = Snapshot(b"", 0)
+
+    def snapshot(self) -> Snapshot:
+        entry = self.entry
+        # `kept_alive` can change by time alone, which no version tells; running sessions change all the time.
+        version = entry.version * 2 + self.world.keeper.kept(self.session_id)
+        if version != self._version:
+            mtime = entry.changed * SECOND if not entry.completed else 0
+            self._cached = Snapshot(
+                records.session_record(self.world, entry),
+                int(mtime) or records.footage_end(entry.session, entry.first_seen),
+            )
+            self._version = version
+        return self._cached
+
+
+class RequestRecord(InSession, Text):
+    """`.request.json`"""
+
+    def __init__(self, ino: int, world: World, session_id: str) -> None:
+        Text.__init__(self, ino)
+        self.world = world
+        self.session_id = session_id
+        self._cached: tuple[bytes, Snapshot] | None = None
+
+    def snapshot(self) -> Snapshot:
+        entry = self.entry
+        options = entry.session.options
+        if self._cached is None or self._cached[0] is not options:
+            moment = records.first_moment(
+                entry.first_seen, entry.session.summary.end, entry.session.summary.start
+            )
+            self._cached = (options, Snapshot(records.request_record(entry), moment))
+        return self._cached[1]
+
+
+class Control(InSession, Text):
+    """`.control`: reading it lists the verbs, writing one does it."""
+
+    mode = stat.S_IFREG | 0o644
+
+    def __init__(self, ino: int, world: World, session_id: str) -> None:
+        Text.__init__(self, ino)
+        self.world = world
+        self.session_id = session_id
+
+    def snapshot(self) -> Snapshot:
+        text = "".join(f"{verb}\n" for verb in VERBS).encode()
+        return Snapshot(text, int(self.entry.first_seen * SECOND))
+
+    async def change(self, changes: Changes) -> None:
+        """A shell's `>` truncates, which means nothing here; everything else is refused."""
+        if changes.mode is not None or changes.uid is not None or changes.gid is not None:
+            raise NotPermitted("its attributes cannot be changed")
+
+    async def open(self, flags: int) -> Handle:
+        if flags & os.O_ACCMODE == os.O_RDONLY:
+            return await Text.open(self, flags)
+        if self.world.read_only:
+            raise ReadOnly("mounted read-only")
+        return ControlHandle(self)
+
+
+class ControlHandle(Handle):
+    """An open `.control`. A verb is done as soon as its line is complete, so that a shell's `echo` hears of errors."""
+
+    opening = Opening(direct=True)
+
+    def __init__(self, node: Control) -> None:
+        self._node = node
+        self._line = b""
+
+    async def read(self, offset: int, length: int) -> bytes | memoryview:
+        return self._node.snapshot().data[offset : offset + length]
+
+    async def write(self, offset: int, data: bytes) -> int:
+        self._line += data
+        if len(self._line) > 64:
+            self._line = b""
+            raise InvalidArgument(f"write one of: {', '.join(VERBS)}")
+        if self._line.endswith(b"\n"):
+            await self._do()
+        return len(data)
+
+    async def flush(self) -> None:
+        await self._do()
+
+    async def _do(self) -> None:
+        line, self._line = self._line, b""
+        verbs = line.decode("utf-8", "replace").split()
+        if not verbs:
+            return
+        entry = self._node.entry
+        if verbs == ["stop"]:
+            await self._node.world.actions.stop(entry.id)
+        elif verbs == ["destroy"]:
+            await self._node.world.actions.destroy(entry.id)
+        else:
+            raise InvalidArgument(f"write one of: {', '.join(VERBS)}")
+
+
+def _link_attributes(ino: int, target: str, moment: float, keep: float) -> Attributes:
+    mtime_ns = int(moment * SECOND)
+    return Attributes(ino, stat.S_IFLNK | 0o777, len(target.encode()), mtime_ns=mtime_ns, keep=keep)
+
+
+def _text(value: object) -> bytes | None:
+    return None if value is None else str(value).encode()

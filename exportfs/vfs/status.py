@@ -1,0 +1,95 @@
+"""`.status.json`: what the mount is doing."""
+
+import json
+import os
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import exportfs
+from exportfs.core.timestamps import to_rfc3339
+from exportfs.vfs.world import World
+
+MOST_ERRORS = 50
+
+
+@dataclass(slots=True)
+class Operation:
+    """A call into the mount that has not been answered yet."""
+
+    name: str
+    pid: int
+    ino: int
+    offset: int | None
+    since: float
+    """Monotonic seconds."""
+
+
+class Activity:
+    """Operations under way, and the latest errors that nobody foresaw or that calls ended with."""
+
+    def __init__(self, monotonic: Callable[[], float], wall: Callable[[], float]) -> None:
+        self.monotonic = monotonic
+        self._wall = wall
+        self.operations: dict[int, Operation] = {}
+        self._errors: deque[dict[str, str]] = deque(maxlen=MOST_ERRORS)
+
+    def failed(self, operation: str, message: str) -> None:
+        """Notes an error, for people."""
+        self._errors.append({"time": _time(self._wall()), "operation": operation, "message": message})
+
+    def status(self) -> dict[str, object]:
+        now = self.monotonic()
+        return {
+            "operations": [
+                {
+                    "op": operation.name,
+                    "pid": operation.pid,
+                    "inode": operation.ino,
+                    "offset": operation.offset,
+                    "age": round(now - operation.since, 3),
+                }
+                for operation in list(self.operations.values())
+            ],
+            "recent_errors": list(self._errors),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class StatusMaker:
+    """Makes the text; `server` and `login` come from whoever speaks with the server, and hold no secret."""
+
+    world: World
+    activity: Activity
+    server: Callable[[], dict[str, object]]
+    login: Callable[[], dict[str, object]]
+
+    def __call__(self) -> bytes:
+        world, catalogue = self.world, self.world.catalogue
+        error = catalogue.error
+        status = {
+            "version": exportfs.__version__,
+            "mountpoint": os.fspath(world.mountpoint),
+            "pid": os.getpid(),
+            "started_at": _time(world.mounted_at),
+            "read_only": world.read_only,
+            "server": {
+                **self.server(),
+                "reachable": error is None,
+                "error": str(error) if error else None,
+            },
+            "login": self.login(),
+            "sessions": {
+                "count": len(catalogue),
+                "refreshed_at": _time(catalogue.refreshed_at) if catalogue.refreshed_at else None,
+                "refresh_seconds": round(catalogue.period, 3),
+            },
+            **world.library.status(),
+            **self.activity.status(),
+        }
+        return (json.dumps(status, indent=2) + "\n").encode()
+
+
+def _time(moment: float) -> str:
+    return to_rfc3339(datetime.fromtimestamp(int(moment), UTC))
