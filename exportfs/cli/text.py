@@ -10,7 +10,7 @@ _UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB")
 
 
 def printable(text: str) -> str:
-    """One line that cannot move a cursor or change a colour: line breaks become spaces, others are escaped."""
+    """One line that cannot move a cursor or change a colour: line breaks become spaces, the rest escapes."""
     parts = []
     for character in " ".join(text.split()):
         if character.isprintable():
