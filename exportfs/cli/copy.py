@@ -169,11 +169,11 @@ def _one(
 def _bring(outcome: Outcome, manifest: Manifest, job: Job, file: FileRecord, report: Any) -> None:
     name = job.target.name
     known = manifest.knows(name, file)
-    if known is not None and job.target.is_file():
-        if hash_file(job.target, lambda done: report(CHECK, done)) == known:
-            outcome.verified.append(name)
-            forget(job)
-            return
+    there = known is not None and job.target.is_file()
+    if there and hash_file(job.target, lambda done: report(CHECK, done)) == known:
+        outcome.verified.append(name)
+        forget(job)
+        return
     # From here on the manifest must not promise what may not be there.
     if manifest.files.pop(name, None) is not None:
         manifest.save()

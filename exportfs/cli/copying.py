@@ -1,8 +1,8 @@
 """Copying one result: hashed on the way, resumable, read back before it gets its final name.
 
 While it is copied it is `NAME.part`, with `NAME.part.state` beside it: up to which offset it is known to be
-on the disk, and the SHA-256 up to there. What is not covered by that (the machine lost power) is copied again,
-so that a damaged remnant can never become part of a result.
+on the disk, and the SHA-256 up to there. What is not covered by that (the machine lost power) is copied
+again, so that a damaged remnant can never become part of a result.
 """
 
 import contextlib

@@ -24,7 +24,7 @@ _TITLE_WIDTH = 24
 @server_options
 @JSON
 @click.pass_context
-def doctor(ctx: click.Context, server: str | None, as_json: bool, **_: object) -> int:
+def doctor(ctx: click.Context, /, server: str | None, as_json: bool, **_: object) -> int:
     """Say what is missing on this machine or wrong with a server, and the fix.
 
     SERVER is an address or a profile of the configuration. The exit code is 1 where something fails; a
