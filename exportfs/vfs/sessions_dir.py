@@ -182,7 +182,9 @@ class SessionDirectory(InSession, Directory):
         if downloadable(entry.session.summary, file):
             key = ("result", session_id, name, file.path, str(file.size))
             return world.inodes.intern(key, lambda ino: Result(ino, world, session_id, file))
-        return world.inodes.intern(("remote", session_id, name, file.path), lambda ino: RemoteLink(ino, world, session_id, file))
+        return world.inodes.intern(
+            ("remote", session_id, name, file.path), lambda ino: RemoteLink(ino, world, session_id, file)
+        )
 
     def _ours(self, name: str) -> Node:
         world, session_id = self.world, self.session_id

@@ -1,0 +1,131 @@
+"""The command `axxon-exportfs`. Subcommands are imported when they are called, so that none waits for what
+another needs (gRPC, FUSE, terminal graphics)."""
+
+import importlib
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+import click
+from click.shell_completion import CompletionItem
+
+from exportfs import __version__
+from exportfs.cli.failures import PROGRAM, Failure, sentence
+from exportfs.errors import ExportfsError
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C: 128 and the number of SIGINT, as shells have it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lazy:
+    """A subcommand that is not imported yet."""
+
+    where: str
+    """`module:attribute`."""
+    help: str
+    """First sentence of its help, for the list of commands; a test compares them."""
+
+
+COMMANDS = {
+    "mount": Lazy("exportfs.cli.mount:mount", "Mount a server's exports as a folder."),
+    "umount": Lazy("exportfs.cli.mount:umount", "End a mount."),
+    "status": Lazy("exportfs.cli.status:status", "Show sessions and what the mounts are doing."),
+    "export": Lazy("exportfs.cli.export:export", "Start an export through a mount."),
+    "wait": Lazy("exportfs.cli.wait:wait", "Wait until export sessions have ended."),
+    "stop": Lazy("exportfs.cli.control:stop", "Stop running exports; what they have so far is kept."),
+    "destroy": Lazy(
+        "exportfs.cli.control:destroy", "Delete export sessions and their results on the server."
+    ),
+    "copy": Lazy("exportfs.cli.copy:copy", "Copy the results of sessions into a folder, with hashes."),
+    "doctor": Lazy(
+        "exportfs.cli.doctor:doctor", "Say what is missing on this machine or wrong with a server."
+    ),
+    "simulate": Lazy("exportfs.simulator.command:simulate", "Run the bundled server simulator."),
+    "demo": Lazy("exportfs.cli.demo:demo", "Simulator, mount and a first export, in one go."),
+}
+
+
+class Program(click.Group):
+    """The group of all subcommands. A subcommand returns its exit code, or None for 0."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the subcommand; `Failure` where a package that it needs is not installed."""
+        lazy = COMMANDS.get(cmd_name)
+        if lazy is None:
+            return None
+        module, _, attribute = lazy.where.partition(":")
+        try:
+            command = getattr(importlib.import_module(module), attribute)
+        except ModuleNotFoundError as error:
+            extra = "[simulator]" if cmd_name in ("simulate", "demo") else ""
+            raise Failure(
+                f"`{cmd_name}` needs the Python package {error.name}, which is not installed here: "
+                f"install {PROGRAM}{extra} with all it needs"
+            ) from error
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, lazy.help) for name, lazy in COMMANDS.items()])
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """As click does it, without importing every subcommand for its help."""
+        items = [CompletionItem(name, help=lazy.help) for name, lazy in COMMANDS.items()]
+        found = [item for item in items if item.value.startswith(incomplete)]
+        return found + click.Command.shell_complete(self, ctx, incomplete)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Expected errors become one line; anything else is a bug and keeps its traceback."""
+        try:
+            return super().invoke(ctx)
+        except ExportfsError as error:
+            raise Failure(str(error) or type(error).__name__) from error
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise Failure(sentence(error)) from error
+
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        **extra: Any,
+    ) -> NoReturn:
+        """Run and exit: 0 done, 1 failed, 2 wrong command line, 130 interrupted."""
+        try:
+            code = super().main(args, PROGRAM, complete_var, standalone_mode=False, **extra)
+            sys.stdout.flush()
+        except click.Abort:
+            sys.exit(INTERRUPTED)
+        except click.ClickException as error:
+            error.show()
+            sys.exit(error.exit_code)
+        except OSError as error:
+            # The last of the output did not get out (a full disk): said once, not again at exit.
+            Failure(sentence(error)).show()
+            sys.stdout = None
+            sys.exit(1)
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+@click.group(PROGRAM, cls=Program, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name=PROGRAM)
+def program() -> None:
+    """The exports of an Axxon One video-management server as a folder.
+
+    Every command exits with 0 when all was done, 1 when something failed (one line on standard error says
+    what to do), 2 for a wrong command line and 130 after Ctrl-C.
+    """
+
+
+def main() -> NoReturn:
+    """Entry point of the command and of `python -m exportfs`."""
+    program.main()

@@ -1,0 +1,190 @@
+"""What `doctor` looks at on this machine. Each check says what it found and how to mend it."""
+
+import errno
+import importlib
+import os
+import shutil
+import stat
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+
+from exportfs.cli import configuration
+from exportfs.cli.mounts import MOUNTINFO, mountpoints
+from exportfs.core.findings import Finding
+from exportfs.errors import ExportfsError
+
+OLDEST_PYTHON = (3, 11)
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """Where things are; tests put them elsewhere."""
+
+    fuse_device: Path = Path("/dev/fuse")
+    fuse_conf: Path = Path("/etc/fuse.conf")
+    mountinfo: Path = MOUNTINFO
+    config_dir: Path | None = None
+    """None: the user's, as for `state_dir`."""
+    state_dir: Path | None = None
+    which: Callable[[str], str | None] = shutil.which
+    python: tuple[int, int, int] = sys.version_info[:3]
+
+    def configuration_directory(self) -> Path:
+        return self.config_dir or platformdirs.user_config_path(configuration.APPLICATION)
+
+    def state_directory(self) -> Path:
+        return self.state_dir or platformdirs.user_state_path(configuration.APPLICATION)
+
+
+def machine_findings(machine: Machine) -> Iterator[Finding]:
+    """All of them, in the order in which they matter."""
+    yield _python(machine)
+    yield _library()
+    yield _device(machine)
+    yield _fusermount(machine)
+    yield _allow_other(machine)
+    yield from _mounts(machine)
+    yield _directory("configuration directory", machine.configuration_directory(), private=False)
+    yield _directory("state directory", machine.state_directory(), private=True)
+    yield from _configuration(machine)
+
+
+def _python(machine: Machine) -> Finding:
+    version = ".".join(map(str, machine.python))
+    if machine.python[:2] < OLDEST_PYTHON:
+        oldest = ".".join(map(str, OLDEST_PYTHON))
+        return Finding(False, "Python", f"this is {version}", f"use Python {oldest} or newer")
+    return Finding(True, "Python", version)
+
+
+def _library() -> Finding:
+    try:
+        module = importlib.import_module("pyfuse3")
+    except ImportError as error:
+        return Finding(
+            False, "FUSE library", f"pyfuse3 does not load: {error}", "apt install libfuse3-3, and reinstall"
+        )
+    return Finding(True, "FUSE library", f"pyfuse3 {getattr(module, '__version__', '')}".strip())
+
+
+def _device(machine: Machine) -> Finding:
+    title = str(machine.fuse_device)
+    try:
+        os.close(os.open(machine.fuse_device, os.O_RDWR | os.O_CLOEXEC))
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENODEV, errno.ENXIO):
+            fix = "load the module: modprobe fuse; in a container: --device /dev/fuse --cap-add SYS_ADMIN"
+        elif error.errno in (errno.EACCES, errno.EPERM):
+            fix = f"chmod 666 {machine.fuse_device}; in a container: --device /dev/fuse --cap-add SYS_ADMIN"
+        else:
+            fix = "look into the kernel's log"
+        return Finding(False, title, f"cannot be opened: {error.strerror}", fix)
+    return Finding(True, title, "there and usable")
+
+
+def _fusermount(machine: Machine) -> Finding:
+    title, fix = "fusermount3", "apt install fuse3"
+    path = machine.which(title)
+    root = os.geteuid() == 0
+    if path is None:
+        # Root mounts without it; libfuse falls back to it for everyone else.
+        ok = None if root else False
+        return Finding(ok, title, "not on the PATH; without it only root can mount", fix)
+    if not root and not os.stat(path).st_mode & stat.S_ISUID:
+        return Finding(
+            False, title, f"{path} is not setuid root, so only root can mount", f"chmod u+s {path}"
+        )
+    return Finding(True, title, path)
+
+
+def _allow_other(machine: Machine) -> Finding:
+    title = "user_allow_other"
+    try:
+        lines = machine.fuse_conf.read_text(errors="replace").splitlines()
+    except FileNotFoundError:
+        lines = []
+    except OSError as error:
+        return Finding(None, title, f"{machine.fuse_conf} cannot be read: {error.strerror}")
+    if any(line.split("#")[0].strip() == title for line in lines):
+        return Finding(True, title, f"set in {machine.fuse_conf}: users may give --allow-other")
+    return Finding(
+        None,
+        title,
+        f"not set in {machine.fuse_conf}: only root may give --allow-other",
+        f"if others shall see a mount: add the line {title} to {machine.fuse_conf}",
+    )
+
+
+def _mounts(machine: Machine) -> Iterator[Finding]:
+    try:
+        places = mountpoints(machine.mountinfo)
+    except OSError as error:
+        yield Finding(None, "mounts", f"{machine.mountinfo} cannot be read: {error.strerror}")
+        return
+    for place in places:
+        try:
+            place.stat()
+        except OSError as error:
+            detail = "left behind by a crash" if error.errno == errno.ENOTCONN else f"{error.strerror}"
+            yield Finding(
+                False, f"mount {place}", detail, f"axxon-exportfs umount {place}, or fusermount3 -uz {place}"
+            )
+        else:
+            yield Finding(True, f"mount {place}", "answers")
+
+
+def _directory(title: str, path: Path, *, private: bool) -> Finding:
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return Finding(True, title, f"{path} is not there yet; it is made when it is needed")
+    except OSError as error:
+        return Finding(False, title, f"{path}: {error.strerror}", f"make {path} yours")
+    if not stat.S_ISDIR(status.st_mode):
+        return Finding(False, title, f"{path} is no directory", f"move {path} away")
+    if status.st_uid != os.geteuid():
+        return Finding(False, title, f"{path} belongs to somebody else", f"chown {os.geteuid()} {path}")
+    forbidden = 0o077 if private else 0o022
+    if status.st_mode & forbidden:
+        what = "read" if private else "change"
+        return Finding(
+            False, title, f"others can {what} {path}", f"chmod {'700' if private else 'go-w'} {path}"
+        )
+    if not os.access(path, os.R_OK | os.W_OK | os.X_OK):
+        return Finding(False, title, f"{path} is not writable", f"chmod u+rwx {path}")
+    return Finding(True, title, str(path))
+
+
+def _configuration(machine: Machine) -> Iterator[Finding]:
+    path = machine.configuration_directory() / "config.toml"
+    try:
+        config = configuration.load(path)
+    except FileNotFoundError:
+        return
+    except ExportfsError as error:
+        yield Finding(False, "configuration", str(error), f"correct {path}")
+        return
+    except OSError as error:
+        yield Finding(False, "configuration", f"{path}: {error.strerror}", f"make {path} readable for you")
+        return
+    yield Finding(True, "configuration", f"{path}, profiles: {', '.join(config.profiles) or 'none'}")
+    places = {table.get("password_file") for table in (config.defaults, *config.profiles.values())}
+    for place in sorted(place for place in places if isinstance(place, Path)):
+        yield _password_file(place)
+
+
+def _password_file(path: Path) -> Finding:
+    title = "password file"
+    try:
+        status = path.stat()
+    except OSError as error:
+        return Finding(False, title, f"{path}: {error.strerror}", "make it, or correct `password-file`")
+    if status.st_mode & 0o077:
+        return Finding(False, title, f"other users can get at {path}", f"chmod 600 {path}")
+    if not os.access(path, os.R_OK):
+        return Finding(False, title, f"{path} is not readable for you", f"chown {os.geteuid()} {path}")
+    return Finding(True, title, str(path))

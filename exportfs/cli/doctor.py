@@ -1,0 +1,73 @@
+"""`doctor`: what is missing on this machine or wrong with a server, and the fix."""
+
+import dataclasses
+import importlib
+import json
+from collections.abc import Callable, Iterable
+
+import click
+
+from exportfs.cli.checks import Machine, machine_findings
+from exportfs.cli.options import JSON
+from exportfs.cli.server import find_profile, server_config, server_options
+from exportfs.cli.text import printable
+from exportfs.config import ServerConfig
+from exportfs.core.findings import Finding
+from exportfs.errors import ExportfsError
+
+_MARKS = {True: ("ok", "green"), None: ("warn", "yellow"), False: ("fail", "red")}
+_TITLE_WIDTH = 24
+
+
+@click.command(short_help="Say what is missing on this machine or wrong with a server.")
+@click.argument("server", metavar="[SERVER]", required=False)
+@server_options
+@JSON
+@click.pass_context
+def doctor(ctx: click.Context, /, server: str | None, as_json: bool, **_: object) -> int:
+    """Say what is missing on this machine or wrong with a server, and the fix.
+
+    SERVER is an address or a profile of the configuration. The exit code is 1 where something fails; a
+    warning is something that may be as it should.
+    """
+    findings = list(machine_findings(Machine()))
+    if server is not None:
+        findings += _server_findings(ctx, server)
+    if as_json:
+        click.echo(json.dumps([dataclasses.asdict(finding) for finding in findings], indent=2))
+    else:
+        show(findings)
+    return 1 if any(finding.ok is False for finding in findings) else 0
+
+
+def show(findings: Iterable[Finding]) -> None:
+    """One line each, and one for the fix."""
+    for finding in findings:
+        word, colour = _MARKS[finding.ok]
+        mark = click.style(f"{word:4}", fg=colour, bold=finding.ok is False)
+        click.echo(f"{mark}  {printable(finding.title):{_TITLE_WIDTH}}  {printable(finding.detail)}")
+        if finding.fix and finding.ok is not True:
+            click.echo(f"      {'':{_TITLE_WIDTH}}  -> {printable(finding.fix)}")
+
+
+def _server_findings(ctx: click.Context, server: str) -> list[Finding]:
+    title = f"server {server}"
+    try:
+        profile, address = find_profile(server)
+        config = server_config(ctx, address, profile)
+    except (ExportfsError, OSError) as error:
+        return [Finding(False, title, str(error), "correct this first")]
+    diagnose = _hook()
+    if diagnose is None:
+        return [Finding(None, title, "not looked at: this installation has no server checks", "reinstall it")]
+    return diagnose(config)
+
+
+def _hook() -> Callable[[ServerConfig], list[Finding]] | None:
+    """`diagnose_server`, imported only here because gRPC comes with it; None where it does not load."""
+    try:
+        module = importlib.import_module("exportfs.rpc.diagnose")
+    except ImportError:
+        return None
+    hook: Callable[[ServerConfig], list[Finding]] = module.diagnose_server
+    return hook

@@ -1,0 +1,151 @@
+"""`export`: build a request, drop it into `new/`, and follow the session."""
+
+import json
+import secrets
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from exportfs.cli.failures import complain
+from exportfs.cli.following import follow, verdict
+from exportfs.cli.options import JSON, MOUNTPOINT
+from exportfs.cli.request import QUALITIES, SNAPSHOTS, STREAMS, Wish, build, check_name, default_name
+from exportfs.cli.sessions import SessionRecord
+from exportfs.cli.submit import submit
+from exportfs.cli.text import echo_path
+from exportfs.cli.times import TIME
+from exportfs.cli.values import DURATION, SIZE
+from exportfs.errors import InvalidArgument
+
+
+@click.command(short_help="Start an export through a mount.")
+@MOUNTPOINT
+@click.option(
+    "--camera",
+    "cameras",
+    metavar="AP",
+    multiple=True,
+    required=True,
+    help="Access point of a camera's video, as in hosts/Server/DeviceIpint.1/SourceEndpoint.video:0:0. "
+    "May be repeated.",
+)
+@click.option("--archive", metavar="AP", help="Access point of the archive to take the footage from.")
+@click.option(
+    "--from",
+    "start",
+    type=TIME,
+    metavar="TIME",
+    help="Start in the archive: 2026-05-11T10:04:11+02:00, or local time, '2026-05-11 10:04'. "
+    "Without --from and --to the export is live.",
+)
+@click.option("--to", "end", type=TIME, metavar="TIME", help="End in the archive.")
+@click.option(
+    "--duration",
+    type=DURATION,
+    metavar="DURATION",
+    help="Length in place of --from or --to; of a live video, when to stop it. As in 90, 10m, 1h30m.",
+)
+@click.option(
+    "--format",
+    "kind",
+    type=click.Choice([*STREAMS, *SNAPSHOTS]),
+    required=True,
+    help="video and image leave the format to the export agent.",
+)
+@click.option("--quality", type=click.Choice(list(QUALITIES)), help="Quality of the video.")
+@click.option("--comment", metavar="TEXT", help="Text that is burnt into the picture.")
+@click.option("--mask/--no-mask", default=None, help="Whether privacy masks are applied.")
+@click.option("--split", type=SIZE, metavar="SIZE", help="Split the video into files of at most this size.")
+@click.option("--agent", metavar="AP", help="Access point of the export agent. Default: the mount's.")
+@click.option("--discrete", is_flag=True, help="A file for each camera instead of one for all.")
+@click.option("--name", metavar="NAME", help="Name of the request in new/. Default: camera, start, random.")
+@click.option("--dry-run", is_flag=True, help="Print the request and start nothing.")
+@click.option("--wait", "waiting", is_flag=True, help="Wait for the end, and print the paths of the results.")
+@JSON
+def export(
+    mountpoint: Path,
+    cameras: tuple[str, ...],
+    archive: str | None,
+    start: datetime | None,
+    end: datetime | None,
+    duration: float | None,
+    kind: str,
+    quality: str | None,
+    comment: str | None,
+    mask: bool | None,
+    split: int | None,
+    agent: str | None,
+    discrete: bool,
+    name: str | None,
+    dry_run: bool,
+    waiting: bool,
+    as_json: bool,
+) -> int:
+    """Start an export through a mount.
+
+    Prints the path of the session's directory; with --wait, the paths of the results once they are there.
+    Ctrl-C ends the waiting, not the export.
+    """
+    wish = Wish(
+        cameras=cameras,
+        format=kind,
+        archive=archive,
+        start=start,
+        end=end,
+        duration=duration,
+        quality=quality,
+        comment=comment,
+        mask=mask,
+        split=split,
+        agent=agent,
+        discrete=discrete,
+    )
+    try:
+        request = build(wish)
+        stem = check_name(name) if name is not None else default_name(wish, secrets.token_hex(4))
+    except InvalidArgument as error:
+        raise click.UsageError(str(error)) from error
+    text = json.dumps(request, indent=2, ensure_ascii=False) + "\n"
+    if dry_run:
+        click.echo(text, nl=False)
+        return 0
+    directory = submit(mountpoint, stem, text.encode())
+    answer: dict[str, Any] = {
+        "request": str(mountpoint.absolute() / "new" / f"{stem}.json"),
+        "session": str(directory),
+    }
+    if waiting:
+        return _wait(directory, answer, as_json)
+    _print(answer, [directory], as_json)
+    return 0
+
+
+def _wait(directory: Path, answer: Mapping[str, Any], as_json: bool) -> int:
+    try:
+        (record,) = follow([directory])
+    except KeyboardInterrupt:
+        complain(f"the export goes on; `axxon-exportfs wait {directory}` waits again")
+        raise
+    results = _results(record)
+    more = {
+        "state": record.state,
+        "error": record.error or None,
+        "results": [str(path) for path in results],
+    }
+    _print({**answer, **more}, results, as_json)
+    return verdict([record])
+
+
+def _results(record: SessionRecord) -> list[Path]:
+    return [record.directory / file.name for file in record.files if file.name]
+
+
+def _print(answer: Mapping[str, Any], paths: list[Path], as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(answer, indent=2))
+        return
+    for path in paths:
+        echo_path(path)

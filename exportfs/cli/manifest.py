@@ -1,0 +1,180 @@
+"""What a folder of copied results says of itself: `manifest.json` and `SHA256SUMS`."""
+
+import contextlib
+import hashlib
+import json
+import os
+import pwd
+import socket
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from exportfs import __version__
+from exportfs.cli.copying import DestinationTrouble, sync_directory
+from exportfs.cli.failures import PROGRAM, sentence
+from exportfs.cli.mounts import members
+from exportfs.cli.sessions import FileRecord, SessionRecord
+from exportfs.errors import InvalidArgument
+
+MANIFEST = "manifest.json"
+SUMS = "SHA256SUMS"
+VERSION = 1
+_LONGEST_NAME = 255
+_STATE_SUFFIX = ".state"
+
+
+def timestamp(moment: datetime) -> str:
+    """RFC 3339 in UTC, in whole seconds."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def who() -> dict[str, str]:
+    """User and machine, from the system and not from the environment, which anyone can set."""
+    uid = os.getuid()
+    try:
+        user = pwd.getpwuid(uid).pw_name
+    except KeyError:
+        user = str(uid)
+    return {"user": user, "host": socket.gethostname()}
+
+
+def local_names(names: Iterable[str]) -> list[str]:
+    """What to call each result in the folder: itself, except where the folder's own files are called so, or
+    where a disk that takes `A` and `a` for one name would lose one of two."""
+    taken = {MANIFEST.casefold(), SUMS.casefold()}
+    result = []
+    for name in names:
+        stem, dot, extension = name.rpartition(".")
+        stem, extension = (stem, dot + extension) if stem else (name, "")
+        candidate, number = name, 1
+        while candidate.casefold() in taken:
+            number += 1
+            candidate = f"{stem}~{number}{extension}"
+        taken.add(candidate.casefold())
+        result.append(candidate)
+    return result
+
+
+def side_name(name: str, names: Iterable[str], suffix: str) -> str:
+    """`NAME.part` and the like, or a hash where that would be too long or is the name of a result."""
+    taken = {other.casefold() for other in names}
+    side = f"{name}.{suffix}"
+    too_long = len(os.fsencode(side)) + len(_STATE_SUFFIX) > _LONGEST_NAME
+    if too_long or {side.casefold(), f"{side}{_STATE_SUFFIX}".casefold()} & taken:
+        return f".{hashlib.sha256(os.fsencode(name)).hexdigest()[:32]}.{suffix}"
+    return side
+
+
+def is_plain(name: str) -> bool:
+    """Whether a name stays in its directory, in sight."""
+    return bool(name) and not name.startswith(".") and "/" not in name and "\0" not in name
+
+
+def sums_line(sha256: str, name: str) -> bytes:
+    """A line as `sha256sum` writes and reads it, with its escapes."""
+    escaped = name.replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r")
+    mark = "\\" if escaped != name else ""
+    return f"{mark}{sha256}  ".encode() + os.fsencode(escaped) + b"\n"
+
+
+@dataclass(slots=True)
+class Manifest:
+    """The manifest of one session's folder, and how it gets onto the disk."""
+
+    folder: Path
+    head: dict[str, Any] = field(default_factory=dict)
+    files: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """By the name in the folder."""
+    not_copied: list[dict[str, Any]] = field(default_factory=list)
+
+    @classmethod
+    def load(cls, folder: Path, record: SessionRecord) -> "Manifest":
+        """The one that is there, or a new one. InvalidArgument where it is damaged or another session's."""
+        path = folder / MANIFEST
+        try:
+            document = json.loads(path.read_bytes())
+        except FileNotFoundError:
+            return cls(folder)
+        except ValueError as error:
+            raise InvalidArgument(f"{path}: damaged ({error}): move it away and copy again") from error
+        session = document.get("session") if isinstance(document, dict) else None
+        if not isinstance(session, dict) or session.get("id") != record.id:
+            raise InvalidArgument(f"{folder}: holds something else than this session: choose another DEST")
+        files = {item["name"]: dict(item) for item in members(document.get("files")) if "name" in item}
+        return cls(folder, {"created_at": document.get("created_at")}, files)
+
+    def describe(self, record: SessionRecord, server: str, now: datetime) -> None:
+        """Who the session is, of what server, and when it was looked at."""
+        created = self.head.get("created_at") or timestamp(now)
+        raw = record.raw
+        self.head = {
+            "format": f"{PROGRAM} manifest",
+            "version": VERSION,
+            "tool": f"{PROGRAM} {__version__}",
+            "server": server or None,
+            "session": {
+                "id": record.id,
+                "name": record.name,
+                "state": record.state,
+                "error": record.error or None,
+                "options": raw.get("options"),
+            },
+            "created_at": created,
+            "verified_at": timestamp(now),
+        }
+
+    def add(self, name: str, file: FileRecord, sha256: str, now: datetime) -> None:
+        """A result that was copied and verified."""
+        self.files[name] = {
+            "name": name,
+            "size": file.size,
+            "sha256": sha256,
+            "file_id": file.file_id,
+            "mime_type": file.mime_type,
+            "min_timestamp": file.min_timestamp,
+            "max_timestamp": file.max_timestamp,
+            "copied_at": timestamp(now),
+            "copied_by": who(),
+        }
+
+    def knows(self, name: str, file: FileRecord) -> str | None:
+        """The SHA-256 of a result that was copied before, if it is this very one."""
+        entry = self.files.get(name, {})
+        same = entry.get("size") == file.size and entry.get("file_id") == file.file_id
+        sha256 = entry.get("sha256")
+        return sha256 if same and isinstance(sha256, str) else None
+
+    def save(self) -> None:
+        """Manifest, then the sums, which cover it too; each replaced as a whole. DestinationTrouble."""
+        document = {**self.head, "files": list(self.files.values()), "not_copied": self.not_copied}
+        content = json.dumps(document, indent=2).encode() + b"\n"
+        lines = [sums_line(entry["sha256"], name) for name, entry in self.files.items()]
+        lines.append(sums_line(hashlib.sha256(content).hexdigest(), MANIFEST))
+        _replace(self.folder / MANIFEST, content)
+        _replace(self.folder / SUMS, b"".join(lines))
+
+
+def _replace(path: Path, content: bytes) -> None:
+    temporary = path.with_name(f".{path.name}.tmp")
+    with _trouble(path):
+        descriptor = os.open(
+            temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644
+        )
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        sync_directory(path.parent)
+
+
+@contextlib.contextmanager
+def _trouble(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        error.filename = os.fspath(path)
+        raise DestinationTrouble(f"{sentence(error)}; repeating the command goes on from there") from error

@@ -1,0 +1,107 @@
+"""The mounts of this machine, and what each says of itself."""
+
+import json
+import os
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from exportfs.cli.failures import sentence
+from exportfs.cli.sessions import SessionRecord, read_session
+from exportfs.errors import ExportfsError
+
+FILESYSTEM_TYPE = "fuse.axxon-exportfs"
+MOUNTINFO = Path("/proc/self/mountinfo")
+STATUS = ".status.json"
+
+_OCTAL = re.compile(rb"\\([0-7]{3})")
+
+
+@dataclass(frozen=True, slots=True)
+class MountStatus:
+    """One mount: its `.status.json` and its sessions, or why they cannot be read."""
+
+    mountpoint: Path
+    status: Mapping[str, Any] = field(default_factory=dict)
+    sessions: tuple[SessionRecord, ...] = ()
+    error: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "mountpoint": str(self.mountpoint),
+            "status": dict(self.status) if self.status else None,
+            "error": self.error or None,
+            "sessions": [{**record.raw, "path": str(record.directory)} for record in self.sessions],
+        }
+
+
+def mountpoints(mountinfo: Path = MOUNTINFO) -> list[Path]:
+    """Where filesystems of our type are mounted, in the order they were."""
+    found = []
+    for line in mountinfo.read_bytes().splitlines():
+        fields, _, rest = line.partition(b" - ")
+        words = fields.split(b" ")
+        if len(words) > 4 and rest.split(b" ")[0] == FILESYSTEM_TYPE.encode():
+            # The kernel writes blanks, tabs, line breaks and backslashes as \ooo.
+            raw = _OCTAL.sub(lambda match: bytes([int(match[1], 8) & 0xFF]), words[4])
+            found.append(Path(os.fsdecode(raw)))
+    return list(dict.fromkeys(found))
+
+
+def read_mount(mountpoint: Path) -> MountStatus:
+    """What the mount says now; never raises."""
+    try:
+        status = json.loads((mountpoint / STATUS).read_bytes())
+        if not isinstance(status, dict):
+            raise ValueError("not an object")
+    except FileNotFoundError:
+        return MountStatus(mountpoint, error=f"{mountpoint}: no exportfs is mounted there")
+    except OSError as error:
+        return MountStatus(mountpoint, error=sentence(error))
+    except ValueError as error:
+        return MountStatus(mountpoint, error=f"{mountpoint / STATUS}: no valid JSON: {error}")
+    try:
+        sessions, trouble = _sessions(mountpoint / "sessions")
+    except OSError as error:
+        return MountStatus(mountpoint, status, error=sentence(error))
+    return MountStatus(mountpoint, status, sessions, trouble)
+
+
+def _sessions(folder: Path) -> tuple[tuple[SessionRecord, ...], str]:
+    """All sessions by name, and what is wrong with one that could not be read."""
+    records, trouble = [], ""
+    with os.scandir(folder) as entries:
+        names = sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
+    for name in names:
+        try:
+            records.append(_record(folder / name))
+        except OSError as error:
+            trouble = sentence(error)
+        except ExportfsError as error:
+            trouble = str(error)
+    return tuple(record for record in records if record is not None), trouble
+
+
+def _record(directory: Path) -> SessionRecord | None:
+    """None for one that went away since the listing."""
+    try:
+        return read_session(directory)
+    except FileNotFoundError:
+        return None
+
+
+def server_address(session: Path) -> str:
+    """The server that a session directory's mount shows; empty where the mount does not say."""
+    try:
+        status = json.loads((session.parent.parent / STATUS).read_bytes())
+        address = status["server"]["address"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+    return address if isinstance(address, str) else ""
+
+
+def members(value: object) -> Iterable[Mapping[str, Any]]:
+    """The objects of a JSON list; nothing for anything else."""
+    return [item for item in value if isinstance(item, Mapping)] if isinstance(value, list) else []

@@ -1,0 +1,133 @@
+"""Session directories of a mount, through ordinary file calls, and what their `.session.json` says."""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from exportfs.errors import InvalidArgument, NotFound
+
+RECORD = ".session.json"
+CONTROL = ".control"
+
+RUNNING = "running"
+COMPLETED = "completed"
+FAILED = "failed"
+STOPPED = "stopped"
+REMOVED = "removed"
+ENDED = frozenset({COMPLETED, FAILED, STOPPED, REMOVED})
+
+
+@dataclass(frozen=True, slots=True)
+class FileRecord:
+    """A result, as `.session.json` describes it. What is missing there is empty here."""
+
+    name: str
+    size: int
+    """Bytes."""
+    file_id: str = ""
+    mime_type: str = ""
+    min_timestamp: str = ""
+    max_timestamp: str = ""
+    downloadable: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRecord:
+    """A session, as `.session.json` describes it."""
+
+    directory: Path
+    state: str
+    id: str = ""
+    progress: float | None = None
+    """0 to 1; None where unknown."""
+    expires_at: str = ""
+    error: str = ""
+    files: tuple[FileRecord, ...] = ()
+    raw: Mapping[str, Any] = field(default_factory=dict)
+    """The whole record, for `--json` and manifests."""
+
+    @property
+    def name(self) -> str:
+        return self.directory.name
+
+    @property
+    def size(self) -> int:
+        """Bytes of all results."""
+        return sum(file.size for file in self.files)
+
+
+def locate(path: Path) -> Path:
+    """The session directory that a path names: itself, or a link in `new/` or `sessions/`, or a request file.
+
+    NotFound where there is no session; OSError where the mount does not answer.
+    """
+    link = path.with_suffix("") if path.suffix == ".json" else path
+    start = link if link.is_symlink() else path
+    directory = start.resolve()
+    try:
+        (directory / RECORD).stat()
+    except FileNotFoundError:
+        if start.is_symlink():
+            raise NotFound(f"{path}: this session is no longer on the server") from None
+        if not directory.exists():
+            raise NotFound(f"{path}: there is no such session; see `axxon-exportfs status`") from None
+        raise NotFound(
+            f"{path}: not a session directory; give one of those in sessions/ of a mount"
+        ) from None
+    except NotADirectoryError:
+        raise NotFound(f"{path}: not a session directory, but a file; give the directory") from None
+    return directory
+
+
+def locate_all(paths: Iterable[Path]) -> list[Path]:
+    """Each session once, in the order given."""
+    return list(dict.fromkeys(locate(path) for path in paths))
+
+
+def read_session(directory: Path) -> SessionRecord:
+    """What `.session.json` says now. InvalidArgument where it is no record; OSError."""
+    path = directory / RECORD
+    try:
+        raw = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise InvalidArgument(f"{path}: no valid JSON: {error}") from error
+    if not isinstance(raw, dict):
+        raise InvalidArgument(f"{path}: not a session's record")
+    progress = raw.get("progress")
+    files = raw.get("files")
+    return SessionRecord(
+        directory=directory,
+        state=_text(raw.get("state")) or RUNNING,
+        id=_text(raw.get("id")),
+        progress=min(1.0, max(0.0, float(progress))) if isinstance(progress, int | float) else None,
+        expires_at=_text(raw.get("expires_at")),
+        error=_text(raw.get("error")),
+        files=tuple(_file(item) for item in files if isinstance(item, dict))
+        if isinstance(files, list)
+        else (),
+        raw=raw,
+    )
+
+
+def removed(directory: Path) -> SessionRecord:
+    """Stands for a session that is gone from the server."""
+    return SessionRecord(directory, REMOVED, raw={"name": directory.name, "state": REMOVED})
+
+
+def _file(item: Mapping[str, Any]) -> FileRecord:
+    size = item.get("size")
+    return FileRecord(
+        name=_text(item.get("name")),
+        size=size if isinstance(size, int) else 0,
+        file_id=_text(item.get("file_id")),
+        mime_type=_text(item.get("mime_type")),
+        min_timestamp=_text(item.get("min_timestamp")),
+        max_timestamp=_text(item.get("max_timestamp")),
+        downloadable=item.get("downloadable") is not False,
+    )
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""

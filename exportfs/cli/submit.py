@@ -1,0 +1,73 @@
+"""Dropping a request into `new/` of a mount."""
+
+import contextlib
+import errno
+import os
+from pathlib import Path
+
+from exportfs.cli.failures import sentence
+from exportfs.errors import ExportfsError, InvalidArgument, NotFound
+
+# After these the server has started nothing for certain, and the request can go.
+_NOTHING_STARTED = frozenset(
+    {errno.EINVAL, errno.EACCES, errno.EPERM, errno.EOPNOTSUPP, errno.EFBIG, errno.EROFS, errno.EBUSY}
+)
+
+
+def submit(mountpoint: Path, name: str, content: bytes) -> Path:
+    """Write `new/NAME.json`, whose close starts the export; the session's directory.
+
+    Fails with the mount's own sentence where the server refuses: the file is then removed again. After an
+    error that leaves open whether something was started, it stays.
+    """
+    new = mountpoint / "new"
+    if not new.is_dir():
+        raise NotFound(
+            f"{mountpoint}: no exportfs is mounted there; first `axxon-exportfs mount SERVER {mountpoint}`"
+        )
+    request = new / f"{name}.json"
+    try:
+        descriptor = os.open(request, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    except FileExistsError:
+        raise InvalidArgument(f"{request}: there is one of this name already; give another --name") from None
+    try:
+        _write(descriptor, content)
+    except OSError as error:
+        raise _refusal(request, error) from error
+    link = new / name
+    try:
+        return link.resolve() if link.is_symlink() else _no_link(request)
+    except OSError as error:
+        raise ExportfsError(sentence(error)) from error
+
+
+def _write(descriptor: int, content: bytes) -> None:
+    """Write and close, once each: it is the close that counts."""
+    rest = memoryview(content)
+    try:
+        while rest:
+            rest = rest[os.write(descriptor, rest) :]
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.close(descriptor)
+        raise
+    os.close(descriptor)
+
+
+def _refusal(request: Path, error: OSError) -> ExportfsError:
+    reason = ""
+    with contextlib.suppress(OSError):
+        reason = request.with_name(f"{request.name}.error").read_text(errors="replace").strip()
+    error.filename = error.filename or os.fspath(request)
+    text = reason or sentence(error)
+    if error.errno in _NOTHING_STARTED:
+        with contextlib.suppress(OSError):
+            request.unlink()
+        return ExportfsError(f"no export was started: {text}")
+    return ExportfsError(f"{text} (whether an export was started is not known; the request is {request})")
+
+
+def _no_link(request: Path) -> Path:
+    raise ExportfsError(
+        f"{request}: written, but no session came of it: is {request.parent.parent} a mount of exportfs?"
+    )

@@ -1,0 +1,75 @@
+"""Sizes and durations as people write them, for the command line and the configuration alike."""
+
+import math
+import re
+from collections.abc import Callable
+
+import click
+
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(?:([KMGT])(iB)?)?", re.ASCII | re.IGNORECASE)
+_FACTORS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+_LARGEST_SIZE = 1 << 62
+
+_DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)\s*(d|h|m|s)?\s*", re.ASCII | re.IGNORECASE)
+_SECONDS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
+_LONGEST = 100 * 366 * 86400
+
+
+def size(text: str | int) -> int:
+    """Bytes of `4096`, `64K`, `256M`, `1.5G` (binary units). ValueError, a sentence, where it is none."""
+    match = _SIZE.fullmatch(str(text).strip())
+    if not match:
+        raise ValueError(f"{text!r} is no size: write bytes, or a number with K, M, G or T (1024-fold): 256M")
+    value = int(float(match[1]) * _FACTORS[(match[2] or "").upper()]) if match[2] else _whole(match[1], text)
+    if value > _LARGEST_SIZE:
+        raise ValueError(f"{text!r} is too large for a size")
+    return value
+
+
+def _whole(number: str, text: object) -> int:
+    if "." in number:
+        raise ValueError(f"{text!r} is no size: there is no part of a byte")
+    return int(number)
+
+
+def duration(text: str | float) -> float:
+    """Seconds of `90`, `1.5`, `10m`, `1h`, `1h30m`. ValueError, with a sentence, where it is none."""
+    rest = str(text).strip()
+    wrong = ValueError(
+        f"{text!r} is no duration: write seconds, or numbers with d, h, m or s: 90, 10m, 1h30m"
+    )
+    seconds, previous, position = 0.0, math.inf, 0
+    while position < len(rest):
+        match = _DURATION_PART.match(rest, position)
+        # A bare number stands alone: `1h30` could be minutes or seconds.
+        if not match or (match[2] is None and match.span() != (0, len(rest))):
+            raise wrong
+        factor = _SECONDS[(match[2] or "s").lower()]
+        if factor >= previous:
+            raise wrong
+        seconds, previous, position = seconds + float(match[1]) * factor, factor, match.end()
+    if not rest:
+        raise wrong
+    if seconds > _LONGEST:
+        raise ValueError(f"{text!r} is too long for a duration")
+    return seconds
+
+
+class _Quantity(click.ParamType):  # type: ignore[type-arg] # generic in newer versions only
+    """A parameter type made of one of the parsers above."""
+
+    def __init__(self, name: str, parse: Callable[[str], float]) -> None:
+        self.name = name
+        self.parse = parse
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> object:
+        if not isinstance(value, str):
+            return value
+        try:
+            return self.parse(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+SIZE = _Quantity("size", size)
+DURATION = _Quantity("duration", duration)

@@ -1,0 +1,30 @@
+"""`wait`: until export sessions have ended."""
+
+import json
+from pathlib import Path
+
+import click
+
+from exportfs.cli.following import follow, verdict
+from exportfs.cli.options import JSON, PATHS
+from exportfs.cli.sessions import locate_all
+from exportfs.cli.values import DURATION
+
+
+@click.command(short_help="Wait until export sessions have ended.")
+@PATHS
+@click.option(
+    "--timeout", type=DURATION, metavar="DURATION", help="Give up after this time, with exit code 1."
+)
+@JSON
+def wait(paths: tuple[Path, ...], timeout: float | None, as_json: bool) -> int:
+    """Wait until export sessions have ended.
+
+    PATH is a session's directory, or its link in new/. The exit code is 0 if all of them completed, and 1 if
+    one failed, was stopped or is gone from the server. On a terminal it shows progress; Ctrl-C ends the
+    waiting, not the exports.
+    """
+    records = follow(locate_all(paths), timeout=timeout)
+    if as_json:
+        click.echo(json.dumps([dict(record.raw) for record in records], indent=2))
+    return verdict(records)

@@ -1,0 +1,137 @@
+"""Sizes, durations and times as people write them."""
+
+import contextlib
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from exportfs.cli.text import human_duration, human_size, printable
+from exportfs.cli.times import form, parse_time
+from exportfs.cli.values import duration, size
+
+BERLIN = ZoneInfo("Europe/Berlin")
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("0", 0), ("4096", 4096), ("64K", 65536), ("256m", 256 << 20), ("1.5G", 3 << 29), ("2 TiB", 2 << 40)],
+)
+def test_size(text: str, value: int) -> None:
+    assert size(text) == value
+    assert size(value) == value
+
+
+@pytest.mark.parametrize(
+    "text", ["", "M", "-1", "1.5", "256MB", "1e3", "nan", "1 2", "9999999T", "0x10", "٣"]
+)
+def test_no_size(text: str) -> None:
+    with pytest.raises(ValueError, match="size"):
+        size(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("0", 0),
+        ("90", 90),
+        ("1.5", 1.5),
+        ("10m", 600),
+        ("1h", 3600),
+        ("1h30m", 5400),
+        ("1d 2h", 93600),
+        ("5s", 5),
+    ],
+)
+def test_duration(text: str, value: float) -> None:
+    assert duration(text) == value
+
+
+@pytest.mark.parametrize(
+    "text", ["", "m", "-5", "1h30", "30m1h", "1m1m", "inf", "nan", "1w", "99999999d", "1,5"]
+)
+def test_no_duration(text: str) -> None:
+    with pytest.raises(ValueError, match="duration"):
+        duration(text)
+
+
+@given(st.text())
+def test_any_text_is_a_value_or_a_value_error(text: str) -> None:
+    for parse in (size, duration, parse_time):
+        with contextlib.suppress(ValueError):
+            parse(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("2026-05-11T08:04:11Z", "2026-05-11T08:04:11+00:00"),
+        ("2026-05-11t08:04:11z", "2026-05-11T08:04:11+00:00"),
+        ("2026-05-11T10:04:11.5+02:00", "2026-05-11T10:04:11.500000+02:00"),
+        ("2026-05-11T10:04:11.123456789-03:30", "2026-05-11T10:04:11.123456-03:30"),
+        ("2026-05-11 10:04", "2026-05-11T10:04:00+02:00"),
+        ("2026-01-11 10:04:11,25", "2026-01-11T10:04:11.250000+01:00"),
+    ],
+)
+def test_time(text: str, written: str) -> None:
+    assert form(parse_time(text, BERLIN)) == written
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("yesterday", "is no time"),
+        ("2026-05-11", "is no time"),
+        ("10:04", "is no time"),
+        ("2026-02-30 10:04", "not in the calendar"),
+        ("2026-05-11 24:01", "not in the calendar"),
+        ("2026-05-11T10:04:60Z", "not in the calendar"),
+        ("20260511T080411.064", "write 2026-05-11T08:04:11.064Z"),
+    ],
+)
+def test_no_time(text: str, words: str) -> None:
+    with pytest.raises(ValueError, match=r"time|calendar|server") as caught:
+        parse_time(text, BERLIN)
+    assert words in str(caught.value)
+
+
+def test_hour_that_happens_twice_is_refused_with_both_instants() -> None:
+    with pytest.raises(ValueError, match="happens twice") as caught:
+        parse_time("2026-10-25 02:30", BERLIN)
+    assert "2026-10-25T02:30:00+02:00 or 2026-10-25T02:30:00+01:00" in str(caught.value)
+
+
+def test_hour_that_is_skipped_is_refused_with_both_instants() -> None:
+    with pytest.raises(ValueError, match="does not exist") as caught:
+        parse_time("2026-03-29 02:30", BERLIN)
+    assert "2026-03-29T01:30:00+01:00 or 2026-03-29T03:30:00+02:00" in str(caught.value)
+
+
+@given(st.datetimes(datetime(1990, 1, 1), datetime(2037, 1, 1), allow_imaginary=False))
+def test_local_time_goes_there_and_back(moment: datetime) -> None:
+    try:
+        parsed = parse_time(moment.isoformat(), BERLIN)
+    except ValueError:
+        return
+    assert parsed.astimezone(BERLIN).replace(tzinfo=None, fold=0) == moment.replace(fold=0)
+    assert parse_time(form(parsed.astimezone(UTC))) == parsed
+
+
+def test_text_for_terminals() -> None:
+    assert printable("a\n b\x1b[2J\u202e\udcff") == "a b\\x1b[2J\\u202e\\udcff"
+    assert [human_size(n) for n in (0, 1023, 1024, 1 << 20, 3 << 29)] == [
+        "0 B",
+        "1023 B",
+        "1.0 KiB",
+        "1.0 MiB",
+        "1.5 GiB",
+    ]
+    assert [human_duration(n) for n in (0, 59.6, 125, 3900, 90000)] == [
+        "0s",
+        "1m 00s",
+        "2m 05s",
+        "1h 05m",
+        "1d 1h",
+    ]
