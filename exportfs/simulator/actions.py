@@ -129,16 +129,15 @@ class FailExport(Action):
 
 @dataclass(frozen=True)
 class EndlessStream(Action):
-    """For ListSessions: after the true answers come empty ones, every `pause` seconds, without end."""
+    """For ListSessions: after the true answers come empty ones, every `pause` seconds, until released."""
 
     holds: ClassVar[bool] = True
     pause: float = 0.01
 
     def pages(self, call: Call, pages: Iterator[bytes]) -> Iterator[bytes]:
         yield from pages
-        while True:
+        while not call.wait(self.pause):
             yield b""
-            call.wait(self.pause)
 
 
 @dataclass(frozen=True)

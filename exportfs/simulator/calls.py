@@ -51,16 +51,20 @@ class Call:
         """For DownloadFile: the first byte that was asked for."""
         return self.start_index * self.chunk_size_kb * 1024
 
-    def wait(self, seconds: float | None) -> None:
-        """Waits for so long, or until `wake` (None). Raises Refused when the call or the server ends."""
-        wake = self._wake
+    def wait(self, seconds: float | None) -> bool:
+        """Waits for so long (None: without end), and says whether `wake` came before.
+
+        Raises Refused when the call or the server ends meanwhile.
+        """
+        wake, woken = self._wake, False
         if wake is not None and not self.outcome:
-            wake.wait(seconds)
+            woken = wake.wait(seconds)
             wake.clear()
         if self._stopping:
             raise Refused(grpc.StatusCode.UNAVAILABLE, "The server is stopping")
         if self.outcome:
             raise Refused(grpc.StatusCode.CANCELLED, "The call was cancelled")
+        return woken
 
     def wake(self, *, stopping: bool = False) -> None:
         """Ends a `wait` before its time."""

@@ -9,6 +9,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -23,16 +24,12 @@ _SIZE = re.compile(r"(\d+)([KMGT]?)", re.IGNORECASE)
 _UNITS = {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}
 
 
-class _Size(click.ParamType):
-    """Bytes, or K, M, G, T of 1024."""
-
-    name = "size"
-
-    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        match = _SIZE.fullmatch(str(value))
-        if match is None:
-            self.fail(f"{value!r} is no size such as 3G", param, ctx)
-        return int(match[1]) << _UNITS[match[2].upper()]
+def _size(value: str) -> int:
+    """Bytes, or K, M, G, T of 1024 each."""
+    match = _SIZE.fullmatch(value)
+    if match is None:
+        raise click.BadParameter(f"{value!r} is no size such as 3G")
+    return int(match[1]) << _UNITS[match[2].upper()]
 
 
 @contextlib.contextmanager
@@ -132,20 +129,15 @@ def run(
     help="Where ca.crt and the server's key are put; otherwise a private directory, removed at the end.",
 )
 @click.option("--sessions", default=0, type=click.IntRange(0), help="Completed sessions to begin with.")
-@click.option("--big", type=_Size(), multiple=True, help="A completed result of this size, such as 3G.")
+@click.option(
+    "--big", metavar="SIZE", type=_size, multiple=True, help="A completed result of this size, such as 3G."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one line of JSON when ready.")
 @click.option("--control", is_flag=True, help="Take commands on stdin, one line of JSON each.")
 @click.option("--manual-clock", is_flag=True, help="Time stands still but for the command `advance`.")
-def simulate(
-    host: str, port: int, insecure: bool, user: str, password: str, token_life: float, export_seconds: float,
-    directory: Path | None, sessions: int, big: tuple[int, ...], as_json: bool, control: bool, manual_clock: bool,
-) -> None:  # fmt: skip
+def simulate(**arguments: Any) -> None:
     """The bundled server simulator, alone: an export server with three cameras."""
     try:
-        run(
-            host=host, port=port, insecure=insecure, user=user, password=password, token_life=token_life,
-            export_seconds=export_seconds, directory=directory, sessions=sessions, big=big, as_json=as_json,
-            control=control, manual_clock=manual_clock,
-        )  # fmt: skip
+        run(**arguments)
     except (RuntimeError, OSError) as error:
         raise click.ClickException(str(error)) from None

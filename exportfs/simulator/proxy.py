@@ -120,7 +120,7 @@ class Proxy:
     # Faults.
 
     def blackhole(self) -> None:
-        """Nothing passes any more, and nobody is told: connections stay open, new ones are taken and silent."""
+        """Nothing passes, and nobody is told: connections stay open, new ones are taken and stay silent."""
         self._call(self._open.clear)
 
     def heal(self) -> None:
@@ -198,6 +198,8 @@ class Proxy:
         others = asyncio.all_tasks() - {asyncio.current_task()}
         if others:
             await asyncio.wait(others, timeout=5)
+        # Closed transports take a turn of the loop to let go of their sockets.
+        await asyncio.sleep(0)
 
     # From other threads.
 

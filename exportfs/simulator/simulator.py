@@ -105,7 +105,7 @@ class Simulator:
         return file.content.read(offset, file.content.size - offset if length is None else length)
 
     def digest(self, session_id: str, file_id: str) -> tuple[int, str]:
-        """Size and SHA-256 of what a result truly holds, in bounded memory. Raises KeyError for no such file."""
+        """Size and SHA-256 of what a result truly holds, in bounded memory. Raises KeyError."""
         file = self.sessions.find(session_id).file(file_id)
         if file is None:
             raise KeyError(file_id)
