@@ -182,6 +182,7 @@ class ResetStream(Action):
     def blocks(self, call: Call, blocks: Iterator[Block]) -> Iterator[Block]:
         yield from _first_bytes(blocks, self.after_bytes)
         call.cancel()
+        call.wait(5)  # for the end of the call to arrive here as well
 
 
 @dataclass(frozen=True)
