@@ -114,5 +114,16 @@ class Config:
     """`plain` names, `slashes` in them, `opaque` without extension; or a list that is used in turn."""
     agent_directory: str = "C:\\Exports"
     """Where `store_result_by_export_agent` puts results: a path on the agent's machine."""
+    fills_in_agent: bool = False
+    """Whether a session's Options come to name the agent, where the request named none (unknown)."""
+    foreign_bytes: tuple[tuple[str, bytes], ...] = ()
+    """Texts that travel as other bytes of the same length, in both directions, but not in blocks of files.
+
+    `(("é", b"\\xff\\xfe"),)` makes ids and paths with an é invalid UTF-8, and the server understands them.
+    """
     stopped_succeeds: bool = True
     """`Result.succeeded` of an archive export that was stopped. A stopped live export always succeeds."""
+
+    def __post_init__(self) -> None:
+        if any(len(text.encode()) != len(other) for text, other in self.foreign_bytes):
+            raise ValueError("foreign_bytes must be as long as the text's UTF-8")

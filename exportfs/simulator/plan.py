@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from exportfs.simulator import timestamps
 from exportfs.simulator.config import Config
@@ -33,6 +34,7 @@ class Plan:
     """Seconds that a live stream runs; None: until it is stopped."""
     max_file_size: int
     file_name: str
+    timezone: int
     agent: str
     external_directory: str
     stored_by_agent: bool
@@ -128,9 +130,10 @@ def _duration(options: export.Options) -> float | None:
     return seconds
 
 
-def _file_name(options: export.Options) -> str:
-    names = [one.file_name for one in options.settings if one.WhichOneof("setting") == "file_name"]
-    return names[-1] if names else ""
+def _setting(options: export.Options, name: str, default: Any) -> Any:
+    """The last CommonSetting called `name`."""
+    given = [getattr(one, name) for one in options.settings if one.WhichOneof("setting") == name]
+    return given[-1] if given else default
 
 
 def make_plan(options: export.Options, config: Config) -> Plan:
@@ -159,7 +162,8 @@ def make_plan(options: export.Options, config: Config) -> Plan:
         end=end,
         duration=_duration(options) if live and stream else None,
         max_file_size=options.max_file_size,
-        file_name=_file_name(options),
+        file_name=_setting(options, "file_name", ""),
+        timezone=_setting(options, "timezone", 0),
         agent=agent,
         external_directory=options.external_directory,
         stored_by_agent=options.store_result_by_export_agent,

@@ -76,6 +76,7 @@ def from_clips(config: Config, plan: Plan, session_id: str, clips: list[Clip]) -
             last=clip.last,
         )
         file.downloadable = plan.downloadable
+        file.message.timezone = plan.timezone
         if plan.external_directory:
             file.message.path = f"{plan.external_directory.rstrip('/')}/{name}"
         elif not plan.downloadable:

@@ -26,11 +26,6 @@ EXPORT = "axxonsoft.bl.mmexport.ExportService"
 AUTHENTICATION = "axxonsoft.bl.auth.AuthenticationService"
 
 
-def _serialized(reply: Any) -> bytes:
-    """Faults and the listing give bytes, the rest messages."""
-    return reply if isinstance(reply, bytes) else reply.SerializeToString()
-
-
 def _abort(context: grpc.ServicerContext, refused: Refused) -> NoReturn:
     context.abort(refused.code, refused.details)
     raise AssertionError("abort always raises")
@@ -139,6 +134,21 @@ class Service:
 
     # What all methods have in common.
 
+    def _parser(self, kind: Any) -> Callable[[bytes], Any]:
+        def parse(data: bytes) -> Any:
+            for text, other in self._config.foreign_bytes:
+                data = data.replace(other, text.encode())
+            return kind.FromString(data)
+
+        return parse
+
+    def _serialized(self, reply: Any) -> bytes:
+        """Faults and the listing give bytes, the rest messages."""
+        data: bytes = reply if isinstance(reply, bytes) else reply.SerializeToString()
+        for text, other in self._config.foreign_bytes:
+            data = data.replace(text.encode(), other)
+        return data
+
     def _begin(self, method: str, request: Any, context: grpc.ServicerContext) -> Call:
         metadata = dict(context.invocation_metadata() or ())
         token = metadata.get(self._config.login.token_name.lower())
@@ -183,7 +193,7 @@ class Service:
             self._log.end(call, "OK")
             return reply
 
-        return grpc.unary_unary_rpc_method_handler(handle, kind.FromString, _serialized)
+        return grpc.unary_unary_rpc_method_handler(handle, self._parser(kind), self._serialized)
 
     def _streaming(self, method: str, kind: Any, work: _Stream) -> _Handler:
         def handle(request: Any, context: grpc.ServicerContext) -> Iterator[bytes]:
@@ -200,4 +210,6 @@ class Service:
                 # Closed before its end: the client has gone.
                 self._log.end(call, "OK" if context.is_active() else "CANCELLED")
 
-        return grpc.unary_stream_rpc_method_handler(handle, kind.FromString, _serialized)
+        # Blocks are bytes already, and no texts.
+        serialized = None if method == "DownloadFile" else self._serialized
+        return grpc.unary_stream_rpc_method_handler(handle, self._parser(kind), serialized)

@@ -51,6 +51,8 @@ class Sessions:
         with self._lock:
             now = self._clock.now()
             session = self._new(f"hosts/{self._config.node}/{uuid.uuid4()}", options, now)
+            if self._config.fills_in_agent:
+                options.export_agent_access_point = plan.agent
             session.plan, session.will_fail, session.fails_without_files = plan, will_fail, without_files
             session.footage_start = now if plan.start is None else plan.start
             session.completes = now + self._config.export_seconds

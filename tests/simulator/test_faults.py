@@ -9,6 +9,7 @@ import pytest
 from exportfs.simulator import (
     Action,
     Answer,
+    Config,
     CorruptBlock,
     Cut,
     Delay,
@@ -33,6 +34,7 @@ from exportfs.simulator import (
 )
 from exportfs.wire import service
 
+from .conftest import Make
 from .helpers import Client, archive
 
 BLOCK = 16 * 1024
@@ -279,6 +281,28 @@ def test_answers_may_be_any_bytes(client: Client, simulator: Simulator, file: tu
     assert client.blocks(*file) == [(1 << 63, b""), (0, b"x")]
     simulator.faults.add("ListSessions", Answer(()))
     assert client.page() == []
+
+
+def test_ids_that_are_no_utf8(make_server: Make) -> None:
+    server = make_server(Config(foreign_bytes=(("é", b"\xff\xfe"),)))
+    session = server.simulator.add_computed(100, session_id="sé", names=["fé"], seed="u")
+    client = Client.of(server)
+
+    def raw(method: str) -> Any:
+        return client.channel.unary_stream(f"/axxonsoft.bl.mmexport.ExportService/{method}")
+
+    [page] = raw("ListSessions")(b"", metadata=client.metadata)
+    assert b"s\xff\xfe" in page
+    assert b"f\xff\xfe" in page
+    with pytest.raises(grpc.RpcError):
+        client.page()
+    request = service.DownloadFileRequest(
+        session_id="s??", file_path="f??", chunk_size_kb=1
+    ).SerializeToString()
+    [chunk] = raw("DownloadFile")(request.replace(b"??", b"\xff\xfe"), metadata=client.metadata)
+    assert chunk.endswith(content("u/0", 0, 100))
+    assert server.simulator.log.calls("DownloadFile", session=session, file="fé")
+    client.close()
 
 
 def test_faults_may_be_changed_while_calls_run(

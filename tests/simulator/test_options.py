@@ -60,6 +60,13 @@ def test_the_archive_may_be_named_and_masks_given(client: Client) -> None:
     assert client.start(options)
 
 
+def test_the_server_may_fill_in_the_agent(make_server: Make, connect: Callable[..., Client]) -> None:
+    client = connect(make_server(Config(fills_in_agent=True)))
+    client.start(archive())
+    [info] = client.all()
+    assert info.session.options.export_agent_access_point == "hosts/Server/MMExportAgent.1"
+
+
 @pytest.mark.parametrize(
     ("agents", "named", "code"),
     [
