@@ -5,7 +5,7 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import platformdirs
@@ -15,8 +15,9 @@ from exportfs.config import MountConfig
 from exportfs.content.library import Library
 from exportfs.core.keepalive import KeepAliveConfig
 from exportfs.errors import ExportfsError
+from exportfs.fuse.mountpoint import check_mountpoint
 from exportfs.fuse.operations import ExportOperations
-from exportfs.fuse.session import FuseSession, check_mountpoint
+from exportfs.fuse.session import FuseSession
 from exportfs.rpc.download import Downloads
 from exportfs.rpc.login import AskCode
 from exportfs.rpc.server import Server
@@ -61,11 +62,13 @@ class Mount:
         journal.compact()
         server = Server(config.server, timeout=config.timeout, ask_code=self._ask_code)
         try:
-            await server.login.start()
             async with trio.open_nursery() as nursery:
+                await nursery.start(self._end_on_signal, nursery.cancel_scope)
+                await server.login.start()
                 await self._serve(nursery, server, journal, ready)
                 nursery.cancel_scope.cancel()
         finally:
+            # Also after a signal the login must not stay behind; `close` is bounded.
             with trio.CancelScope(shield=True):
                 await server.close()
 
@@ -74,14 +77,12 @@ class Mount:
     ) -> None:
         config = self.config
         catalogue = Catalogue(server, refresh=config.refresh, timeout=config.timeout)
-        nursery.start_soon(catalogue.run)
+        nursery.start_soon(_for_ever, catalogue.run)
         await catalogue.update()
         journal.prune({entry.id for entry in catalogue})
         filesystem, world, activity = self._build(nursery, server, journal, catalogue)
-        owner = world.owner
-        fuse = FuseSession(
-            ExportOperations(filesystem, owner, activity, timeout=config.timeout), config.mountpoint
-        )
+        operations = ExportOperations(filesystem, world.owner, activity, timeout=config.timeout)
+        fuse = FuseSession(operations, config.mountpoint)
         fuse.open(source=config.server.address, read_only=config.read_only, allow_other=config.allow_other)
         try:
             for background in (
@@ -90,8 +91,7 @@ class Mount:
                 world.library.reap,
                 world.submitter.watch,
             ):
-                nursery.start_soon(background)
-            nursery.start_soon(self._end_on_signal, fuse)
+                nursery.start_soon(_for_ever, background)
             nursery.start_soon(trio.to_thread.run_sync, fuse.raise_read_ahead)
             ready()
             log.info("serving %s at %s", config.server.address, config.mountpoint)
@@ -148,12 +148,26 @@ class Mount:
             "last_contact": None if heard is None else round(trio.current_time() - heard, 1),
         }
 
-    async def _end_on_signal(self, fuse: FuseSession) -> None:
+    async def _end_on_signal(
+        self, scope: trio.CancelScope, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+            task_status.started()
             async for number in signals:
                 log.info("ending on %s", signal.Signals(number).name)
-                fuse.stop()
+                scope.cancel()
                 return
+
+
+async def _for_ever(task: Callable[[], Awaitable[None]]) -> None:
+    """Runs a background task; an error that nobody foresaw is logged and does not end the mount."""
+    while True:
+        try:
+            await task()
+            return
+        except Exception:
+            log.exception("a background task failed and is begun again")
+            await trio.sleep(1.0)
 
 
 def _umask() -> int:

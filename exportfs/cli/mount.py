@@ -1,0 +1,164 @@
+"""`mount` and `umount`."""
+
+import os
+import resource
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from exportfs.cli import logs
+from exportfs.cli.background import in_background
+from exportfs.cli.configuration import LOG_LEVELS
+from exportfs.cli.options import MOUNTPOINT, resolve
+from exportfs.cli.server import PASSWORD_VARIABLE, find_profile, server_config, server_options
+from exportfs.cli.text import on_terminal
+from exportfs.cli.values import DURATION, SIZE
+from exportfs.config import MIB, MountConfig
+from exportfs.errors import ExportfsError, InvalidArgument
+
+SMALLEST_CACHE = MIB
+"""Bytes; below that not even the blocks of one read fit."""
+
+
+@click.command()
+@click.argument("server", metavar="SERVER[:PORT]")
+@click.argument("mountpoint", metavar="MOUNTPOINT", type=click.Path(path_type=Path))
+@server_options
+@click.option("--agent", metavar="ACCESS_POINT", help="Export agent for requests that name none.")
+@click.option("--read-only", is_flag=True, help="Change nothing on the server.")
+@click.option("--allow-other", is_flag=True, help="Let other users of this machine look in.")
+@click.option("--foreground", is_flag=True, help="Stay, and log to the terminal.")
+@click.option(
+    "--log-file", metavar="FILE", type=click.Path(path_type=Path), help="Log there (readable by you only)."
+)
+@click.option(
+    "--log-level",
+    type=click.Choice(LOG_LEVELS),
+    default="info",
+    show_default=True,
+    help="Least level that is logged.",
+)
+@click.option(
+    "--refresh",
+    metavar="SECONDS",
+    type=DURATION,
+    default="5",
+    show_default=True,
+    help="A change on the server shows within this time.",
+)
+@click.option(
+    "--timeout",
+    metavar="SECONDS",
+    type=DURATION,
+    default="30",
+    show_default=True,
+    help="No call into the mount waits longer without progress.",
+)
+@click.option(
+    "--keep-alive",
+    metavar="SECONDS",
+    type=DURATION,
+    default="900",
+    show_default=True,
+    help="How long a completed session is kept after its last use.",
+)
+@click.option(
+    "--cache-size", metavar="SIZE", type=SIZE, default="256M", show_default=True, help="Memory for blocks."
+)
+@click.option(
+    "--max-downloads",
+    metavar="N",
+    type=click.IntRange(1, 64),
+    default=4,
+    show_default=True,
+    help="Downloads from the server at once.",
+)
+@click.pass_context
+def mount(ctx: click.Context, /, server: str, **_: Any) -> None:
+    """Mount a server's exports as a folder.
+
+    SERVER may be the name of a profile in the configuration. Returns once the mount can be used, and serves it in
+    the background.
+    """
+    profile, address = find_profile(server)
+    config = mount_config(ctx, address, profile)
+    # Not for our children, the first of which is fusermount3.
+    os.environ.pop(PASSWORD_VARIABLE, None)
+    if config.allow_other:
+        check_allow_other()
+    if config.foreground:
+        serve(config, lambda: None)
+    else:
+        in_background(lambda ready: serve(config, ready))
+
+
+def mount_config(ctx: click.Context, address: str, profile: Mapping[str, object]) -> MountConfig:
+    """Of the options of `mount`, over the profile. Raises InvalidArgument."""
+    values = resolve(ctx, profile)
+    numbers = {key: values[key] for key in ("refresh", "timeout", "keep_alive")}
+    refresh, timeout, keep_alive = (float(str(value)) for value in numbers.values())
+    cache_size = int(str(values["cache_size"]))
+    if refresh <= 0 or timeout <= 0:
+        raise InvalidArgument("--refresh and --timeout must be more than 0 seconds")
+    if cache_size < SMALLEST_CACHE:
+        raise InvalidArgument("--cache-size must be 1M at least")
+    log_file = values.get("log_file")
+    agent = values.get("agent")
+    return MountConfig(
+        server=server_config(ctx, address, profile),
+        # Not resolved: a mount that crashed there could not be looked at.
+        mountpoint=Path(os.path.abspath(str(values["mountpoint"]))),
+        agent=str(agent) if agent else None,
+        read_only=bool(values["read_only"]),
+        allow_other=bool(values["allow_other"]),
+        refresh=refresh,
+        timeout=timeout,
+        keep_alive=keep_alive,
+        cache_size=cache_size,
+        max_downloads=int(str(values["max_downloads"])),
+        log_file=log_file.absolute() if isinstance(log_file, Path) else None,
+        log_level=str(values["log_level"]),
+        foreground=bool(values["foreground"]),
+    )
+
+
+def serve(config: MountConfig, ready: Callable[[], None]) -> None:
+    """Runs one mount in this process. Raises ExportfsError with what to do, where it cannot begin."""
+    logs.start(config.log_level, config.log_file, foreground=config.foreground)
+    # Passwords and tokens are in our memory: no core file may hold them.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    from exportfs import app  # gRPC and FUSE, not before the fork
+
+    app.run(config, ready, ask_code=ask_code if on_terminal() else None)
+
+
+def ask_code() -> str:
+    """The second factor, from the terminal."""
+    code: str = click.prompt("Verification code", err=True)
+    return code
+
+
+def check_allow_other(conf: Path = Path("/etc/fuse.conf")) -> None:
+    """Raises ExportfsError where the system does not let this user offer the mount to others."""
+    if os.geteuid() == 0:
+        return
+    lines = conf.read_text(errors="replace").splitlines() if conf.exists() else []
+    if "user_allow_other" not in (line.strip() for line in lines):
+        raise ExportfsError(
+            f"--allow-other needs the line `user_allow_other` in {conf}: ask an administrator to add it"
+        )
+
+
+@click.command()
+@MOUNTPOINT
+@click.option("--lazy", is_flag=True, help="Also where something still uses it; it goes when that ends.")
+def umount(mountpoint: Path, lazy: bool) -> None:
+    """End a mount.
+
+    Its login on the server is closed, and its process ends.
+    """
+    from exportfs.fuse.mountpoint import unmount
+
+    unmount(Path(os.path.abspath(mountpoint)), lazy=lazy)
