@@ -78,7 +78,8 @@ def from_clips(config: Config, plan: Plan, session_id: str, clips: list[Clip]) -
         file.downloadable = plan.downloadable
         file.message.timezone = plan.timezone
         if plan.external_directory:
-            file.message.path = f"{plan.external_directory.rstrip('/')}/{name}"
+            separator = "\\" if "\\" in plan.external_directory else "/"
+            file.message.path = plan.external_directory.rstrip(separator) + separator + name
         elif not plan.downloadable:
             file.message.path = f"{config.agent_directory}\\{session_id.rsplit('/')[-1]}\\{name}"
         if plan.in_cloud:

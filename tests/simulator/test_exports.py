@@ -267,7 +267,7 @@ def test_a_file_name_can_be_asked_for(client: Client, clock: ManualClock) -> Non
 @pytest.mark.parametrize(
     ("field", "value", "check"),
     [
-        ("external_directory", "/mnt/evidence", lambda file: file.path.startswith("/mnt/evidence/Device")),
+        ("external_directory", "E:\\evidence", lambda file: file.path.startswith("E:\\evidence\\Device")),
         ("store_result_by_export_agent", True, lambda file: file.path.startswith("C:\\Exports\\")),
         ("cloud_export", True, lambda file: len(file.cloud_id) == 36),
     ],

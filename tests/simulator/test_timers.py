@@ -3,13 +3,13 @@ from collections.abc import Callable
 import grpc
 import pytest
 
-from exportfs.simulator import Config, ManualClock, Simulator, TimerConfig
+from exportfs.simulator import Config, ManualClock, MediaConfig, Simulator, TimerConfig
 from exportfs.wire import export
 
 from .conftest import Make
 from .helpers import COMPLETED, REMOVED, RUNNING, Client, archive, live
 
-SLOW = Config(export_seconds=10_000)
+SLOW = Config(export_seconds=10_000, media=MediaConfig(max_frames=60))
 
 
 @pytest.fixture
