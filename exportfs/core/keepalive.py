@@ -22,7 +22,7 @@ class KeepAliveConfig:
     keep: float = 900.0
     """A completed session is kept for this long after its last use."""
     refresh: float = 5.0
-    """Running sessions are asked about this often, so that their progress shows; see `interval`."""
+    """Running sessions are asked about more often than this, so that their progress shows; see `interval`."""
     calls_per_second: float = 10.0
     """Never more than about this many questions, however many sessions are kept."""
 
@@ -66,7 +66,7 @@ def interval(use: Use, population: int, config: KeepAliveConfig) -> float:
 
     Never longer than a third of the server's limit: two questions may get lost.
     """
-    wanted = config.refresh if use.running else 2 * config.refresh
+    wanted = (0.4 if use.running else 2.0) * config.refresh
     return min(max(wanted, population / config.calls_per_second), use.limit / 3)
 
 

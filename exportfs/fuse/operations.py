@@ -7,6 +7,7 @@ timeout. The parts behind have shorter bounds of their own; this one is for what
 import errno
 import functools
 import logging
+import stat
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Concatenate, ParamSpec, TypeAlias, TypeVar
 
@@ -289,7 +290,9 @@ class ExportOperations(pyfuse3.Operations):
         entry = EntryAttributes()
         entry.st_ino = InodeT(attributes.ino)
         mode = attributes.mode
-        entry.st_mode = ModeT(mode if attributes.uid is not None else mode & ~(self.owner.umask & 0o777))
+        # What programs wrote keeps the mode they gave it, and the mode of a link means nothing.
+        masked = 0 if attributes.own_mode or stat.S_ISLNK(mode) else self.owner.umask & 0o777
+        entry.st_mode = ModeT(mode & ~masked)
         entry.st_nlink = attributes.nlink
         entry.st_uid = self.owner.uid if attributes.uid is None else attributes.uid
         entry.st_gid = self.owner.gid if attributes.gid is None else attributes.gid

@@ -26,6 +26,8 @@ class Attributes:
     """Seconds for which the kernel may keep this and the name that led to it."""
     uid: int | None = None
     gid: int | None = None
+    own_mode: bool = False
+    """Whether the mode was chosen by a program, so that the umask has had its say."""
 
     @property
     def blocks(self) -> int:

@@ -82,6 +82,7 @@ class RequestFile(Node):
             mtime_ns=self.mtime_ns,
             uid=self.uid,
             gid=self.gid,
+            own_mode=True,
         )
 
     def xattrs(self) -> Mapping[str, bytes]:
