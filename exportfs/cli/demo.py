@@ -119,7 +119,7 @@ def _mounted(simulator: Simulator, folder: Path, place: Path) -> Iterator[None]:
         "--password-file",
         os.fspath(secret),
     ]
-    command += ["--ca-file", simulator.ca_file, "--tls-server-name", simulator.name, "--refresh", "1"]
+    command += ["--ca-file", simulator.ca_file, "--tls-server-name", simulator.name]
     result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=LONGEST_WAIT)
     if result.returncode != 0:
         raise ExportfsError(result.stderr.strip().removeprefix(f"{PROGRAM}: "))
@@ -147,7 +147,7 @@ def _export(place: Path) -> Path:
     }
     say(f"A request is written to {place / 'new' / 'first.json'}: 20 seconds of one camera, as MP4.")
     (place / "new" / "first.json").write_text(json.dumps(request, indent=2))
-    session = (place / "new" / "first").resolve()
+    session: Path = (place / "new" / "first").resolve()
     deadline = time.monotonic() + LONGEST_WAIT
     shown = ""
     while True:
