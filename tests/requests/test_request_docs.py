@@ -1,16 +1,14 @@
 """docs/request-files.md: its examples are requests, its tables are complete."""
 
 import re
-from pathlib import Path
 
 import pytest
+from request_examples import EXAMPLES, PAGE
 from request_strategies import is_map, reachable
 
 from exportfs.requests import parse, summarize, to_json
 from exportfs.wire import export
 
-PAGE = (Path(__file__).parents[2] / "docs" / "request-files.md").read_text()
-EXAMPLES = re.findall(r"^```json\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
 SECTIONS = dict(re.findall(r"^### `([\w.]+)`\n(.*?)(?=^#|\Z)", PAGE, re.DOTALL | re.MULTILINE))
 MESSAGES = {
     name.removeprefix("axxonsoft.bl.mmexport.").removeprefix("axxonsoft.bl.primitive."): message

@@ -12,7 +12,7 @@ import time
 from typing import Any
 
 from google.protobuf import json_format
-from test_request_docs import EXAMPLES
+from request_examples import EXAMPLES
 
 from exportfs.requests import (
     Completeness,

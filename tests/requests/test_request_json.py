@@ -4,7 +4,7 @@ import json
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exportfs.requests import Completeness, completeness
@@ -103,6 +103,7 @@ def test_completeness(content: bytes, expected: Completeness) -> None:
     assert completeness(content) is expected
 
 
+@settings(deadline=None)
 @given(structures, st.booleans(), st.sampled_from([None, 1]), st.sampled_from(["", " ", "\n\n"]))
 def test_every_prefix_is_incomplete(value: object, escaped: bool, indent: int | None, end: str) -> None:
     whole = json.dumps(value, ensure_ascii=escaped, indent=indent).encode("utf-8", "surrogatepass")
@@ -112,6 +113,7 @@ def test_every_prefix_is_incomplete(value: object, escaped: bool, indent: int | 
     assert completeness(whole + b"]") is BROKEN
 
 
+@settings(deadline=None)
 @given(structures, st.data())
 def test_holes_are_incomplete(value: object, data: st.DataObject) -> None:
     whole = json.dumps(value, ensure_ascii=False).encode()
@@ -172,6 +174,7 @@ def _can_become_json(text: str) -> bool:
     return False
 
 
+@settings(deadline=None)
 @given(st.text(alphabet='{}[]",:01-.eE+tru\\nu \n', max_size=12))
 def test_against_the_standard_library(text: str) -> None:
     try:
@@ -188,6 +191,7 @@ def test_against_the_standard_library(text: str) -> None:
         assert not _can_become_json(text)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=40))
 def test_never_raises(content: bytes) -> None:
     assert isinstance(completeness(content), Completeness)
@@ -245,6 +249,7 @@ def test_duplicates_are_remembered() -> None:
     assert loads('{"a": 1, "b": 2}').duplicates == ()
 
 
+@settings(deadline=None)
 @given(structures, st.sampled_from([None, 2]))
 def test_locate_finds_every_value(value: object, indent: int | None) -> None:
     text = json.dumps(value, indent=indent)

@@ -147,6 +147,13 @@ def test_no_request_at_all(content: bytes, words: str) -> None:
     assert words in str(caught.value)
 
 
+@pytest.mark.parametrize("depth", range(880, 1010, 3))
+def test_nested_about_as_deep_as_can_be_read(depth: int) -> None:
+    content = b'{"x": ' + b"[" * depth + b"]" * depth + b', "y": 1, "z": 1}'
+    with pytest.raises(RequestError):
+        parse(content)
+
+
 def test_too_large() -> None:
     content = json.dumps(VIDEO).encode()
     padded = content + b" " * (MAX_REQUEST_BYTES - len(content))
@@ -362,6 +369,8 @@ def test_each_problem(request_: Any, path: str, words: str) -> None:
 
 
 def test_names_twice() -> None:
+    request = changed(VIDEO, ("archive.start_timestamp", None))
+    assert only(request) == ("archive.start_timestamp", "is the same field as startTimestamp: give it once")
     text = json.dumps(VIDEO).replace('"endTimestamp"', '"startTimestamp": "20260511T075900", "endTimestamp"')
     assert only(text) == ("archive.startTimestamp", "stands here more than once")
     request = changed(VIDEO, ("archive.start_timestamp", "20260511T080000"))

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exportfs.core import timestamps
@@ -16,6 +16,7 @@ BERLIN = ZoneInfo("Europe/Berlin")
 instants = st.datetimes(timezones=st.just(UTC))
 
 
+@settings(deadline=None)
 @given(instants)
 def test_round_trips(when: datetime) -> None:
     assert timestamps.parse_server(timestamps.to_server(when)) == when
@@ -128,6 +129,7 @@ def test_readings_of_the_systems_zone(local: datetime, meant: tuple[str, ...], e
     assert timestamps.exists(local) is exists
 
 
+@settings(deadline=None)
 @given(st.datetimes(), st.sampled_from([None, UTC, BERLIN, ZoneInfo("America/St_Johns")]))
 def test_readings_never_fail(local: datetime, zone: ZoneInfo | None) -> None:
     assert len(timestamps.readings(local, zone)) <= 2
