@@ -102,9 +102,10 @@ def readings(local: datetime, zone: tzinfo | None = None) -> tuple[str, ...]:
     """What a naive `local` time means in `zone` (None: this machine's), as RFC 3339 with its offset.
 
     One reading as a rule; two where the clocks are put back (the time comes twice) or forward (it never
-    comes: read with the offset before and after the change). Empty where the zone cannot tell.
+    comes: read with the offset before and after the change), the earlier one first. Empty where the zone
+    cannot tell.
     """
-    found: dict[str, None] = {}
+    found: set[timedelta] = set()
     for fold in (0, 1):
         try:
             offset = _utc_offset(local.replace(fold=fold), zone)
@@ -112,8 +113,9 @@ def readings(local: datetime, zone: tzinfo | None = None) -> tuple[str, ...]:
             return ()
         if offset is None:
             return ()
-        found[_with_offset(local, offset)] = None
-    return tuple(found)
+        found.add(offset)
+    # The greater the offset, the earlier it is.
+    return tuple(_with_offset(local, offset) for offset in sorted(found, reverse=True))
 
 
 def exists(local: datetime, zone: tzinfo | None = None) -> bool:

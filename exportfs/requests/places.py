@@ -1,5 +1,6 @@
 """Where in a JSON text a value or a name stands."""
 
+import contextlib
 from dataclasses import dataclass
 
 from exportfs.requests.jsontext import DECODER, SPACE
@@ -18,10 +19,15 @@ class Place:
 
 
 def locate(text: str, places: set[Place]) -> dict[Place, int]:
-    """The positions of `places` in `text`, which must be whole JSON. What is not there is left out."""
+    """The positions of `places` in `text`, which must be whole JSON. What is not there is left out.
+
+    So is what stands behind a value that is nested nearly as deep as can be read.
+    """
     found: dict[Place, int] = {}
     inner: set[Path] = {place.path[:n] for place in places for n in range(len(place.path))}
-    _locate(text, _skip(text, 0), (), places, inner, found)
+    # It was read from a lower frame: what is nested just deep enough for that cannot be read again from here.
+    with contextlib.suppress(RecursionError):
+        _locate(text, _skip(text, 0), (), places, inner, found)
     return found
 
 

@@ -5,6 +5,7 @@ Each function gives the value for the message or raises Wrong with what is wrong
 
 import base64
 import binascii
+import functools
 import math
 import re
 import struct
@@ -114,10 +115,10 @@ def read_enum(value: Any, enum: EnumDescriptor | None) -> int:
     """By name, or by number where the contract knows the number."""
     assert enum is not None
     if is_string(value):
-        known = enum.values_by_name.get(value)
-        if known is not None:
-            return known.number
-        guess = nearest(value, enum.values_by_name)
+        numbers = _numbers(enum)
+        if value in numbers:
+            return numbers[value]
+        guess = nearest(value, numbers)
         hint = f"; did you mean {guess}?" if guess else ""
         raise WrongError(f"has no value {quoted(value)}; allowed are {_allowed(enum)}{hint}")
     if isinstance(value, bool) or not isinstance(value, int | Number):
@@ -131,6 +132,12 @@ def read_enum(value: Any, enum: EnumDescriptor | None) -> int:
             f"has no value {kind(value).removeprefix('the number ')}; allowed are {_allowed(enum)}"
         )
     return number
+
+
+@functools.cache
+def _numbers(enum: EnumDescriptor) -> dict[str, int]:
+    # Not values_by_name.get(): that raises SystemError for a lone surrogate (protobuf 7.36).
+    return {value.name: value.number for value in enum.values}
 
 
 def _allowed(enum: EnumDescriptor) -> str:

@@ -41,18 +41,19 @@ def fill(message: Any, value: Any, where: Path, found: Collector) -> View | None
     for key in value.duplicates:
         found.add((*where, key), "stands here more than once", key=True, repeated=True)
     known = known_fields(descriptor)
+    spelt: dict[str, str] = {}
     chosen: dict[str, str] = {}
     for key, item in value.items():
         field = known.get(key)
         if field is None:
             found.add((*where, key), _unknown(key, descriptor, view), key=True)
             continue
-        if item is None:
-            continue  # The mapping's way to say: not set.
-        if field.name in view.keys:
-            found.add((*where, key), f"is the same field as {view.keys[field.name]}: give it once", key=True)
+        if spelt.setdefault(field.name, key) != key:
+            found.add((*where, key), f"is the same field as {spelt[field.name]}: give it once", key=True)
             view.bad.add(field.name)
             continue
+        if item is None:
+            continue  # The mapping's way to say: not set.
         view.keys[field.name] = key
         oneof = field.containing_oneof
         if oneof is not None and chosen.setdefault(oneof.name, key) != key:
