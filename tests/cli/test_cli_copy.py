@@ -17,8 +17,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from exportfs.cli import copying
-from exportfs.cli.copying import Corrupt, DestinationTrouble, Job, SourceTrouble, copy_result
+from exportfs.cli.copying import DestinationTrouble, Job, SourceTrouble, copy_result
 from exportfs.cli.manifest import is_plain, local_names, side_name, sums_line
+from exportfs.errors import Corrupt
 
 CONTENT = bytes(range(256)) * 40
 CHUNK = 1000

@@ -188,7 +188,7 @@ def test_watch_json_is_a_line_each(mount: Any, monkeypatch: pytest.MonkeyPatch, 
         if len(naps) == 3:
             raise Enough
 
-    monkeypatch.setattr(command.time, "sleep", nap)
+    monkeypatch.setattr("exportfs.cli.status.time.sleep", nap)
     with pytest.raises(Enough):
         command._watch_json(mount.root)
     lines = capsys.readouterr().out.splitlines()
@@ -199,7 +199,7 @@ def test_watch_draws(mount: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     def nap(seconds: float) -> None:
         raise Enough
 
-    monkeypatch.setattr(command.time, "sleep", nap)
+    monkeypatch.setattr("exportfs.cli.status.time.sleep", nap)
     with pytest.raises(Enough):
         command._watch(mount.root)
 
