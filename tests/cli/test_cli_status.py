@@ -56,9 +56,9 @@ def test_everything(mount: Any) -> None:
     assert "cache 64.0 MiB of 256.0 MiB, 90% hits" in lines
     assert "downloads 1 of 4 running, 2 waiting, 3.0 GiB in all, 1 retries" in lines
     assert "running for 1h 05m, process 4711" in lines
-    assert f"s_{'long' * 50} running 42% 0 - in 10m 00s (kept)" in lines
-    assert "s2 completed - 2 2.0 KiB due" in lines
-    assert "s3 failed agent lost 0 - -" in lines
+    assert f"running 42% 0 - in 10m 00s kept s_{'long' * 50}" in lines
+    assert "completed - 2 2.0 KiB due s2" in lines
+    assert "failed - 0 - - s3: agent lost" in lines
     assert "read 99 sessions/a/[b].mp4 0 1.2s" in lines
     assert "2026-05-11T07:58:00Z read lost block" in lines
     assert text == "\n".join(line.rstrip() for line in text.splitlines())
@@ -159,7 +159,7 @@ def test_broken_status_and_broken_record(run: Any, mount: Any) -> None:
     (directory / ".session.json").write_text("{")
     result = run("status", mount.root)
     assert result.exit_code == 1
-    assert "\nb " in result.stdout
+    assert " b\n" in result.stdout
     assert "no valid JSON" in result.stdout
     (mount.root / ".status.json").write_text("[]")
     assert "no valid JSON" in run("status", mount.root).stderr
