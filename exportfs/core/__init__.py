@@ -1,1 +1,1 @@
-"""Pure decisions: standard library only, no clock, no network, no files."""
+"""Pure helpers, standard library only: no I/O, no messages, no event loop."""
