@@ -17,6 +17,7 @@ from exportfs.cli.copying import (
     CHECK,
     DestinationTrouble,
     Job,
+    Report,
     SourceTrouble,
     copy_result,
     finished,
@@ -127,11 +128,11 @@ def copy_session(outcome: Outcome, bars: Bars) -> None:
     with _locked(folder):
         manifest = Manifest.load(folder, record)
         manifest.describe(record, server_address(record.directory), datetime.now(UTC))
-        outcome.written = True
         names = local_names(file.name for file in record.files)
         for file, name in zip(record.files, names, strict=True):
             _one(outcome, manifest, file, name, names, bars)
         manifest.save()
+        outcome.written = True
     if record.state == FAILED:
         outcome.problems.append(f"{ending(record)} (what it has was copied)")
 
@@ -166,7 +167,7 @@ def _one(
         bar.done()
 
 
-def _bring(outcome: Outcome, manifest: Manifest, job: Job, file: FileRecord, report: Any) -> None:
+def _bring(outcome: Outcome, manifest: Manifest, job: Job, file: FileRecord, report: Report) -> None:
     name = job.target.name
     known = manifest.knows(name, file)
     there = known is not None and job.target.is_file()

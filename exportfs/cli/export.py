@@ -3,7 +3,6 @@
 import json
 import secrets
 from collections.abc import Mapping
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +49,6 @@ from exportfs.errors import InvalidArgument
 )
 @click.option(
     "--format",
-    "kind",
     type=click.Choice([*STREAMS, *SNAPSHOTS]),
     required=True,
     help="video and image leave the format to the export agent.",
@@ -66,43 +64,15 @@ from exportfs.errors import InvalidArgument
 @click.option("--wait", "waiting", is_flag=True, help="Wait for the end, and print the paths of the results.")
 @JSON
 def export(
-    mountpoint: Path,
-    cameras: tuple[str, ...],
-    archive: str | None,
-    start: datetime | None,
-    end: datetime | None,
-    duration: float | None,
-    kind: str,
-    quality: str | None,
-    comment: str | None,
-    mask: bool | None,
-    split: int | None,
-    agent: str | None,
-    discrete: bool,
-    name: str | None,
-    dry_run: bool,
-    waiting: bool,
-    as_json: bool,
+    mountpoint: Path, name: str | None, dry_run: bool, waiting: bool, as_json: bool, **wishes: Any
 ) -> int:
     """Start an export through a mount.
 
     Prints the path of the session's directory; with --wait, the paths of the results once they are there.
     Ctrl-C ends the waiting, not the export.
     """
-    wish = Wish(
-        cameras=cameras,
-        format=kind,
-        archive=archive,
-        start=start,
-        end=end,
-        duration=duration,
-        quality=quality,
-        comment=comment,
-        mask=mask,
-        split=split,
-        agent=agent,
-        discrete=discrete,
-    )
+    # The other options are called as the fields of a wish are.
+    wish = Wish(**wishes)
     try:
         request = build(wish)
         stem = check_name(name) if name is not None else default_name(wish, secrets.token_hex(4))

@@ -44,7 +44,8 @@ def who() -> dict[str, str]:
 def local_names(names: Iterable[str]) -> list[str]:
     """What to call each result in the folder: itself, except where the folder's own files are called so, or
     where a disk that takes `A` and `a` for one name would lose one of two."""
-    taken = {MANIFEST.casefold(), SUMS.casefold()}
+    # For sha256sum, `-` is its standard input.
+    taken = {MANIFEST.casefold(), SUMS.casefold(), "-"}
     result = []
     for name in names:
         stem, dot, extension = name.rpartition(".")

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
-from exportfs.cli.text import printable
+from exportfs.cli.text import human_size, printable
 
 
 class Bar(Protocol):
@@ -104,8 +104,23 @@ def transfers() -> Iterator[Bars]:
     if not visible():
         yield _Quiet()
         return
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
-    from rich.progress import TransferSpeedColumn as Speed
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        Task,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
+    from rich.text import Text
+
+    class Speed(TransferSpeedColumn):
+        """In the same units as the sizes beside it."""
+
+        def render(self, task: Task) -> Text:
+            speed = task.finished_speed or task.speed
+            return Text("" if speed is None else f"{human_size(speed)}/s", style="progress.data.speed")
 
     columns = (
         TextColumn("{task.description}"),

@@ -2,7 +2,7 @@
 
 import io
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,7 +17,7 @@ from exportfs.cli.text import human_duration, human_size, printable
 
 _STYLES = {RUNNING: "cyan", COMPLETED: "green", FAILED: "red"}
 _PIPE_WIDTH = 10_000
-_BAR_WIDTH = 20
+_BAR_WIDTH = 10
 _ERRORS_SHOWN = 5
 
 
@@ -46,7 +46,7 @@ def _mount(mount: MountStatus, now: datetime, bars: bool) -> list[RenderableType
     parts: list[RenderableType] = []
     if mount.status:
         parts.append(_facts(mount, now))
-        parts.append(_sessions(mount.sessions, now, bars))
+        parts += _sessions(mount.sessions, now, bars)
         parts += _operations(mount.status)
         parts += _errors(mount.status)
     else:
@@ -104,31 +104,33 @@ def _downloads(downloads: Mapping[str, Any]) -> str:
     return text
 
 
-def _sessions(sessions: tuple[SessionRecord, ...], now: datetime, bars: bool) -> RenderableType:
+def _sessions(sessions: tuple[SessionRecord, ...], now: datetime, bars: bool) -> Iterator[RenderableType]:
     if not sessions:
-        return Text("no sessions")
+        yield Text("no sessions")
+        return
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    table.add_column("SESSION", overflow="fold")
     table.add_column("STATE", no_wrap=True)
     table.add_column("PROGRESS", no_wrap=True)
     table.add_column("FILES", justify="right", no_wrap=True)
     table.add_column("SIZE", justify="right", no_wrap=True)
     table.add_column("EXPIRES", no_wrap=True)
+    # Last, since it is the longest: on a narrow terminal it alone is folded, and can still be copied.
+    table.add_column("SESSION", overflow="fold")
     for record in sessions:
         table.add_row(
-            Text(printable(record.name)),
             Text(printable(record.state), style=_STYLES.get(record.state, "yellow")),
             _progress(record, bars),
             str(len(record.files)),
             human_size(record.size) if record.files else "-",
             Text(_expiry(record, now)),
+            Text(printable(f"{record.name}: {record.error}" if record.error else record.name)),
         )
-    return table
+    yield table
 
 
 def _progress(record: SessionRecord, bars: bool) -> RenderableType:
     if record.state != RUNNING:
-        return Text("-" if not record.error else printable(record.error)[:60])
+        return Text("-")
     if record.progress is None:
         return Text("?")
     if not bars:
@@ -144,7 +146,7 @@ def _expiry(record: SessionRecord, now: datetime) -> str:
     expires = _moment(record.expires_at)
     if expires is None:
         return "-"
-    kept = " (kept)" if record.raw.get("kept_alive") is True else ""
+    kept = " kept" if record.raw.get("kept_alive") is True else ""
     left = (expires - now).total_seconds()
     return (f"in {human_duration(left)}" if left > 0 else "due") + kept
 

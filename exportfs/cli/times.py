@@ -1,7 +1,7 @@
 """Points in time as people type them: RFC 3339, or the clock on the wall here."""
 
 import re
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, datetime
 
 import click
 
@@ -11,11 +11,11 @@ _FORM = re.compile(
 _SERVER_FORM = re.compile(r"(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)((?:\.\d+)?)Z?", re.ASCII)
 
 
-def parse_time(text: str, zone: tzinfo | None = None) -> datetime:
-    """An aware time of `2026-05-11T10:04:11+02:00`, or of local time, `2026-05-11 10:04`.
+def parse_time(text: str) -> datetime:
+    """An aware time of `2026-05-11T10:04:11+02:00`, or of this machine's local time, `2026-05-11 10:04`.
 
-    `zone` is what local means; None: this machine's. ValueError, with a sentence, for what is no time, and
-    for a local time that a change of the clocks has made ambiguous or has skipped.
+    ValueError, with a sentence, for what is no time, and for a local time that a change of the clocks has
+    made ambiguous or has skipped.
     """
     match = _FORM.fullmatch(text.strip())
     if not match:
@@ -26,7 +26,7 @@ def parse_time(text: str, zone: tzinfo | None = None) -> datetime:
     try:
         moment = datetime.fromisoformat(f"{day}T{clock}")
         if offset is None:
-            return _local(moment, text, zone)
+            return _local(moment, text)
         return datetime.fromisoformat(f"{day}T{clock}{'+00:00' if offset in 'Zz' else offset}")
     except (ValueError, OverflowError) as error:
         if isinstance(error, _Sentence):
@@ -47,9 +47,9 @@ def _no_time(text: str) -> str:
     return f"{text!r} is no time: write 2026-05-11T10:04:11+02:00, or local time: 2026-05-11 10:04:11"
 
 
-def _local(moment: datetime, text: str, zone: tzinfo | None) -> datetime:
-    readings = [moment.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1)]
-    aware = [reading.astimezone(zone) for reading in readings]
+def _local(moment: datetime, text: str) -> datetime:
+    readings = [moment.replace(fold=fold).astimezone(UTC) for fold in (0, 1)]
+    aware = [reading.astimezone() for reading in readings]
     if readings[0] == readings[1]:
         return aware[0]
     both = " or ".join(form(reading) for reading in sorted(aware))

@@ -52,7 +52,12 @@ def starts(mount: Any, closing: Callable[[OnClose], None]) -> list[dict[str, Any
 def test_dry_run_needs_no_mount(run: Any, tmp_path: Path) -> None:
     result = run("export", tmp_path / "nowhere", *ARCHIVE, "--dry-run")
     assert result.exit_code == 0
-    assert json.loads(result.stdout)["archive"]["endTimestamp"] == "2026-05-11T08:04:21+00:00"
+    request = json.loads(result.stdout)
+    assert request["archive"]["endTimestamp"] == "2026-05-11T08:04:21+00:00"
+    assert set(request) == {"archive", "stream"}
+    assert json.loads(run("export", tmp_path, *ARCHIVE, "--dry-run", "--mask").stdout)["settings"] == [
+        {"applyMask": True}
+    ]
 
 
 def test_local_time_is_this_machines(
