@@ -1,8 +1,8 @@
 """The bare protocol as a client program: what a Python loop without a mount reaches.
 
-    python -m bench.bare '{"what": "loop", "target": "127.0.0.1:5000", "file": "0.mp4", ...}'
+    python -m bench.bare '{"what": "loop", "target": "127.0.0.1:5000", "files": ["big.mp4"], ...}'
 
-prints one JSON object. It is a process of its own, so that its CPU time and its interpreter lock are its own.
+prints a line when it is connected, waits for one, and then prints its result as a JSON object. It is a process of its own, so that its CPU time and its interpreter lock are its own.
 """
 
 import json
@@ -10,7 +10,8 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -88,35 +89,46 @@ class Client:
         return b"".join(parts)[skip : skip + length]
 
 
-def loop(job: dict[str, Any]) -> dict[str, Any]:
-    """Whole files, one thread and one connection each, to nothing or into a directory."""
-    files = job["files"]
-    clients = [Client(job["target"], job.get("options"), job.get("stub", False)) for _ in files]
-    totals = [0] * len(files)
+def go() -> None:
+    """Connected: the clock starts when the benchmark says so, its counters at zero."""
+    print("ready", flush=True)
+    sys.stdin.readline()
 
-    def run(number: int) -> None:
-        stream = clients[number].blocks(files[number], job["block"])
-        if not job.get("into"):
-            for data in stream:
-                totals[number] += len(data)
-            return
-        with open(Path(job["into"]) / f"{number}", "wb", buffering=0) as out:
-            for data in stream:
-                totals[number] += out.write(data)
 
-    threads = [threading.Thread(target=run, args=(number,)) for number in range(len(files))]
+def timed(runs: list[Callable[[], None]]) -> dict[str, float]:
+    threads = [threading.Thread(target=run) for run in runs]
+    go()
     start, cpu = time.perf_counter(), time.process_time()
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    return {"seconds": time.perf_counter() - start, "cpu": time.process_time() - cpu, "bytes": sum(totals)}
+    return {"seconds": time.perf_counter() - start, "cpu": time.process_time() - cpu}
+
+
+def loop(job: dict[str, Any]) -> dict[str, Any]:
+    """Whole files, one thread and one connection each, to nothing or into a directory."""
+    files = job["files"]
+    clients = [Client(job["target"], job["options"], job["stub"]) for _ in files]
+    totals = [0] * len(files)
+
+    def run(number: int) -> None:
+        stream = clients[number].blocks(files[number], job["block"])
+        if "into" not in job:
+            for data in stream:
+                totals[number] += len(data)
+            return
+        with open(Path(job["into"]) / files[number], "wb", buffering=0) as out:
+            for data in stream:
+                totals[number] += out.write(data)
+
+    return timed([partial(run, number) for number in range(len(files))]) | {"bytes": sum(totals)}
 
 
 def share(job: dict[str, Any]) -> dict[str, Any]:
     """One file over several connections, each with its stripe: what a long fast line needs."""
     count, block, size = job["connections"], job["block"], job["size"]
-    clients = [Client(job["target"], job.get("options")) for _ in range(count)]
+    clients = [Client(job["target"], job["options"], job["stub"]) for _ in range(count)]
     stripe = -(-size // count // block) * block
     totals = [0] * count
 
@@ -129,22 +141,15 @@ def share(job: dict[str, Any]) -> dict[str, Any]:
                 break
         stream.close()
 
-    threads = [threading.Thread(target=run, args=(number,)) for number in range(count)]
-    start, cpu = time.perf_counter(), time.process_time()
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return {"seconds": time.perf_counter() - start, "cpu": time.process_time() - cpu, "bytes": sum(totals)}
+    return timed([partial(run, number) for number in range(count)]) | {"bytes": sum(totals)}
 
 
 def seek(job: dict[str, Any]) -> dict[str, Any]:
     """Ranges one after another on one warm connection; the first call of all is not counted."""
-    client = Client(job["target"], job.get("options"), job.get("stub", False))
+    client = Client(job["target"], job["options"], job["stub"])
     content = Content(Path(job["data"]) / job["files"][0])
     client.read(job["files"][0], job["block"], 0, 1)
-    print("ready", flush=True)
-    sys.stdin.readline()
+    go()
     times = []
     for ranges in job["ranges"]:
         start = time.perf_counter()
