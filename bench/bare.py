@@ -2,7 +2,8 @@
 
     python -m bench.bare '{"what": "loop", "target": "127.0.0.1:5000", "files": ["big.mp4"], ...}'
 
-prints a line when it is connected, waits for one, and then prints its result as a JSON object. It is a process of its own, so that its CPU time and its interpreter lock are its own.
+prints a line when it is connected, waits for one, and then prints its result as a JSON object. It is a
+process of its own, so that its CPU time and its interpreter lock are its own.
 """
 
 import json
@@ -49,9 +50,7 @@ def _varint(message: bytes, at: int) -> tuple[int, int]:
 
 
 class Client:
-    def __init__(
-        self, target: str, options: list[tuple[str, Any]] | None = None, stub: bool = False
-    ) -> None:
+    def __init__(self, target: str, options: list[tuple[str, Any]] | None = None, stub: bool = False) -> None:
         given = [("grpc.max_receive_message_length", -1), ("grpc.use_local_subchannel_pool", 1)]
         given += [(name, value) for name, value in options or []]
         self.channel = grpc.insecure_channel(target, given)

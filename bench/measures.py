@@ -8,11 +8,11 @@ import contextlib
 import os
 import random
 import subprocess
-import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from statistics import quantiles
+from statistics import median, quantiles
 
 from bench.content import GIB, KIB, MIB
 from bench.processes import Failed, cpu_seconds, drop_caches, peak_rss_mib
@@ -73,7 +73,7 @@ def run(processes: list[subprocess.Popen[bytes]]) -> None:
             process.kill()
 
 
-def timed(action: Callable[[], None]) -> float:
+def timed(action: Callable[[], object]) -> float:
     start = time.perf_counter()
     action()
     return time.perf_counter() - start
@@ -232,43 +232,52 @@ def parallel(subject: Subject, world: World, line: bool, readers: int = PARTS) -
 
 
 def fairness(subject: Subject, world: World, line: bool) -> Numbers:
-    """What others feel while seven readers keep the mount busy, and what stays running after a reader left."""
+    """What others feel while readers keep the mount busy, and what runs on after a reader left."""
     assert isinstance(subject, MountSubject)
-    last = f"part{PARTS - 1}.mp4"
     with cold(subject, world, line) as mount:
-        alone = timed(lambda: _first(world, mount, last))
+        alone = [_first(world, mount, f"part{number}.mp4") for number in range(4)]
+        with reading(mount, ["big.mp4"]):
+            beside = [_first(world, mount, f"part{number}.mp4") for number in range(4, PARTS)]
+    numbers = {"alone": median(alone) * 1e3, "beside": median(beside) * 1e3}
+    found: dict[str, list[float]] = {"stat": [], "ls": []}
     with cold(subject, world, line) as mount:
-        busy = [dd(mount.path(f"part{number}.mp4")) for number in range(PARTS - 1)]
-        worker = threading.Thread(target=lambda: [process.wait() for process in busy])
-        worker.start()
-        time.sleep(0.05)
-        second = timed(lambda: _first(world, mount, last))
-        found: dict[str, list[float]] = {"stat": [], "ls": []}
-        number = 0
-        try:
-            while worker.is_alive():
+        with reading(mount, [f"part{number}.mp4" for number in range(PARTS)]) as busy:
+            while any(process.poll() is None for process in busy):
                 # A name that is not there is asked of the mount each time; the kernel may keep what is.
-                number += 1
-                found["stat"].append(timed(lambda: _stat_missing(mount.root / f"missing{number}")))
-                found["ls"].append(timed(lambda: list(os.scandir(mount.root)) and None))
+                missing = mount.root / f"missing{len(found['stat'])}"
+                found["stat"].append(timed(partial(_stat_missing, missing)))
+                found["ls"].append(timed(partial(os.listdir, mount.root)))
                 time.sleep(0.002)
-        finally:
-            run(busy)
-            worker.join()
-        numbers = {"alone": alone * 1e3, "second": second * 1e3}
         for what, times in found.items():
             if len(times) > 1:
                 numbers[what] = percentiles(times)[1]
         if mount.ours:
             numbers["most_active"] = world.stats()["most_active"]
             numbers["abandoned"] = _abandoned(world, mount)
-        return numbers
+    return numbers
 
 
-def _first(world: World, mount: Mounted, name: str) -> None:
+@contextlib.contextmanager
+def reading(mount: Mounted, names: list[str]) -> Iterator[list[subprocess.Popen[bytes]]]:
+    """Readers in full swing: they have until the end of the block, and then as long as they need."""
+    busy = [dd(mount.path(name)) for name in names]
+    try:
+        time.sleep(0.05)
+        yield busy
+    finally:
+        run(busy)
+
+
+def _first(world: World, mount: Mounted, name: str) -> float:
+    """Seconds from open to the first 64 KiB of a file that nobody read yet."""
+    start = time.perf_counter()
     with open(mount.path(name), "rb", buffering=0) as file:
-        if not world.contents[name].matches(os.pread(file.fileno(), READ, 0), 0):
-            raise Failed(f"WRONG BYTES: {name} at 0")
+        data = os.pread(file.fileno(), READ, 0)
+        seconds = time.perf_counter() - start
+    if len(data) != READ or not world.contents[name].matches(data, 0):
+        raise Failed(f"WRONG BYTES: {name} at 0")
+    time.sleep(0.02)
+    return seconds
 
 
 def _stat_missing(path: Path) -> None:

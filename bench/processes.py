@@ -87,15 +87,21 @@ def _stat(pid: int) -> list[str]:
 
 
 def tree_of(root: int) -> list[int]:
-    """A process and its descendants: the helpers of a mount are part of its cost."""
+    """A process, its descendants and what else is in its session: a mount's helpers are part of its cost.
+
+    The session matters because some helpers detach themselves from their parent, as sshfs's ssh does.
+    """
     children: dict[int, list[int]] = {}
+    found = [root]
     for entry in os.scandir("/proc"):
         if entry.name.isdigit():
             with contextlib.suppress(OSError):
-                children.setdefault(int(_stat(int(entry.name))[1]), []).append(int(entry.name))
-    found = [root]
+                pid, (_, parent, _, session) = int(entry.name), _stat(int(entry.name))[:4]
+                children.setdefault(int(parent), []).append(pid)
+                if int(session) == root != pid:
+                    found.append(pid)
     for pid in found:
-        found.extend(children.get(pid, []))
+        found.extend(child for child in children.get(pid, []) if child not in found)
     return found
 
 

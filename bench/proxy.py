@@ -84,7 +84,9 @@ def join(client: socket.socket, port: int, delay: float) -> None:
     with client, server:
         for side in (client, server):
             side.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        threads = Direction(client, server, delay, first).start() + Direction(server, client, delay, 0).start()
+        threads = (
+            Direction(client, server, delay, first).start() + Direction(server, client, delay, 0).start()
+        )
         for thread in threads:
             thread.join()
 

@@ -123,7 +123,18 @@ class Sshfs(MountSubject):
         options += ["UserKnownHostsFile=/dev/null", "IdentitiesOnly=yes", *self.options]
         source = f"{getpass.getuser()}@127.0.0.1:{world.data}"
         port = str(world.port("sshd", line))
-        return ["sshfs", "-f", "-F", "/dev/null", "-p", port, source, str(mountpoint), "-o", ",".join(options)]
+        return [
+            "sshfs",
+            "-f",
+            "-F",
+            "/dev/null",
+            "-p",
+            port,
+            source,
+            str(mountpoint),
+            "-o",
+            ",".join(options),
+        ]
 
     def sent(self, world: World, child: Child) -> Callable[[], int]:
         # The server forks for each login; what the mount itself takes in from its ssh is the same payload.
@@ -200,9 +211,9 @@ def all_subjects() -> list[Subject]:
         Bare("bare loop, 1 MiB", MIB),
         Bare("bare loop, 2 MiB", 2 * MIB, line=False),
         Bare("bare loop, 1 MiB, generated stubs", MIB, stub=True, line=False),
-        BareSeek("bare open, 64 KiB block, cancel", 64 * KIB),
-        BareSeek("the same, small window", 64 * KIB, options=SMALL_WINDOW),
-        BareSeekAnywhere("the same, small window, any offset", 64 * KIB, options=SMALL_WINDOW),
+        BareSeek("bare open, one block, cancel", 64 * KIB),
+        BareSeek("bare open, small window", 64 * KIB, options=SMALL_WINDOW),
+        BareSeekAnywhere("bare open, small window, any offset", 64 * KIB, options=SMALL_WINDOW),
         Rclone(),
         Sshfs("sshfs"),
         Sshfs("sshfs, tuned", "kernel_cache", "max_conns=4", "Ciphers=aes128-gcm@openssh.com"),

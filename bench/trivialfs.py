@@ -76,7 +76,7 @@ def main() -> None:
         trio.run(serve, filesystem)
     finally:
         pyfuse3.close()
-        print({size: count for size, count in sorted(filesystem.sizes.items())}, file=sys.stderr)
+        print(dict(sorted(filesystem.sizes.items())), file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -170,7 +170,10 @@ def build(plan: Plan, peers: bool, line: bool) -> Iterator[World]:
             ports={"grpc": int(server.line())},
         )
         if peers:
-            for name, start in (("nginx", lambda: start_nginx(work, data)), ("sshd", lambda: start_sshd(work))):
+            for name, start in (
+                ("nginx", lambda: start_nginx(work, data)),
+                ("sshd", lambda: start_sshd(work)),
+            ):
                 try:
                     child, port = start()
                 except Failed as error:
