@@ -1,0 +1,220 @@
+"""What is measured: mounts of the same files, and the bare protocol beside them."""
+
+import contextlib
+import getpass
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.bare import SMALL_WINDOW
+from bench.content import KIB, MIB
+from bench.processes import Child, Failed, io_bytes, mounted, python
+from bench.world import World
+
+
+@dataclass
+class Mounted:
+    """A running mount: where its files are, and how many payload bytes were sent for it so far."""
+
+    child: Child
+    root: Path  # the directory that holds the files
+    sent: Callable[[], int] | None
+    ours: bool = False
+
+    def path(self, name: str) -> Path:
+        return self.root / name
+
+
+class Subject:
+    name = ""
+    color = "#888888"
+    line = True  # also measured through the long line
+
+    def missing(self, world: World) -> str | None:
+        """Why it cannot be measured here, if so."""
+        return None
+
+
+class MountSubject(Subject):
+    ours = False
+
+    def command(self, world: World, mountpoint: Path, line: bool) -> list[str]:
+        raise NotImplementedError
+
+    def sent(self, world: World, child: Child) -> Callable[[], int] | None:
+        return None
+
+    def root(self, mountpoint: Path) -> Path:
+        return mountpoint
+
+    @contextlib.contextmanager
+    def mount(self, world: World, line: bool) -> Iterator[Mounted]:
+        mountpoint = world.work / "mnt"
+        with mounted(self.command(world, mountpoint, line), mountpoint, world.work / "mount.log") as child:
+            yield Mounted(child, self.root(mountpoint), self.sent(world, child), self.ours)
+
+
+class Ours(MountSubject):
+    name = "exportfs"
+    color = "#1f77b4"
+    ours = True
+
+    def command(self, world: World, mountpoint: Path, line: bool) -> list[str]:
+        server = f"127.0.0.1:{world.port('grpc', line)}"
+        options = ["--insecure", "--cache-size", world.plan.cache_size, "--foreground"]
+        return python("exportfs", "mount", server, str(mountpoint), *options)
+
+    def sent(self, world: World, child: Child) -> Callable[[], int]:
+        return lambda: world.settled()["bytes"]
+
+    def root(self, mountpoint: Path) -> Path:
+        # The session's name follows from its id and options; the walk does not care which it is.
+        for directory, _, files in os.walk(mountpoint / "sessions"):
+            if "big.mp4" in files:
+                return Path(directory)
+        raise Failed("no result of the bench server is listed under sessions/")
+
+
+class Trivial(MountSubject):
+    name = "trivial pyfuse3, from memory"
+    color = "#7f7f7f"
+    line = False
+
+    def command(self, world: World, mountpoint: Path, line: bool) -> list[str]:
+        return python("bench.trivialfs", str(world.data), str(mountpoint))
+
+
+class Rclone(MountSubject):
+    name = "rclone mount"
+    color = "#ff7f0e"
+
+    def missing(self, world: World) -> str | None:
+        if shutil.which("rclone") is None:
+            return "rclone is not installed"
+        return world.missing.get("nginx")
+
+    def command(self, world: World, mountpoint: Path, line: bool) -> list[str]:
+        url = f"http://127.0.0.1:{world.port('nginx', line)}/"
+        own = ["--config", str(world.work / "rclone.conf"), "--cache-dir", str(world.work / "rclone")]
+        return ["rclone", "mount", ":http:", str(mountpoint), "--http-url", url, "--read-only", *own]
+
+    def sent(self, world: World, child: Child) -> Callable[[], int]:
+        return lambda: io_bytes(world.helpers["nginx"].pid, "wchar")
+
+
+class Sshfs(MountSubject):
+    color = "#2ca02c"
+
+    def __init__(self, name: str, *options: str) -> None:
+        self.name = name
+        self.options = options
+
+    def missing(self, world: World) -> str | None:
+        if shutil.which("sshfs") is None:
+            return "sshfs is not installed"
+        return world.missing.get("sshd")
+
+    def command(self, world: World, mountpoint: Path, line: bool) -> list[str]:
+        options = ["ro", f"IdentityFile={world.work}/user_key", "StrictHostKeyChecking=no", "BatchMode=yes"]
+        options += ["UserKnownHostsFile=/dev/null", "IdentitiesOnly=yes", *self.options]
+        source = f"{getpass.getuser()}@127.0.0.1:{world.data}"
+        port = str(world.port("sshd", line))
+        return [
+            "sshfs",
+            "-f",
+            "-F",
+            "/dev/null",
+            "-p",
+            port,
+            source,
+            str(mountpoint),
+            "-o",
+            ",".join(options),
+        ]
+
+    def sent(self, world: World, child: Child) -> Callable[[], int]:
+        # The server forks for each login; what the mount itself takes in from its ssh is the same payload.
+        return lambda: own_io_bytes(child.pid, "rchar")
+
+
+def own_io_bytes(pid: int, field_name: str) -> int:
+    for line in Path(f"/proc/{pid}/io").read_text().splitlines():
+        if line.startswith(f"{field_name}:"):
+            return int(line.split()[1])
+    return 0
+
+
+class Bare(Subject):
+    """A Python `DownloadFile` loop without a mount, at one block size."""
+
+    color = "#d62728"
+
+    def __init__(
+        self,
+        name: str,
+        block: int,
+        options: list[tuple[str, Any]] | None = None,
+        stub: bool = False,
+        line: bool = True,
+    ) -> None:
+        self.name, self.block, self.options, self.stub, self.line = name, block, options or [], stub, line
+
+    def job(self, world: World, line: bool, what: str, **more: Any) -> dict[str, Any]:
+        job = {
+            "what": what,
+            "target": f"127.0.0.1:{world.port('grpc', line)}",
+            "data": str(world.data),
+            "block": self.block,
+            "options": self.options,
+            "stub": self.stub,
+        }
+        return job | more
+
+
+class BareSeek(Bare):
+    """Open, read one block, cancel: what a seek costs without a mount."""
+
+    any_offset = False
+
+
+class BareSeekAnywhere(BareSeek):
+    """At the offsets that the mounts are asked for: mostly two blocks."""
+
+    any_offset = True
+
+
+def run_bare(world: World, job: dict[str, Any]) -> tuple[dict[str, Any], dict[str, int]]:
+    """Its result, and the server's counters over just what was timed."""
+    log = world.work / "bare.log"
+    log.write_text("")
+    child = Child(python("bench.bare", json.dumps(job)), log, pipes=True)
+    try:
+        child.line()  # connected, warm
+        world.settled()
+        world.server.ask("reset")
+        child.say("go")
+        result: dict[str, Any] = json.loads(child.line())
+        return result, world.settled()
+    finally:
+        child.stop()
+
+
+def all_subjects() -> list[Subject]:
+    return [
+        Ours(),
+        Trivial(),
+        Bare("bare loop, 256 KiB", 256 * KIB),
+        Bare("bare loop, 1 MiB", MIB),
+        Bare("bare loop, 2 MiB", 2 * MIB, line=False),
+        Bare("bare loop, 1 MiB, generated stubs", MIB, stub=True, line=False),
+        BareSeek("bare open, one block, cancel", 64 * KIB),
+        BareSeek("bare open, small window", 64 * KIB, options=SMALL_WINDOW),
+        BareSeekAnywhere("bare open, small window, any offset", 64 * KIB, options=SMALL_WINDOW),
+        Rclone(),
+        Sshfs("sshfs"),
+        Sshfs("sshfs, tuned", "kernel_cache", "max_conns=4", "Ciphers=aes128-gcm@openssh.com"),
+    ]
