@@ -77,21 +77,15 @@ class Mount:
     ) -> None:
         config = self.config
         catalogue = Catalogue(server, refresh=config.refresh, timeout=config.timeout)
-        nursery.start_soon(_for_ever, catalogue.run)
+        nursery.start_soon(for_ever, catalogue.run)
         await catalogue.update()
         journal.prune({entry.id for entry in catalogue})
-        filesystem, world, activity = self._build(nursery, server, journal, catalogue)
+        filesystem, world, activity = assemble(config, nursery, server, journal, catalogue)
         operations = ExportOperations(filesystem, world.owner, activity, timeout=config.timeout)
         fuse = FuseSession(operations, config.mountpoint)
         fuse.open(source=config.server.address, read_only=config.read_only, allow_other=config.allow_other)
         try:
-            for background in (
-                server.login.keep,
-                world.keeper.run,
-                world.library.reap,
-                world.submitter.watch,
-            ):
-                nursery.start_soon(_for_ever, background)
+            start_background(nursery, server, world)
             nursery.start_soon(trio.to_thread.run_sync, fuse.raise_read_ahead)
             ready()
             log.info("serving %s at %s", config.server.address, config.mountpoint)
@@ -99,54 +93,6 @@ class Mount:
         finally:
             fuse.close()
             log.info("unmounted %s", config.mountpoint)
-
-    def _build(
-        self, nursery: trio.Nursery, server: Server, journal: Journal, catalogue: Catalogue
-    ) -> tuple[Filesystem, World, Activity]:
-        config = self.config
-        started = journal.session_ids
-        keeper = Keeper(
-            server,
-            catalogue,
-            KeepAliveConfig(keep=config.keep_alive, refresh=config.refresh),
-            lambda session_id: session_id in started(),
-        )
-        for session_id in started():
-            keeper.watch(session_id)
-        world = World(
-            catalogue=catalogue,
-            keeper=keeper,
-            submitter=Submitter(server, catalogue, journal, timeout=config.timeout),
-            actions=Actions(server, catalogue, journal),
-            journal=journal,
-            library=Library(
-                Downloads(server.connections, server.login),
-                server,
-                cache_size=config.cache_size,
-                max_downloads=config.max_downloads,
-                timeout=config.timeout,
-            ),
-            inodes=Inodes(),
-            owner=Owner(os.getuid(), os.getgid(), _umask()),
-            wall=time.time,
-            mounted_at=time.time(),
-            mountpoint=config.mountpoint,
-            timeout=config.timeout,
-            read_only=config.read_only,
-            agent=config.agent,
-            start_soon=nursery.start_soon,
-        )
-        activity = Activity(trio.current_time, time.time)
-        status = StatusMaker(world, activity, lambda: self._server_status(server), server.login.status)
-        return Filesystem(world, status), world, activity
-
-    def _server_status(self, server: Server) -> dict[str, object]:
-        heard = server.last_contact
-        return {
-            "address": self.config.server.address,
-            "tls": not self.config.server.insecure,
-            "last_contact": None if heard is None else round(trio.current_time() - heard, 1),
-        }
 
     async def _end_on_signal(
         self, scope: trio.CancelScope, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
@@ -159,7 +105,63 @@ class Mount:
                 return
 
 
-async def _for_ever(task: Callable[[], Awaitable[None]]) -> None:
+def assemble(
+    config: MountConfig, nursery: trio.Nursery, server: Server, journal: Journal, catalogue: Catalogue
+) -> tuple[Filesystem, World, Activity]:
+    """The filesystem object and what stands behind it; starts nothing."""
+    started = journal.session_ids
+    keeper = Keeper(
+        server,
+        catalogue,
+        KeepAliveConfig(keep=config.keep_alive, refresh=config.refresh),
+        lambda session_id: session_id in started(),
+    )
+    for session_id in started():
+        keeper.watch(session_id)
+    world = World(
+        catalogue=catalogue,
+        keeper=keeper,
+        submitter=Submitter(server, catalogue, journal, timeout=config.timeout),
+        actions=Actions(server, catalogue, journal),
+        journal=journal,
+        library=Library(
+            Downloads(server.connections, server.login),
+            server,
+            cache_size=config.cache_size,
+            max_downloads=config.max_downloads,
+            timeout=config.timeout,
+        ),
+        inodes=Inodes(),
+        owner=Owner(os.getuid(), os.getgid(), _umask()),
+        wall=time.time,
+        mounted_at=time.time(),
+        mountpoint=config.mountpoint,
+        timeout=config.timeout,
+        read_only=config.read_only,
+        agent=config.agent,
+        start_soon=nursery.start_soon,
+    )
+    activity = Activity(trio.current_time, time.time)
+    status = StatusMaker(world, activity, lambda: _server_status(config, server), server.login.status)
+    return Filesystem(world, status), world, activity
+
+
+def _server_status(config: MountConfig, server: Server) -> dict[str, object]:
+    heard = server.last_contact
+    return {
+        "address": config.server.address,
+        "tls": not config.server.insecure,
+        "last_contact": None if heard is None else round(trio.current_time() - heard, 1),
+    }
+
+
+def start_background(nursery: trio.Nursery, server: Server, world: World) -> None:
+    """Starts what runs beside the answering of calls."""
+    for task in (server.login.keep, world.keeper.run, world.library.reap, world.submitter.watch):
+        nursery.start_soon(for_ever, task)
+
+
+async def for_ever(task: Callable[[], Awaitable[None]]) -> None:
     """Runs a background task; an error that nobody foresaw is logged and does not end the mount."""
     while True:
         try:

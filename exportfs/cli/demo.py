@@ -167,7 +167,7 @@ def _copy_and_verify(simulator: Simulator, session: Path, folder: Path) -> Path:
     """Copies the result with cp and compares it with what the simulator holds."""
     record = json.loads((session / ".session.json").read_text())
     file = record["files"][0]
-    copy = folder / file["name"]
+    copy: Path = folder / file["name"]
     subprocess.run(
         ["cp", "--", os.fspath(session / file["name"]), os.fspath(copy)], check=True, timeout=LONGEST_WAIT
     )

@@ -1,0 +1,82 @@
+"""Fixtures of all tests: a simulator in this process, and trees of it."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from exportfs.simulator import Config, LoginConfig, Simulator, SimulatorServer
+from tests.harness import InProcessTree, MountedTree, MountProcess, Tree, config_for
+
+FUSE = Path("/dev/fuse").exists()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mount tests are skipped only where there is no FUSE at all."""
+    if FUSE:
+        return
+    for item in items:
+        if item.get_closest_marker("mount"):
+            item.add_marker(pytest.mark.skip(reason="no /dev/fuse"))
+
+
+@pytest.fixture
+def simulator() -> Iterator[Simulator]:
+    """An export server without login whose exports take 0.2 s."""
+    simulator = Simulator(Config(login=LoginConfig(required=False), export_seconds=0.2))
+    yield simulator
+    simulator.close()
+
+
+@pytest.fixture
+def server(simulator: Simulator) -> Iterator[SimulatorServer]:
+    """It, listening in plaintext on loopback."""
+    with SimulatorServer(simulator) as server:
+        yield server
+
+
+MountFactory = Callable[..., MountProcess]
+
+
+@pytest.fixture
+def start_mount(server: SimulatorServer, tmp_path: Path) -> Iterator[MountFactory]:
+    """Starts a real mount of the server with further options; all are ended, and their logs looked at."""
+    mounts: list[MountProcess] = []
+
+    def start(
+        *options: str, folder: Path = tmp_path, check_log: bool = True, address: str = ""
+    ) -> MountProcess:
+        options = ("--insecure", "--refresh", "0.5", "--timeout", "5", *options)
+        mount = MountProcess(address or server.address, folder, *options)
+        mounts.append(mount)
+        mount.checked = check_log
+        return mount.start()
+
+    yield start
+    try:
+        for mount in mounts:
+            if mount.checked:
+                mount.check_log()
+    finally:
+        for mount in mounts:
+            mount.clean_up()
+
+
+@pytest.fixture
+def mount(start_mount: MountFactory) -> MountProcess:
+    """A real mount of the server."""
+    return start_mount()
+
+
+@pytest.fixture(params=["object", pytest.param("mount", marks=pytest.mark.mount)])
+def tree(request: pytest.FixtureRequest, server: SimulatorServer, tmp_path: Path) -> Iterator[Tree]:
+    """The tree of the server: the filesystem object, and a real mount of it."""
+    if request.param == "mount":
+        mount: MountProcess = request.getfixturevalue("mount")
+        yield MountedTree(mount.mountpoint)
+        return
+    tree = InProcessTree(config_for(server.address, tmp_path))
+    try:
+        yield tree
+    finally:
+        tree.close()
