@@ -77,6 +77,7 @@ class Connections:
         self._credentials = None if config.insecure else _credentials(config)
         self._lock = threading.Lock()
         self._current: dict[Lane, Connection] = {}
+        self._open_ones: set[Connection] = set()
 
     def acquire(self, lane: Lane) -> Connection:
         """The lane's connection, made where there is none. `release` must follow."""
@@ -84,6 +85,7 @@ class Connections:
             connection = self._current.get(lane)
             if connection is None:
                 connection = self._current[lane] = Connection(lane, self._open(lane))
+                self._open_ones.add(connection)
             connection.users += 1
             return connection
 
@@ -93,7 +95,7 @@ class Connections:
             connection.users -= 1
             close = connection.given_up and connection.users == 0
         if close:
-            connection.channel.close()
+            self._close(connection)
 
     def suspect(self, connection: Connection) -> None:
         """Nothing moves on this connection: the next use of its lane gets a new one."""
@@ -103,15 +105,20 @@ class Connections:
             connection.given_up = True
             close = connection.users == 0
         if close:
-            connection.channel.close()
+            self._close(connection)
 
     def close(self) -> None:
         """Closes all; calls that still run are cancelled."""
         with self._lock:
-            connections = list(self._current.values())
+            connections = list(self._open_ones)
             self._current.clear()
         for connection in connections:
-            connection.channel.close()
+            self._close(connection)
+
+    def _close(self, connection: Connection) -> None:
+        with self._lock:
+            self._open_ones.discard(connection)
+        connection.channel.close()
 
     def _open(self, lane: Lane) -> grpc.Channel:
         options: list[tuple[str, int | str]] = [*_COMMON, *_OPTIONS[lane]]

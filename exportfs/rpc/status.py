@@ -52,6 +52,9 @@ def translate(error: grpc.RpcError, metadata: Sequence[tuple[str, str]] = ()) ->
     if code is None:
         return Interrupted("the call failed without a status")
     details = " ".join((error.details() or "").split()) if isinstance(error, grpc.Call) else ""
+    for _, secret in metadata:
+        # A server's words may quote the token that it refused.
+        details = details.replace(secret, "***")
     words = _WORDS.get(code)
     if words is None:
         words = f"the server answered {code.name}"
