@@ -249,6 +249,8 @@ def test_too_large() -> None:
         (changed(LIVE, ("live.duration", "1.0123456789s")), "live.duration", 'such as "90s"'),
         (changed(LIVE, ("live.duration", "315576000000.1s")), "live.duration", "longer than"),
         (changed(VIDEO, ("settings", [{}])), "settings[0]", "holds no setting"),
+        (changed(VIDEO, ("settings", [{"xyz": 1}])), "settings[0].xyz", "no such field"),
+        (changed(VIDEO, ("settings", [{"commnt": 1}])), "settings[0].commnt", "did you mean comment?"),
         (changed(VIDEO, ("settings", [{"comment": None}])), "settings[0]", "holds no setting"),
         (
             changed(VIDEO, ("settings", [{"comment": "a", "timezone": 1}])),
