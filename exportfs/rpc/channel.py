@@ -9,6 +9,7 @@ import enum
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import grpc
 
@@ -49,7 +50,7 @@ _OPTIONS: dict[Lane, list[tuple[str, int | str]]] = {
         ("grpc.max_receive_message_length", 4 * MIB),
         # What is under way when a seek is cancelled is wasted: a small window that does not grow by probing.
         ("grpc.http2.bdp_probe", 0),
-        ("grpc.http2.lookahead_bytes", 256 * KIB),
+        ("grpc.http2.lookahead_bytes", 320 * KIB),
         # Receives in the thread that asks: no hand-over inside gRPC, which small blocks feel.
         ("SingleThreadedUnaryStream", 1),
     ],
@@ -64,6 +65,14 @@ class Connection:
     channel: grpc.Channel
     users: int = 0
     given_up: bool = field(default=False)
+    _streams: dict[str, Any] = field(default_factory=dict)
+
+    def stream(self, method: str) -> Any:
+        """Starts calls of a server-streaming method, with serialized messages in and out."""
+        start = self._streams.get(method)
+        if start is None:
+            start = self._streams[method] = self.channel.unary_stream(method, None, None)
+        return start
 
 
 class Connections:

@@ -7,7 +7,9 @@ woken once.
 
 import contextlib
 import threading
+import time
 from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
 import grpc
@@ -30,12 +32,19 @@ class Sink(Protocol):
         """After the last block: None for a clean end of the stream."""
 
 
+MOST_THREADS = 128
+"""More than downloads run at a time: one that was cancelled may take a moment to notice."""
+HOLD_BACK = 0.02
+"""Seconds for which the blocks of a seek are collected, so that trio is woken once for all of them."""
+
+
 class Downloads:
     """Starts downloads. Belongs to one trio run."""
 
     def __init__(self, connections: Connections, login: Login) -> None:
         self._connections = connections
         self._login = login
+        self._threads = ThreadPoolExecutor(MOST_THREADS, "download")
 
     def start(
         self,
@@ -54,7 +63,9 @@ class Downloads:
         """
         request = message((1, encode(session_id)), (2, encode(file_id)), (3, chunk_size // 1024), (4, first))
         lane = Lane.SEEKS if seek else Lane.STREAMS
-        return Download(self._connections, self._login, request, lane, until, sink)
+        download = Download(self._connections, self._login, request, lane, until, sink)
+        self._threads.submit(download.run)
+        return download
 
 
 class Download:
@@ -76,7 +87,6 @@ class Download:
         self._connection: Connection | None = None
         self._queue: deque[tuple[int, memoryview]] = deque()
         self._end: tuple[ExportfsError | None] | None = None
-        threading.Thread(target=self._read, name="download", daemon=True).start()
 
     def allow(self, until: int) -> None:
         """Lets the thread take the blocks below `until`."""
@@ -100,7 +110,8 @@ class Download:
         if self._connection is not None:
             self._connections.suspect(self._connection)
 
-    def _read(self) -> None:
+    def run(self) -> None:
+        """The whole download; in a thread of its own."""
         error: ExportfsError | None = None
         try:
             metadata = self._login.metadata()
@@ -122,23 +133,28 @@ class Download:
 
     def _take(self, metadata: Any) -> None:
         assert self._connection is not None
-        start: Any = self._connection.channel.unary_stream(SERVICE + "DownloadFile", None, None)
+        start = self._connection.stream(SERVICE + "DownloadFile")
         with self._turn:
             if self._cancelled:
                 return
             self._call = call = start(self._request, metadata=metadata)
+        seek, woken = self._lane is Lane.SEEKS, time.monotonic()
         for raw in call:
             try:
                 index, data = file_chunk(raw)
             except MalformedMessage as error:
                 raise Corrupt(f"a block cannot be read: {error}") from None
             self._queue.append((index, data))
-            self._wake()
-            with self._turn:
-                while index + 1 >= self._until and not self._cancelled:
-                    self._turn.wait()
-                if self._cancelled:
-                    return
+            full = index + 1 >= self._until
+            if full or not seek or time.monotonic() - woken > HOLD_BACK:
+                self._wake()
+                woken = time.monotonic()
+            if full:
+                with self._turn:
+                    while index + 1 >= self._until and not self._cancelled:
+                        self._turn.wait()
+            if self._cancelled:
+                return
 
     def _wake(self) -> None:
         with contextlib.suppress(trio.RunFinishedError):
