@@ -7,7 +7,7 @@ connection. Pings would need the server's leave (it closes connections that ping
 
 import enum
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -87,6 +87,7 @@ class Connections:
         self._lock = threading.Lock()
         self._current: dict[Lane, Connection] = {}
         self._open_ones: set[Connection] = set()
+        self._at_close: list[Callable[[], None]] = []
 
     def acquire(self, lane: Lane) -> Connection:
         """The lane's connection, made where there is none. `release` must follow."""
@@ -116,8 +117,14 @@ class Connections:
         if close:
             self._close(connection)
 
+    def at_close(self, work: Callable[[], None]) -> None:
+        """Something to be done when all is closed."""
+        self._at_close.append(work)
+
     def close(self) -> None:
         """Closes all; calls that still run are cancelled."""
+        for work in self._at_close:
+            work()
         with self._lock:
             connections = list(self._open_ones)
             self._current.clear()
