@@ -12,6 +12,7 @@ from exportfs.errors import (
     InvalidArgument,
     NotFound,
     NotSent,
+    OutOfRange,
     TimedOut,
     Unauthenticated,
     Unreachable,
@@ -20,7 +21,7 @@ from exportfs.errors import (
 
 _ERRORS: dict[grpc.StatusCode, type[ExportfsError]] = {
     grpc.StatusCode.INVALID_ARGUMENT: InvalidArgument,
-    grpc.StatusCode.OUT_OF_RANGE: InvalidArgument,
+    grpc.StatusCode.OUT_OF_RANGE: OutOfRange,
     grpc.StatusCode.PERMISSION_DENIED: AccessDenied,
     grpc.StatusCode.UNAUTHENTICATED: Unauthenticated,
     grpc.StatusCode.FAILED_PRECONDITION: Busy,
