@@ -57,14 +57,15 @@ class Mount:
         """
         config = self.config
         check_mountpoint(config.mountpoint)
-        journal = Journal(journal_path(config))
-        journal.load()
-        journal.compact()
         server = Server(config.server, timeout=config.timeout, ask_code=self._ask_code)
         try:
             async with trio.open_nursery() as nursery:
                 await nursery.start(self._end_on_signal, nursery.cancel_scope)
+                await server.connect(config.timeout / 2)
                 await server.login.start()
+                journal = Journal(journal_path(config))
+                journal.load()
+                journal.compact()
                 await self._serve(nursery, server, journal, ready)
                 nursery.cancel_scope.cancel()
         finally:
@@ -193,4 +194,13 @@ def run(config: MountConfig, ready: Callable[[], None], *, ask_code: AskCode | N
         error = unwrapped(group)
         if isinstance(error, ExportfsError | KeyboardInterrupt):
             raise error from None
+        expected, others = group.split(ExportfsError)
+        if expected is not None and others is None:
+            raise _first(expected) from None
         raise
+
+
+def _first(group: BaseException) -> BaseException:
+    while isinstance(group, BaseExceptionGroup):
+        group = group.exceptions[0]
+    return group

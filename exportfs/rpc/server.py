@@ -49,13 +49,15 @@ class Server:
         # After a first try in which nothing came, a new connection is made; what is left is for the second, so
         # that a server that is slow, and not dead, has two thirds of the time to answer.
         self._try_timeout = max(0.2, timeout / 3)
-        self.patient = True
-        """False: where no connection can be made at all, that is the answer at once (for the start of a mount)."""
         self._bridge = Bridge(self.connections)
         self.login = Login(config, self._bridge, call_timeout=self._try_timeout, ask_code=ask_code)
         self._known: dict[bytes, Session] = {}
         self._page_size = _PAGE_SIZES[0]
         self.last_contact: float | None = None
+
+    async def connect(self, within: float) -> None:
+        """Returns when there is a connection. Raises Unreachable at once where none can be made, or TimedOut."""
+        await self._bridge.connect(within)
 
     async def list_sessions(self) -> Listing:
         """All sessions with their options and states. Resets none of the server's timers (documented)."""
@@ -219,8 +221,6 @@ class Server:
         return raw
 
     async def _pause(self, patience: Patience, error: ExportfsError) -> None:
-        if isinstance(error, NotSent) and not self.patient:
-            raise error
         pause = patience.after(error, trio.current_time())
         while True:
             try:
@@ -230,8 +230,6 @@ class Server:
             except AccessDenied:
                 raise
             except ExportfsError as failure:
-                if isinstance(failure, NotSent) and not self.patient:
-                    raise
                 await trio.sleep(patience.after(failure, trio.current_time()))
         if scope.cancelled_caught:
             raise TimedOut("the login was not answered in time")
