@@ -63,23 +63,21 @@ class Mount:
                 await nursery.start(self._end_on_signal, nursery.cancel_scope)
                 await server.connect(config.timeout / 2)
                 await server.login.start()
-                journal = Journal(journal_path(config))
-                journal.load()
-                journal.compact()
-                await self._serve(nursery, server, journal, ready)
+                await self._serve(nursery, server, ready)
                 nursery.cancel_scope.cancel()
         finally:
             # Also after a signal the login must not stay behind; `close` is bounded.
             with trio.CancelScope(shield=True):
                 await server.close()
 
-    async def _serve(
-        self, nursery: trio.Nursery, server: Server, journal: Journal, ready: Callable[[], None]
-    ) -> None:
+    async def _serve(self, nursery: trio.Nursery, server: Server, ready: Callable[[], None]) -> None:
         config = self.config
         catalogue = Catalogue(server, refresh=config.refresh, timeout=config.timeout)
         nursery.start_soon(for_ever, catalogue.run)
         await catalogue.update()
+        journal = Journal(journal_path(config))
+        journal.load()
+        journal.compact()
         journal.prune({entry.id for entry in catalogue})
         filesystem, world, activity = assemble(config, nursery, server, journal, catalogue)
         operations = ExportOperations(filesystem, world.owner, activity, timeout=config.timeout)

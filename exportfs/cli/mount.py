@@ -154,7 +154,7 @@ def explained(config: MountConfig, error: ExportfsError) -> str:
     from exportfs.rpc import diagnose
 
     # In a thread: looking up a name takes as long as it takes.
-    within = min(diagnose.CONNECT_WITHIN, config.timeout / 4)
+    within = min(diagnose.CONNECT_WITHIN, config.timeout / 6)
     found: list[str] = []
     thread = threading.Thread(
         target=lambda: found.append(diagnose.cause(config.server, within) or ""), daemon=True

@@ -111,6 +111,8 @@ def _encryption(config: ServerConfig, within: float) -> Finding | None:
             return Finding(True, title, f"{secure.version()}, {_described(secure.getpeercert())}")
     except ssl.SSLCertVerificationError as error:
         return Finding(False, title, *_distrust(config, error, within))
+    except TimeoutError:
+        return _silent(config, title)
     except OSError as error:
         if _speaks_http2(config, within):
             return Finding(
@@ -126,6 +128,15 @@ def _encryption(config: ServerConfig, within: float) -> Finding | None:
             f"{config.address} does not speak TLS ({reason})",
             f"check the port: the server's gRPC port is {DEFAULT_PORT} by default",
         )
+
+
+def _silent(config: ServerConfig, title: str) -> Finding:
+    return Finding(
+        False,
+        title,
+        f"{config.address} accepts a connection and then says nothing",
+        f"the server hangs, a firewall is in between, or it is another port than the gRPC one ({DEFAULT_PORT})",
+    )
 
 
 def _distrust(config: ServerConfig, error: ssl.SSLCertVerificationError, within: float) -> tuple[str, str]:
@@ -161,6 +172,8 @@ def _protocol(config: ServerConfig, within: float) -> Finding:
     title = "gRPC"
     try:
         answer = _greeting(config, within)
+    except TimeoutError:
+        return _silent(config, title)
     except OSError:
         answer = b""
     if _is_settings(answer):
