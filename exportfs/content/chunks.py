@@ -58,17 +58,20 @@ class Chunks:
         if size == self._sizes[0]:
             self._wrong = 0
         if took > SLOW:
-            self.slow(size)
+            self._slow(size, 1)
         elif self._down and size == self.stream:
             self._quick = self._quick + 1 if took < QUICK else 0
             if self._quick >= QUICK_BEFORE_UP:
                 self._down -= 1
                 self._quick = 0
 
-    def slow(self, size: int) -> None:
-        """A block of this size did not come in time."""
-        if size == self.stream and self._down < len(self._sizes) - 1:
-            self._down += 1
+    def stalled(self, size: int) -> None:
+        """Not even one block of this size came before the download was given up."""
+        self._slow(size, 2)
+
+    def _slow(self, size: int, steps: int) -> None:
+        if size == self.stream:
+            self._down = min(self._down + steps, len(self._sizes) - 1)
             self._quick = 0
 
     def refused(self, size: int, error: ExportfsError) -> bool:

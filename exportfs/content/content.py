@@ -152,7 +152,7 @@ class Content:
         if isinstance(error, WrongLength):
             self._shared.chunks.wrong_length(stream.chunk_size)
         elif isinstance(error, TimedOut) and not stream.delivered:
-            self._shared.chunks.slow(stream.chunk_size)
+            self._shared.chunks.stalled(stream.chunk_size)
         for waiter in self._waiters:
             if waiter.stream is stream and waiter.block is None:
                 waiter.error = error or Corrupt("the download ended before the block that was due")
