@@ -47,7 +47,9 @@ class Scene:
         return self.simulator.digest(session_id, self.simulator.files(session_id)[0].path)
 
     def path(self, session_id: str) -> Path:
-        return results(self.mount.mountpoint)[self.simulator.files(session_id)[0].path]
+        name = self.simulator.files(session_id)[0].path
+        path: Path = eventually(lambda: results(self.mount.mountpoint).get(name))
+        return path
 
 
 @pytest.fixture
