@@ -404,7 +404,9 @@ class MountProcess:
         assert self.process is not None
         if self.process.poll() is not None:
             raise AssertionError(f"the mount ended with {self.process.returncode}: {self.log.read_text()}")
-        return is_mounted(self.mountpoint)
+        with contextlib.suppress(OSError):  # left behind by one before, and not replaced yet
+            return is_mounted(self.mountpoint) and bool(os.statvfs(self.mountpoint))
+        return False
 
     def kill(self) -> None:
         """As a crash would: nothing is cleaned up."""

@@ -10,9 +10,9 @@ import json
 import logging
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
-from io import BufferedRandom
+from io import FileIO
 from pathlib import Path
 
 from exportfs.errors import ExportfsError
@@ -108,14 +108,24 @@ class Journal:
                 self._records.clear()
                 for line in file.read().decode("utf-8", "replace").splitlines():
                     self._replay(line)
-                text = "".join(_line({"put": asdict(record)}) for record in self._records.values())
-                file.seek(0)
-                file.truncate()
+                self._replace("".join(_line({"put": asdict(record)}) for record in self._records.values()))
+        except OSError as error:
+            log.warning("the journal %s cannot be rewritten: %s", self._path, error.strerror)
+
+    def _replace(self, text: str) -> None:
+        """The whole of it or nothing: neither a full disk nor a crash loses what is there."""
+        # Only who holds the lock gets here, so the name is nobody else's; one left by a crash is written over.
+        new = self._path.with_name(self._path.name + ".new")
+        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
                 file.write(text.encode())
                 file.flush()
                 os.fsync(file.fileno())
-        except OSError as error:
-            log.warning("the journal %s cannot be rewritten: %s", self._path, error.strerror)
+            os.replace(new, self._path)
+        except OSError:
+            new.unlink(missing_ok=True)
+            raise
 
     def _change(self, record: Record) -> None:
         self._records[record.key] = record
@@ -130,10 +140,15 @@ class Journal:
     def _append(self, entry: dict[str, object]) -> None:
         try:
             with self._locked() as file:
-                file.seek(0, os.SEEK_END)
-                file.write(_line(entry).encode())
-                file.flush()
-                os.fsync(file.fileno())
+                end = file.seek(0, os.SEEK_END)
+                line = _line(entry).encode()
+                if end and not _ends_a_line(file):
+                    line = b"\n" + line  # what was cut short by a crash must not take ours with it
+                try:
+                    _write(file, line)
+                except OSError:
+                    os.ftruncate(file.fileno(), end)  # nor what is cut short by a full disk the next one
+                    raise
         except OSError as error:
             raise ExportfsError(f"cannot write the journal {self._path}: {error.strerror}") from None
 
@@ -151,11 +166,33 @@ class Journal:
             log.warning("a line of the journal %s cannot be read and is passed over", self._path)
 
     @contextmanager
-    def _locked(self) -> Iterator[BufferedRandom]:
-        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        with os.fdopen(descriptor, "r+b") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            yield file
+    def _locked(self) -> Iterator[FileIO]:
+        while True:
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            with os.fdopen(descriptor, "r+b", buffering=0) as file:
+                fcntl.flock(file, fcntl.LOCK_EX)
+                if not _is_at(file, self._path):  # replaced while we waited for it
+                    continue
+                yield file
+                return
+
+
+def _write(file: FileIO, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[file.write(view) :]
+    os.fsync(file.fileno())
+
+
+def _ends_a_line(file: FileIO) -> bool:
+    file.seek(-1, os.SEEK_END)
+    return file.read(1) == b"\n"
+
+
+def _is_at(file: FileIO, path: Path) -> bool:
+    with suppress(FileNotFoundError):
+        return os.path.samestat(os.fstat(file.fileno()), os.stat(path))
+    return False
 
 
 def _line(entry: dict[str, object]) -> str:
