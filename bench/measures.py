@@ -313,7 +313,7 @@ def long_read(subject: Subject, world: World, line: bool) -> Numbers:
 
 
 def size_curve(subject: Subject, world: World, line: bool) -> Numbers:
-    names = [name for name in world.contents if name.startswith("small")] + ["part0.mp4"]
+    names = [name for name in world.contents if name.startswith("small")] + ["part0.mp4", "big.mp4"]
     found: Numbers = {}
     for name in sorted(names, key=lambda name: world.contents[name].size):
         found[f"size_{world.contents[name].size // MIB}"] = sequential(subject, world, line, name)["dd"]
@@ -321,4 +321,4 @@ def size_curve(subject: Subject, world: World, line: bool) -> Numbers:
 
 
 def reader_curve(subject: Subject, world: World, line: bool) -> Numbers:
-    return {f"readers_{count}": parallel(subject, world, line, count)["par"] for count in (1, 2, 4)}
+    return {f"readers_{count}": parallel(subject, world, line, count)["par"] for count in (1, 2, 4, PARTS)}
