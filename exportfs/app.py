@@ -88,9 +88,7 @@ class Mount:
         try:
             start_background(nursery, server, world)
             nursery.start_soon(trio.to_thread.run_sync, fuse.raise_read_ahead)
-            nursery.start_soon(
-                partial(trio.to_thread.run_sync, abandon_on_cancel=True), server.connections.warm_up, 10.0
-            )
+            nursery.start_soon(partial(trio.to_thread.run_sync, abandon_on_cancel=True), server.warm_up)
             ready()
             log.info("serving %s at %s", config.server.address, config.mountpoint)
             await fuse.serve()

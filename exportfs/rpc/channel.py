@@ -114,19 +114,6 @@ class Connections:
         if close:
             connection.channel.close()
 
-    def warm_up(self, within: float) -> None:
-        """Connects the lanes of downloads, so that the first seek need not; gives up after so many seconds. Blocks."""
-        for lane in (Lane.SEEKS, Lane.STREAMS):
-            connection = self.acquire(lane)
-            ready = grpc.channel_ready_future(connection.channel)
-            try:
-                ready.result(timeout=within)
-            except grpc.FutureTimeoutError:
-                return
-            finally:
-                ready.cancel()
-                self.release(connection)
-
     def close(self) -> None:
         """Closes all; calls that still run are cancelled."""
         with self._lock:
