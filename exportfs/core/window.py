@@ -1,5 +1,5 @@
-"""How far to read ahead for one open file: nothing until reading in sequence is proven, then as far again as has
-been read, up to a bound. A random read costs what it asks for and no more."""
+"""How far to read ahead for one open file: nothing until reading in sequence is proven, then a multiple of what has been
+read, up to a bound. A random read costs what it asks for and no more."""
 
 from dataclasses import dataclass
 
@@ -17,6 +17,9 @@ class WindowConfig:
     slack: int = 512 * KIB
     """A read this far from the expected offset still counts: the kernel sends its read-ahead out of order, and
     players skip small boxes."""
+    growth: int = 4
+    """So many times what has been read in sequence is read ahead: a window that grows by doubling only is what a
+    long line waits for at every file."""
     most: int = 16 * MIB
     """Never further ahead than this."""
 
@@ -29,6 +32,8 @@ class Plan:
     lingering: bool
     """Whether the next read will probably continue here, so that a running download should wait for it."""
     ahead: int
+    run: int
+    """Bytes read in sequence so far."""
 
 
 class Window:
@@ -51,4 +56,5 @@ class Window:
             self._expected = end
         proven = self._run > config.proven
         lingering = self._run > length or offset == 0
-        return Plan(proven, lingering, min(self._run, config.most) if proven else 0)
+        ahead = min(self._run * config.growth, config.most) if proven else 0
+        return Plan(proven, lingering, ahead, self._run)
