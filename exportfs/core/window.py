@@ -54,7 +54,8 @@ class Window:
         else:
             self._run = length
             self._expected = end
-        proven = self._run > config.proven
+        # One large request alone proves nothing: the kernel makes one of a read beside a page that it has.
+        proven = self._run > config.proven and (self._run > length or offset == 0)
         lingering = self._run > length or offset == 0
         ahead = min(self._run * config.growth, config.most) if proven else 0
         return Plan(proven, lingering, ahead, self._run)
