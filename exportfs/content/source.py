@@ -3,6 +3,7 @@
 from typing import Protocol
 
 from exportfs.errors import ExportfsError
+from exportfs.model import Fetch
 
 
 class Sink(Protocol):
@@ -31,25 +32,20 @@ class Running(Protocol):
 class Source(Protocol):
     """Starts downloads."""
 
-    def start(
-        self,
-        session_id: str,
-        file_id: str,
-        *,
-        chunk_size: int,
-        first: int,
-        until: int,
-        seek: bool,
-        sink: Sink,
-    ) -> Running:
-        """Asks for blocks of `chunk_size` bytes from number `first` on, takes those below `until`.
-
-        `seek` prefers little waste over throughput. Never raises: failures go to the sink.
-        """
+    def start(self, fetch: Fetch, sink: Sink) -> Running:
+        """Asks for the blocks. Never raises: failures go to the sink, and so does a stop at `fetch.until`, as a clean
+        end."""
 
 
-class Mender(Protocol):
-    """Does what can be done about a failure before the next try."""
+class Remote(Protocol):
+    """The server, as far as reading has to do with it beside downloads."""
+
+    @property
+    def round_trip(self) -> float:
+        """Seconds that an answer takes at least; 0 as long as nothing is known."""
 
     async def mend(self, error: ExportfsError) -> None:
-        """Raises what makes the failure final (a refused login)."""
+        """Does what can be done about a failure before the next try.
+
+        Raises what makes the failure final (a refused login).
+        """

@@ -17,7 +17,9 @@ import grpc
 import trio
 
 from exportfs.core.names import encode
+from exportfs.core.roundtrips import RoundTrips
 from exportfs.errors import Corrupt, ExportfsError, Interrupted
+from exportfs.model import Fetch
 from exportfs.rpc.channel import Connection, Connections, Lane
 from exportfs.rpc.cut import MalformedMessage, file_chunk, message
 from exportfs.rpc.login import Login
@@ -42,8 +44,9 @@ HOLD_BACK = 0.02
 class Downloads:
     """Starts downloads. Belongs to one trio run."""
 
-    def __init__(self, connections: Connections, login: Login) -> None:
+    def __init__(self, connections: Connections, login: Login, round_trips: RoundTrips) -> None:
         self._connections = connections
+        self._round_trips = round_trips
         self._login = login
         self._threads = ThreadPoolExecutor(MOST_THREADS, "download")
         self._started: WeakSet[Download] = WeakSet()
@@ -55,24 +58,9 @@ class Downloads:
             download.cancel()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    def start(
-        self,
-        session_id: str,
-        file_id: str,
-        *,
-        chunk_size: int,
-        first: int,
-        until: int,
-        seek: bool,
-        sink: Sink,
-    ) -> "Download":
-        """Asks for blocks of `chunk_size` bytes (a multiple of 1024) from block `first` on.
-
-        Blocks from `until` on are not taken before `allow` says so. Never raises: failures go to the sink.
-        """
-        request = message((1, encode(session_id)), (2, encode(file_id)), (3, chunk_size // 1024), (4, first))
-        lane = Lane.SEEKS if seek else Lane.STREAMS
-        download = Download(self._connections, self._login, request, lane, until, sink)
+    def start(self, fetch: Fetch, sink: Sink) -> "Download":
+        """Asks for the blocks of `fetch`. Never raises: failures go to the sink."""
+        download = Download(self._connections, self._login, self._round_trips, fetch, sink)
         self._started.add(download)
         try:
             self._threads.submit(download.run)
@@ -85,16 +73,24 @@ class Download:
     """One running call. `allow`, `cancel` and `suspect` are called in trio's thread."""
 
     def __init__(
-        self, connections: Connections, login: Login, request: bytes, lane: Lane, until: int, sink: Sink
+        self, connections: Connections, login: Login, round_trips: RoundTrips, fetch: Fetch, sink: Sink
     ) -> None:
         self._connections = connections
+        self._round_trips = round_trips
         self._login = login
-        self._request = request
         self._sink = sink
-        self._lane = lane
+        self._lane = Lane.SEEKS if fetch.seek else Lane.STREAMS
+        self._line = fetch.line
+        self._stop = fetch.stop
+        self._request = message(
+            (1, encode(fetch.session_id)),
+            (2, encode(fetch.file_id)),
+            (3, fetch.chunk_size // 1024),
+            (4, fetch.first),
+        )
         self._token = trio.lowlevel.current_trio_token()
         self._turn = threading.Condition()
-        self._until = until
+        self._until = fetch.until
         self._cancelled = False
         self._call: Any = None
         self._connection: Connection | None = None
@@ -128,7 +124,7 @@ class Download:
         error: ExportfsError | None = None
         try:
             metadata = self._login.metadata()
-            self._connection = self._connections.acquire(self._lane)
+            self._connection = self._connections.acquire(self._lane, self._line)
             try:
                 self._take(metadata)
             except grpc.RpcError as failure:
@@ -152,13 +148,21 @@ class Download:
                 return
             self._call = call = start(self._request, metadata=metadata)
         seek, woken = self._lane is Lane.SEEKS, time.monotonic()
+        begun: float | None = time.monotonic()
         for raw in call:
+            if begun is not None:
+                self._round_trips.note(time.monotonic() - begun)
+                begun = None
             try:
                 index, data = file_chunk(raw)
             except MalformedMessage as error:
                 raise Corrupt(f"a block cannot be read: {error}") from None
             self._queue.append((index, data))
             full = index + 1 >= self._until
+            if full and self._stop:
+                # Before anybody is woken: what the server sends meanwhile is wasted.
+                call.cancel()
+                return
             if full or not seek or time.monotonic() - woken > HOLD_BACK:
                 self._wake()
                 woken = time.monotonic()

@@ -3,11 +3,13 @@
 import logging
 import time
 
+import grpc
 import trio
 
 from exportfs.config import MIB, ServerConfig
 from exportfs.core.names import encode
 from exportfs.core.patience import Patience, PatienceConfig
+from exportfs.core.roundtrips import RoundTrips
 from exportfs.errors import (
     AccessDenied,
     Busy,
@@ -24,7 +26,7 @@ from exportfs.errors import (
 from exportfs.model import Listing, Session, SessionState
 from exportfs.rpc import convert
 from exportfs.rpc.bridge import Bridge
-from exportfs.rpc.channel import Connections
+from exportfs.rpc.channel import Connections, Lane
 from exportfs.rpc.cut import MalformedMessage, message, session_infos
 from exportfs.rpc.login import AskCode, Login
 from exportfs.rpc.stream import collect
@@ -54,6 +56,7 @@ class Server:
         self._known: dict[bytes, Session] = {}
         self._page_size = _PAGE_SIZES[0]
         self.last_contact: float | None = None
+        self.round_trips = RoundTrips()
 
     async def connect(self, within: float) -> None:
         """Returns when there is a connection. Raises Unreachable at once where none can be made, or TimedOut."""
@@ -110,7 +113,8 @@ class Server:
         """
         patience = Patience(PatienceConfig(timeout=within), trio.current_time())
         while True:
-            left = patience.deadline - trio.current_time()
+            asked = trio.current_time()
+            left = patience.deadline - asked
             try:
                 raw = await self._bridge.call(
                     SERVICE + "StartSession", message((2, options)), self.login.metadata(), max(0.1, left)
@@ -125,11 +129,16 @@ class Server:
                     raise
                 await trio.sleep(patience.after(error, trio.current_time()))
                 continue
-            self._heard()
+            self._heard(asked)
             session_id = convert.text(raw, 1)
             if not session_id:
                 raise Interrupted("the server started the export but did not name its session")
             return session_id
+
+    @property
+    def round_trip(self) -> float:
+        """Seconds that an answer takes at least; 0 as long as nothing is known."""
+        return self.round_trips.least
 
     async def _log_in_to_start(self, error: Unauthenticated) -> None:
         """Raises AccessDenied, or NotSent: whatever becomes of the login, the export was not started."""
@@ -148,6 +157,23 @@ class Server:
         if isinstance(error, Unauthenticated):
             await self.login.refresh(error.credentials)
 
+    def warm_up(self) -> None:
+        """Connects the lanes of downloads and makes a call on each, so that the first seek need not wait for what
+        happens once. Blocks for as long as one try may take; to be called in a thread of its own."""
+        for lane in (Lane.SEEKS, Lane.STREAMS):
+            connection = self.connections.acquire(lane)
+            try:
+                request, metadata = message((2, 1)), self.login.metadata()
+                call = connection.stream(SERVICE + "ListSessions")(
+                    request, metadata=metadata, timeout=self._try_timeout, wait_for_ready=True
+                )
+                next(call, None)
+                call.cancel()
+            except (grpc.RpcError, ExportfsError) as error:
+                log.debug("the connection for %s is not warm: %s", lane.value, error)
+            finally:
+                self.connections.release(connection)
+
     async def close(self) -> None:
         """Ends the login and all connections."""
         await self.login.close()
@@ -160,7 +186,7 @@ class Server:
         seen_tokens: set[str] = set()
         while True:
             request = message((1, token.encode("utf-8", "surrogateescape")), (2, self._page_size))
-            metadata = self.login.metadata()
+            metadata, asked = self.login.metadata(), trio.current_time()
             pages = await collect(
                 self.connections,
                 SERVICE + "ListSessions",
@@ -171,7 +197,7 @@ class Server:
                 room,
                 first_within=first_within,
             )
-            self._heard()
+            self._heard(asked)
             token = ""
             for infos, next_token, seconds in pages:
                 token = next_token or token
@@ -212,12 +238,12 @@ class Server:
                 await self._pause(patience, error)
 
     async def _once(self, method: str, request: bytes, patience: Patience, *, slow: bool) -> bytes:
-        metadata = self.login.metadata()
-        left = max(0.1, patience.deadline - trio.current_time())
+        metadata, asked = self.login.metadata(), trio.current_time()
+        left = max(0.1, patience.deadline - asked)
         if not slow:
             left = min(left, self._try_timeout)
         raw = await self._bridge.call(SERVICE + method, request, metadata, left)
-        self._heard()
+        self._heard(asked)
         return raw
 
     async def _pause(self, patience: Patience, error: ExportfsError) -> None:
@@ -238,8 +264,9 @@ class Server:
     def _patience(self) -> Patience:
         return Patience(PatienceConfig(timeout=self._timeout), trio.current_time())
 
-    def _heard(self) -> None:
+    def _heard(self, asked: float) -> None:
         self.last_contact = trio.current_time()
+        self.round_trips.note(self.last_contact - asked)
 
 
 def _page(raw: bytes) -> tuple[list[bytes], str, float]:
