@@ -24,6 +24,9 @@ lint: $(READY)
 bench: $(READY)
 	$(BIN)/python -m bench $(BENCH_ARGS)
 
+soak: $(READY)
+	$(BIN)/python -m tests.soak $(SOAK_ARGS)
+
 $(READY): requirements.lock pyproject.toml hatch_build.py $(shell find protos -name '*.proto')
 	@sh .ci/system-packages $(SYSTEM_PACKAGES)
 	$(PYTHON) -m venv $(VENV)
