@@ -40,6 +40,7 @@ reads = st.builds(
     st.sampled_from([1, 4096, 65536, 131072, 300_000, 1 << 20]),
 )
 steps = st.lists(reads, min_size=1, max_size=4) | troubles | st.floats(0, 20) | st.integers(0, READERS - 1)
+round_trips = st.sampled_from([0.0, 0.0, 0.03, 0.3])
 sizes = st.sampled_from([len(CONTENT), 1 << 20, 16 * KIB, 1, 0]) | st.integers(0, len(CONTENT))
 Step = Sequence[Read] | Trouble | float | int
 
@@ -88,10 +89,16 @@ class World:
 
 
 async def play(
-    cache: int, size: int, downloads: int, largest: int | None, story: list[Step], always: Trouble | None
+    cache: int,
+    size: int,
+    downloads: int,
+    largest: int | None,
+    story: list[Step],
+    always: Trouble | None,
+    round_trip: float,
 ) -> None:
     async with trio.open_nursery() as nursery:
-        source = FakeSource(nursery, size, largest, always=always)
+        source = FakeSource(nursery, size, largest, always=always, round_trip=round_trip)
         world = World(source, cache, downloads, lenient=always is not None)
         nursery.start_soon(world.library.reap)
         for step in story:
@@ -117,17 +124,24 @@ relaxed = settings(deadline=None, suppress_health_check=list(HealthCheck), max_e
     downloads=st.integers(1, 4),
     largest=st.sampled_from([None, None, 64 * KIB, 16 * KIB]),
     story=st.lists(steps, min_size=10, max_size=50),
+    round_trip=round_trips,
 )
 def test_faults_that_pass(
-    cache: int, size: int, downloads: int, largest: int | None, story: list[Step]
+    cache: int, size: int, downloads: int, largest: int | None, story: list[Step], round_trip: float
 ) -> None:
-    run(cache, size, downloads, largest, story, None)
+    run(cache, size, downloads, largest, story, None, round_trip)
 
 
 @pytest.mark.parametrize("cache", CACHES[::2])
 @relaxed
 @given(
-    size=sizes, downloads=st.integers(1, 4), always=troubles, story=st.lists(steps, min_size=2, max_size=15)
+    size=sizes,
+    downloads=st.integers(1, 4),
+    always=troubles,
+    story=st.lists(steps, min_size=2, max_size=15),
+    round_trip=round_trips,
 )
-def test_faults_that_stay(cache: int, size: int, downloads: int, always: Trouble, story: list[Step]) -> None:
-    run(cache, size, downloads, None, story, always)
+def test_faults_that_stay(
+    cache: int, size: int, downloads: int, always: Trouble, story: list[Step], round_trip: float
+) -> None:
+    run(cache, size, downloads, None, story, always, round_trip)
