@@ -20,7 +20,8 @@ _COMMON: list[tuple[str, int | str]] = [
     # Each channel its own connection: otherwise gRPC shares one among channels with equal options.
     ("grpc.use_local_subchannel_pool", 1),
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 1000),
+    # Not a pause, whatever its name: how long one attempt, TLS included, may take. By satellite that is seconds.
+    ("grpc.min_reconnect_backoff_ms", 15_000),
     # gRPC waits up to two minutes by default; a server that restarts is back within seconds.
     ("grpc.max_reconnect_backoff_ms", 1000),
     # Trying again is ours: we know which calls may be repeated.

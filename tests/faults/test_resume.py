@@ -102,7 +102,9 @@ def test_break_in_the_middle(scene: Scene, what: str) -> None:
         assert len(file.read(4 * MIB)) > 0
         BREAKS[what](scene)
         assert digest(file.name) == scene.true(session_id)
-    assert scene.simulator.log.bytes_sent() <= 48 * MIB + WINDOW
+    # What the server hands to a dead connection is lost with it, on each connection until its buffers are full.
+    lost = 3 * WINDOW if what == "strand" else WINDOW
+    assert scene.simulator.log.bytes_sent() <= 48 * MIB + lost
 
 
 @pytest.mark.parametrize(

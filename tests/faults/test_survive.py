@@ -30,6 +30,7 @@ from exportfs.simulator import (
     Stall,
     SwapBlocks,
     WrongIndex,
+    make_certificates,
 )
 from exportfs.simulator.actions import Action
 from tests.conftest import MountFactory
@@ -351,11 +352,13 @@ def test_server_without_agents(tmp_path: Path) -> None:
     simulator.close()
 
 
-def test_far_away(simulator: Simulator, server: SimulatorServer, tmp_path: Path) -> None:
-    """A round trip of 0.7 s, as by satellite: slow, and no fault."""
-    with Proxy(server.port) as proxy:
+def test_far_away(simulator: Simulator, tmp_path: Path) -> None:
+    """A round trip of 0.7 s, as by satellite, of which TLS takes several: slow, and no fault."""
+    tls = make_certificates(tmp_path)
+    with SimulatorServer(simulator, tls=tls) as server, Proxy(server.port) as proxy:
         proxy.latency = 0.7
-        mount = MountProcess(proxy.address, tmp_path, "--insecure")
+        options = ("--ca-file", str(tls.ca_file), "--tls-server-name", tls.name)
+        mount = MountProcess(proxy.address, tmp_path, *options)
         try:
             mount.start()
             session_id = simulator.add_computed(MIB)
