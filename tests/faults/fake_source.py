@@ -17,6 +17,7 @@ from exportfs.errors import (
     Unauthenticated,
     Unreachable,
 )
+from exportfs.model import Fetch
 
 CONTENT = random.Random(20109).randbytes(6 << 20)
 """What every file of it holds, up to its size."""
@@ -49,20 +50,11 @@ class FakeSource:
     sent: int = 0
     running: int = 0
     mend_fails: int = 0
+    round_trip: float = 0.0
 
-    def start(
-        self,
-        session_id: str,
-        file_id: str,
-        *,
-        chunk_size: int,
-        first: int,
-        until: int,
-        seek: bool,
-        sink: Sink,
-    ) -> "FakeDownload":
+    def start(self, fetch: Fetch, sink: Sink) -> "FakeDownload":
         trouble = self.troubles.popleft() if self.troubles else self.always
-        download = FakeDownload(self, chunk_size, first, until, sink, trouble)
+        download = FakeDownload(self, fetch, sink, trouble)
         self.nursery.start_soon(download.run)
         return download
 
@@ -74,17 +66,9 @@ class FakeSource:
 
 
 class FakeDownload:
-    def __init__(
-        self,
-        source: FakeSource,
-        chunk_size: int,
-        first: int,
-        until: int,
-        sink: Sink,
-        trouble: Trouble | None,
-    ) -> None:
-        self._source, self._size, self._first = source, chunk_size, first
-        self._until, self._sink, self._trouble = until, sink, trouble
+    def __init__(self, source: FakeSource, fetch: Fetch, sink: Sink, trouble: Trouble | None) -> None:
+        self._source, self._size, self._first = source, fetch.chunk_size, fetch.first
+        self._until, self._sink, self._trouble, self._stop = fetch.until, sink, trouble, fetch.stop
         self._allowed = trio.Event()
         self._scope = trio.CancelScope()
         self.suspected = False
@@ -126,6 +110,8 @@ class FakeDownload:
             self._source.sent += len(data)
             self._sink.block(index, memoryview(data))
             while index + 1 >= self._until:
+                if self._stop:
+                    return None
                 self._allowed = trio.Event()
                 await self._allowed.wait()
         return None
