@@ -185,6 +185,15 @@ class Content:
         """A new download that brings `offset` and goes on to `goal`."""
         chunks = self._shared.chunks
         size = chunks.seek if seek else chunks.stream
+        # Where another one is to begin, this one has to end: two requests of the kernel that both lost theirs come
+        # back in any order, and must not fetch the rest of the file twice.
+        begins = [
+            stream.start
+            for stream in self._streams
+            if not stream.seek and offset < stream.start <= max(goal, offset + REACH_STREAM)
+        ]
+        if begins and not seek:
+            goal, stop = min(begins), True
         stream = Stream(
             self, self.key, size, offset // size, seek=seek, stop=stop, line=line, clock=trio.current_time
         )

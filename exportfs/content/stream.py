@@ -74,6 +74,11 @@ class Stream:
         self._blocks = -(-key.size // chunk_size)
 
     @property
+    def start(self) -> int:
+        """Of the first byte that it was opened for."""
+        return self.first * self.chunk_size
+
+    @property
     def offset(self) -> int:
         """Of the first byte that has not arrived yet."""
         return self.next * self.chunk_size

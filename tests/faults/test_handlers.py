@@ -75,6 +75,7 @@ def test_all_handlers_are_there() -> None:
         assert hasattr(getattr(ExportOperations, name), "__wrapped__"), f"{name} has no @handler"
 
 
+@pytest.mark.promise("E5")
 @pytest.mark.parametrize("name", HANDLERS)
 async def test_unforeseen(name: str, caplog: pytest.LogCaptureFixture) -> None:
     ops = operations(Raising(ZeroDivisionError("injected")))
@@ -88,6 +89,7 @@ async def test_unforeseen(name: str, caplog: pytest.LogCaptureFixture) -> None:
     assert not ops.activity.operations
 
 
+@pytest.mark.promise("E1", "E2")
 @pytest.mark.parametrize(
     ("error", "number"),
     [

@@ -181,6 +181,7 @@ def looks(root: Path) -> float:
     return max(seconds for seconds, _ in taken)
 
 
+@pytest.mark.promise("E2", "E3", "E4")
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: str(fault.__name__))
 def test_bounded(scene: Scene, fault: Callable[[Scene], None]) -> None:
     fault(scene)

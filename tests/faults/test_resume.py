@@ -95,6 +95,7 @@ def outage(scene: Scene) -> None:
     scene.proxy.accept()
 
 
+@pytest.mark.promise("E6")
 @pytest.mark.parametrize("what", BREAKS)
 def test_break_in_the_middle(scene: Scene, what: str) -> None:
     (session_id,) = scene.add(48 * MIB)
@@ -126,6 +127,7 @@ def test_stream_broken(scene: Scene, action: Action) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.promise("E6")
 def test_hundreds_of_faults(scene: Scene) -> None:
     """Four readers, and more than two hundred faults among them; logins expire all the while."""
     trouble = StreamTrouble(seed=1, reach=3 * MIB // 2)
