@@ -26,6 +26,8 @@ from exportfs.errors import (
 REACH_SEEK = 192 * KIB
 REACH_STREAM = 4 * MIB
 """Bytes: a download that will be there after reading through no more than this is not worth another call."""
+REACH_SECONDS = 2.0
+"""And no further than it gets in this time: on a slow line another call is the shorter way."""
 SMALL_AFTER = 2
 """After so many failures in a row blocks are small: a connection that breaks often still brings a few."""
 
@@ -164,7 +166,7 @@ class Content:
         best: Stream | None = None
         for stream in self._streams:
             gap = offset - stream.offset
-            reach = REACH_SEEK if stream.seek else REACH_STREAM
+            reach = REACH_SEEK if stream.seek else min(REACH_STREAM, stream.within(REACH_SECONDS))
             if stream.stop:
                 reach = stream.limit - stream.offset - 1
             usable = 0 <= gap <= max(reach, stream.limit - stream.offset - 1) and not (switch and stream.seek)

@@ -88,6 +88,10 @@ class Stream:
         """Offset up to which it may read."""
         return self._until * self.chunk_size
 
+    def within(self, seconds: float) -> int:
+        """Bytes that it brings in this time, by its last block; much where there was none yet."""
+        return int(self.chunk_size * seconds / self.took) if self.took > 0 else self.key.size
+
     @property
     def delivered(self) -> int:
         """Bytes, of whole blocks."""
