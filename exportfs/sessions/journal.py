@@ -48,6 +48,8 @@ class Journal:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._records: dict[str, Record] = {}
+        self._by_session: dict[str, Record] | None = None
+        """Made when it is needed; None after a change."""
 
     def load(self) -> None:
         """Reads the file; what it does not understand it leaves alone. Raises ExportfsError where it may not."""
@@ -65,7 +67,7 @@ class Journal:
 
     def session_ids(self) -> set[str]:
         """Sessions that were started here."""
-        return {record.session_id for record in self._records.values() if record.session_id}
+        return set(self._sessions())
 
     def unresolved(self) -> list[Record]:
         """Requests of which it is unknown whether the server started them."""
@@ -73,12 +75,19 @@ class Journal:
 
     def of_session(self, session_id: str) -> Record | None:
         """The request that started a session."""
-        return next((record for record in self._records.values() if record.session_id == session_id), None)
+        return self._sessions().get(session_id)
+
+    def _sessions(self) -> dict[str, Record]:
+        if self._by_session is None:
+            # The first record of a session counts.
+            reversed_records = reversed(self._records.values())
+            self._by_session = {record.session_id: record for record in reversed_records if record.session_id}
+        return self._by_session
 
     def put(self, record: Record) -> None:
         """Writes a record, and returns when it is on disk. Raises ExportfsError where that fails."""
         self._append({"put": asdict(record)})
-        self._records[record.key] = record
+        self._set(record)
 
     def started(self, key: str, session_id: str) -> None:
         """The request turned out to have started this session. Raises nothing: the session is there already."""
@@ -93,6 +102,7 @@ class Journal:
     def drop(self, key: str) -> None:
         """The request started nothing, or its session is gone."""
         if self._records.pop(key, None) is not None:
+            self._by_session = None
             self._try_append({"drop": key})
 
     def prune(self, existing: set[str]) -> None:
@@ -106,6 +116,7 @@ class Journal:
         try:
             with self._locked() as file:
                 self._records.clear()
+                self._by_session = None
                 for line in file.read().decode("utf-8", "replace").splitlines():
                     self._replay(line)
                 text = "".join(_line({"put": asdict(record)}) for record in self._records.values())
@@ -118,8 +129,12 @@ class Journal:
             log.warning("the journal %s cannot be rewritten: %s", self._path, error.strerror)
 
     def _change(self, record: Record) -> None:
-        self._records[record.key] = record
+        self._set(record)
         self._try_append({"put": asdict(record)})
+
+    def _set(self, record: Record) -> None:
+        self._records[record.key] = record
+        self._by_session = None
 
     def _try_append(self, entry: dict[str, object]) -> None:
         try:
@@ -143,9 +158,10 @@ class Journal:
             if "put" in entry:
                 fields = entry["put"]
                 record = Record(**{**fields, "before": tuple(fields["before"])})
-                self._records[record.key] = record
+                self._set(record)
             elif "drop" in entry:
                 self._records.pop(entry["drop"], None)
+                self._by_session = None
         except (ValueError, TypeError, KeyError):
             # A line cut short by a crash: its request was not sent, since sending waits for the line.
             log.warning("a line of the journal %s cannot be read and is passed over", self._path)
