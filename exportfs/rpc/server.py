@@ -10,7 +10,6 @@ from exportfs.config import MIB, ServerConfig
 from exportfs.core.names import encode
 from exportfs.core.patience import Patience, PatienceConfig
 from exportfs.errors import (
-    Busy,
     Corrupt,
     ExportfsError,
     Interrupted,
@@ -52,6 +51,7 @@ class Server:
         self._known: dict[bytes, Session] = {}
         self._page_size = _PAGE_SIZES[0]
         self.last_contact: float | None = None
+        self.trouble: ExportfsError | None = None
 
     async def list_sessions(self) -> Listing:
         """All sessions with their options and states. Resets none of the server's timers (documented)."""
@@ -107,12 +107,6 @@ class Server:
             except Unauthenticated as error:  # refused before any work
                 patience.after(error, trio.current_time())
                 await self.login.refresh(error.credentials)
-                continue
-            except Busy as error:
-                # A limit passes; a precondition (no export agent) does not, and costs the writer no wait.
-                if "RESOURCE_EXHAUSTED" not in str(error):
-                    raise
-                await trio.sleep(patience.after(error, trio.current_time()))
                 continue
             self._heard()
             session_id = convert.text(raw, 1)
@@ -209,6 +203,7 @@ class Server:
         return raw
 
     async def _pause(self, patience: Patience, error: ExportfsError) -> None:
+        self.trouble = error
         pause = patience.after(error, trio.current_time())
         if isinstance(error, Unauthenticated):
             await self.login.refresh(error.credentials)
@@ -219,6 +214,7 @@ class Server:
 
     def _heard(self) -> None:
         self.last_contact = trio.current_time()
+        self.trouble = None
 
 
 def _page(raw: bytes) -> tuple[list[bytes], str, float]:

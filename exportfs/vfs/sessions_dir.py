@@ -310,7 +310,11 @@ class SessionRecord(InSession, Text):
         entry = self.entry
         # What changes by time alone no version tells.
         keeper = self.world.keeper
-        version = (entry.version, keeper.kept(self.session_id), records.expires_at(self.world, self.session_id))
+        version = (
+            entry.version,
+            keeper.kept(self.session_id),
+            records.expires_at(self.world, self.session_id),
+        )
         if version != self._version:
             mtime = entry.changed * SECOND if not entry.completed else 0
             self._cached = Snapshot(
