@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import time
+import uuid
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -119,20 +120,28 @@ class Journal:
             self._try_append({"drop": key})
 
     def asked(self, name: str, mark: str) -> list[Record]:
-        """What was asked for under this name with this fingerprint, and still counts as that."""
+        """Earlier requests that one of this name and fingerprint is the same as.
+
+        Those of the same name that were not removed since; and whatever its name, one whose session nobody was told
+        of: whoever asks for the same again, under this name or another, wants that.
+        """
         return [
             record
             for record in self._records.values()
-            if record.name == name
-            and record.fingerprint == mark
-            and (record.session_id is None or not record.reported or not record.forgotten)
+            if record.fingerprint == mark
+            and (
+                record.session_id is None
+                or not record.reported
+                or (record.name == name and not record.forgotten)
+            )
         ]
 
-    def answered(self, key: str) -> None:
-        """Who asked for it once more was given its session."""
-        record = self._records.get(key)
-        if record is not None and (record.forgotten or not record.reported):
+    def answered(self, record: Record, name: str) -> None:
+        """Who asked for it once more, under `name`, was given its session."""
+        if record.forgotten or not record.reported:
             self._change(replace(record, forgotten=False, reported=True))
+        if record.name != name:
+            self._change(replace(record, key=uuid.uuid4().hex, name=name, reported=True, forgotten=False))
 
     def forget(self, name: str) -> None:
         """The requests of this name were removed; their sessions stay known."""

@@ -190,17 +190,18 @@ class Submitter:
         raise TimedOut("the list of sessions did not come in time; nothing was sent")
 
     async def _earlier(self, source: Named, mark: str, request: Request) -> Entry | None:
-        """The session of the same request, asked for earlier under the same name."""
+        """The session of the same request, asked for earlier."""
         for record in self._journal.asked(source.name, mark):
             if record.session_id is None:
-                self._journal.remember(record.key)
+                if record.name == source.name:
+                    self._journal.remember(record.key)
                 raise Interrupted(
                     "whether the server started this export is still unknown; it is watched for, and if it does "
                     f"not turn up within {SETTLED_AFTER + self._timeout:.0f} s it can be asked for again"
                 )
             entry = self._catalogue.get(record.session_id) or await self._hidden(record, request)
             if entry is not None:
-                self._journal.answered(record.key)
+                self._journal.answered(record, source.name)
                 return entry
         return None
 

@@ -1,15 +1,16 @@
 """`new/`: where a closed request file starts an export. What closing means: see `submissions`."""
 
 import stat
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 
 from exportfs.core.names import percent_encode
-from exportfs.errors import Exists, ExportfsError, NoSpace, NotFound, NotPermitted
+from exportfs.errors import Exists, ExportfsError, IsADirectory, NoSpace, NotFound, NotPermitted, ReadOnly
 from exportfs.requests import template, template_source
 from exportfs.sessions.catalogue import Entry
 from exportfs.sessions.journal import Record
 from exportfs.vfs.inodes import FIRST_IN_NEW, NEW, TEMPLATE
-from exportfs.vfs.node import SECOND, Attributes, Directory, Entries, FixedNodes, Handle, Node
+from exportfs.vfs.node import SECOND, Attributes, Changes, Directory, Entries, FixedNodes, Handle, Node
 from exportfs.vfs.request_file import (
     ERROR_ENDING,
     REQUEST_ENDING,
@@ -37,6 +38,7 @@ class NewDirectory(Directory):
 
     __slots__ = (
         "_bytes",
+        "_changed",
         "_errors",
         "_files",
         "_links",
@@ -56,6 +58,7 @@ class NewDirectory(Directory):
         # By the name of the file that they are about.
         self._errors: dict[str, ErrorText] = {}
         self._bytes = 0
+        self._changed = Changes()
         self._next = FIRST_IN_NEW
         self._mtime_ns = int(world.mounted_at * SECOND)
         self._template_made: tuple[tuple[int, int], bytes] = ((-1, -1), b"")
@@ -78,7 +81,27 @@ class NewDirectory(Directory):
         return self._world.wall()
 
     def attributes(self) -> Attributes:
-        return Attributes(NEW, stat.S_IFDIR | 0o755, nlink=2, mtime_ns=self._mtime_ns)
+        changed = self._changed
+        return Attributes(
+            NEW,
+            stat.S_IFDIR | (0o755 if changed.mode is None else changed.mode & 0o7777),
+            nlink=2,
+            mtime_ns=self._mtime_ns,
+            uid=changed.uid,
+            gid=changed.gid,
+            own_mode=changed.mode is not None,
+        )
+
+    async def change(self, changes: Changes) -> None:
+        """Taken over, for `cp -a FOLDER/. new/`; lost with the mount."""
+        if self.read_only:
+            raise ReadOnly("mounted read-only")
+        if changes.size is not None:
+            raise IsADirectory("a directory")
+        given = {key: value for key, value in asdict(changes).items() if value is not None}
+        self._changed = replace(self._changed, **given)
+        if changes.mtime_ns is not None:
+            self._mtime_ns = changes.mtime_ns
 
     async def lookup(self, name: str) -> Node:
         node = self._find(name)

@@ -34,6 +34,8 @@ class Submission:
     """Fingerprint."""
     names: list[str]
     last_name: str
+    files: list[RequestFile] = field(default_factory=list)
+    """Those that asked for it, under whatever name they are now."""
     done: trio.Event = field(default_factory=trio.Event)
     error: ExportfsError | None = None
 
@@ -139,6 +141,7 @@ class Submissions:
         self._under_way[name, mark] = submission
         if name not in submission.names:
             submission.names.append(name)
+        submission.files.append(file)
         file.submission = submission
         if heard:
             await self._outcome(submission)
@@ -152,18 +155,17 @@ class Submissions:
 
     def _started_already(self, file: RequestFile, name: str, mark: str) -> bool:
         """Whether this very file, or one of its name, has started it, and the session is there."""
-        started = [file.started[1]] if file.started is not None and file.started[0] == mark else []
-        for record in self._world.journal.asked(name, mark):
-            if record.session_id is not None:
-                started.append(record.session_id)
-        for session_id in started:
-            if self._world.catalogue.get(session_id) is not None:
-                file.started = (mark, session_id)
-                for record in self._world.journal.asked(name, mark):
-                    self._world.journal.answered(record.key)
-                self._shown.succeeded(name, session_id)
-                return True
-        return False
+        journal, catalogue = self._world.journal, self._world.catalogue
+        started = file.started[1] if file.started is not None and file.started[0] == mark else None
+        for record in journal.asked(name, mark):
+            if started is None and record.session_id is not None and catalogue.get(record.session_id):
+                started = record.session_id
+                journal.answered(record, name)
+        if started is None or catalogue.get(started) is None:
+            return False
+        file.started = (mark, started)
+        self._shown.succeeded(name, started)
+        return True
 
     async def _outcome(self, submission: Submission) -> None:
         """Waits for it, and raises its error."""
@@ -201,6 +203,9 @@ class Submissions:
         if not submission.names:
             log.info("the request %s was removed while its session was being started", submission.name)
             self._world.journal.forget_session(session_id)
+        for file in submission.files:
+            if file.asked == submission.mark:
+                file.started = (submission.mark, session_id)
         for name in submission.names:
             self.show_success(name, submission.mark, session_id)
 
