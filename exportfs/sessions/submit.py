@@ -223,7 +223,8 @@ class Submitter:
             entry = await self._look_once(record, until)
             if entry is not None:
                 return entry
-            await trio.sleep(LOOK_PAUSE)
+            # Not beyond: whoever waits is to hear what it was.
+            await trio.sleep_until(min(trio.current_time() + LOOK_PAUSE, until))
         raise type(error)(
             f"{error}; whether the export was started is unknown. It is watched for and will be linked here if it "
             "turns up; writing the same request again does not start a second one"
