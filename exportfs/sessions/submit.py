@@ -40,7 +40,7 @@ from exportfs.sessions.service import SessionService
 
 log = logging.getLogger(__name__)
 
-PREPARED, STARTED, FOUND = 0.4, 0.7, 0.95
+PREPARED, STARTED, FOUND = 0.5, 0.75, 0.95
 """Parts of the timeout by which, from the beginning, the list of sessions must have come, StartSession must have been
 answered, and the session of a lost answer been found. Whoever waits for the outcome waits a little longer than that,
 so nothing is sent for somebody who was told of an error already."""
@@ -255,6 +255,7 @@ class Submitter:
             elif now - self._unknown_since.get(record.key, now) > SETTLED_AFTER + self._timeout:
                 log.warning("the request %s whose answer was lost started nothing", record.name)
                 self._journal.drop(record.key)
+                self._unknown_since.pop(record.key, None)
                 if self.on_given_up is not None:
                     self.on_given_up(record)
 

@@ -268,3 +268,24 @@ def test_unreachable(start_mount: MountFactory, server: SimulatorServer) -> None
     mount.tree.write("new/a.json", GOOD)
     assert server.simulator.log.count("StartSession") == 1
     assert os.path.islink(mount.mountpoint / "new" / "a")
+
+
+@pytest.mark.mount
+@pytest.mark.promise("W2", "W4")
+def test_only_close_submits(start_mount: MountFactory, simulator: Simulator) -> None:
+    path = start_mount().mountpoint / "new" / "a.json"
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT)
+    os.write(descriptor, GOOD)
+    os.fsync(descriptor)
+    os.fdatasync(descriptor)
+    assert simulator.log.count("StartSession") == 0
+    os.close(descriptor)
+    assert simulator.log.count("StartSession") == 1
+    assert path.read_bytes() == GOOD
+
+
+def test_the_folder_takes_attributes(tree: Tree) -> None:
+    """As `cp -a FOLDER/. new/` sets them."""
+    tree.chmod("new", 0o700)
+    assert tree.stat("new").st_mode & 0o777 == 0o700
+    expect_errno(errno.EPERM, tree.chmod, "sessions", 0o700)

@@ -82,3 +82,32 @@ def test_template_of_an_empty_server(tmp_path: Path) -> None:
         finally:
             tree.close()
     simulator.close()
+
+
+@pytest.mark.promise("W1")
+def test_both_spellings_and_offsets(tmp_path: Path) -> None:
+    simulator = Simulator(Config(login=LoginConfig(required=False)))
+    with SimulatorServer(simulator) as server:
+        tree = InProcessTree(config_for(server.address, tmp_path))
+        try:
+            camel = {
+                "archive": {
+                    "sources": [{"origin": simulator.config.cameras[0]}],
+                    "startTimestamp": "2026-05-11T10:04:11+02:00",
+                    "endTimestamp": "20260511T080500",
+                },
+                "stream": {"format": "MP4"},
+            }
+            text = json.dumps(camel)
+            tree.write("new/a.json", text.encode())
+            snake = text.replace("startTimestamp", "start_timestamp").replace("endTimestamp", "end_timestamp")
+            # Another spelling of the same request: nothing new is asked for.
+            tree.write("new/a.json", snake.encode())
+            tree.write("new/b.json", snake.encode())
+        finally:
+            tree.close()
+    calls = simulator.log.calls("StartSession")
+    assert [call.request.session_options.archive.start_timestamp[:15] for call in calls] == [
+        "20260511T080411"
+    ] * 2
+    simulator.close()
