@@ -126,7 +126,7 @@ def assemble(
         actions=Actions(server, catalogue, journal),
         journal=journal,
         library=Library(
-            Downloads(server.connections, server.login),
+            Downloads(server.connections, server.login, server.round_trips),
             server,
             cache_size=config.cache_size,
             max_downloads=config.max_downloads,

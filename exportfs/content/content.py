@@ -1,15 +1,16 @@
 """One result's bytes, shared by all who have it open: blocks from the cache, from a download under way, or from a
 new one."""
 
+from collections.abc import Sequence
+
 import trio
 
 from exportfs.config import KIB, MIB
-from exportfs.content.cache import Block, BlockCache
-from exportfs.content.chunks import Chunks
-from exportfs.content.slots import Slots
-from exportfs.content.source import Mender
+from exportfs.content.cache import Block
+from exportfs.content.shared import Shared
 from exportfs.content.stream import FileKey, Phase, Preempted, Stream, WrongLength
-from exportfs.core.patience import Patience, PatienceConfig
+from exportfs.content.stripes import Stripes
+from exportfs.core.patience import Patience
 from exportfs.core.window import Plan
 from exportfs.errors import ExportfsError, Gone, Interrupted, NotFound, TimedOut
 
@@ -33,23 +34,6 @@ class Waiter:
         self.error: ExportfsError | None = None
 
 
-class Shared:
-    """What all results of a mount share."""
-
-    def __init__(
-        self, cache: BlockCache, slots: Slots, chunks: Chunks, mender: Mender, patience: PatienceConfig
-    ) -> None:
-        self.cache = cache
-        self.slots = slots
-        self.chunks = chunks
-        self.mender = mender
-        self.patience = patience
-        self.stall = max(0.2, patience.timeout / 3)
-        """Seconds without a block after which a running download is given up and a new one tried."""
-        self.bytes = 0
-        self.retries = 0
-
-
 class Content:
     """Reads of one result. Not safe for anything but trio's thread; between two awaits all is consistent."""
 
@@ -58,6 +42,12 @@ class Content:
         self._shared = shared
         self._streams: list[Stream] = []
         self._waiters: list[Waiter] = []
+        self._stripes = Stripes(self, shared)
+
+    @property
+    def streams(self) -> Sequence[Stream]:
+        """Downloads of this result, queued or running."""
+        return self._streams
 
     def cached(self, offset: int) -> Block | None:
         """The block that holds the byte at `offset`, if it is at hand."""
@@ -96,6 +86,9 @@ class Content:
         goal = min(end + plan.ahead, size)
         if not plan.proven or end >= size:
             return
+        if self._stripes.worth_it(end, plan):
+            self._stripes.ahead(end)
+            return
         for stream in self._streams:
             if (
                 not stream.seek
@@ -111,7 +104,7 @@ class Content:
         while position < min(end + plan.ahead // 2, size):
             block = self.cached(position)
             if block is None:
-                self._open(position, goal, seek=False)
+                self.open(position, goal)
                 return
             position = block.end
 
@@ -154,7 +147,9 @@ class Content:
 
     def _serving(self, offset: int, end: int, plan: Plan, *, small: bool) -> Stream:
         """The stream that will bring `offset`: the nearest one under way, or a new one."""
-        goal = min(end + plan.ahead, self.key.size)
+        # Segments are fetched in `ahead`; a single download must not run into the next one.
+        striped = self._stripes.worth_it(end, plan)
+        goal = end if striped else min(end + plan.ahead, self.key.size)
         switch = plan.proven and not small and self.key.size - offset > REACH_SEEK
         best: Stream | None = None
         for stream in self._streams:
@@ -167,17 +162,22 @@ class Content:
                 best = stream
         if best is None:
             seek = not plan.proven or small
-            best = self._open(offset, end if seek else goal, seek=seek, stop=seek and not plan.lingering)
+            best = self.open(offset, end if seek else goal, seek=seek, stop=seek and not plan.lingering)
             if switch:
                 self._give_up_seeks()
         best.last_used = trio.current_time()
         best.allow(goal if not best.seek else end)
         return best
 
-    def _open(self, offset: int, goal: int, *, seek: bool, stop: bool = False) -> Stream:
+    def open(
+        self, offset: int, goal: int, *, seek: bool = False, stop: bool = False, line: int = 0
+    ) -> Stream:
+        """A new download that brings `offset` and goes on to `goal`."""
         chunks = self._shared.chunks
         size = chunks.seek if seek else chunks.stream
-        stream = Stream(self, self.key, size, offset // size, seek=seek, clock=trio.current_time, stop=stop)
+        stream = Stream(
+            self, self.key, size, offset // size, seek=seek, stop=stop, line=line, clock=trio.current_time
+        )
         stream.allow(goal)
         self._streams.append(stream)
         self._shared.slots.submit(stream)
@@ -225,4 +225,4 @@ class Content:
 
     async def _mend(self, error: ExportfsError, patience: Patience) -> None:
         with trio.move_on_at(patience.deadline):
-            await self._shared.mender.mend(error)
+            await self._shared.remote.mend(error)

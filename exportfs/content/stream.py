@@ -46,6 +46,7 @@ class Stream:
         *,
         seek: bool,
         stop: bool = False,
+        line: int = 0,
         clock: Callable[[], float],
     ) -> None:
         now = clock()
@@ -54,6 +55,7 @@ class Stream:
         self.key = key
         self.chunk_size = chunk_size
         self.seek = seek
+        self.line = line
         self.stop = stop
         """Whether it ends where it may read no further, for good."""
         self.first = first
@@ -108,6 +110,7 @@ class Stream:
             self._bound(),
             seek=self.seek,
             stop=self.stop,
+            line=self.line,
         )
         self._running = source.start(fetch, self)
 

@@ -43,14 +43,15 @@ _OPTIONS: dict[Lane, list[tuple[str, int | str]]] = {
     Lane.CALLS: [("grpc.max_receive_message_length", 256 * MIB)],
     Lane.STREAMS: [
         ("grpc.max_receive_message_length", 16 * MIB),
-        # The window grows by probing, as gRPC does by default: over distance that is worth most.
+        # What a line of 20 ms holds, from the start: growing to it by probing takes half a second.
+        ("grpc.http2.lookahead_bytes", 4 * MIB),
         ("grpc.optimization_target", "throughput"),
     ],
     Lane.SEEKS: [
         ("grpc.max_receive_message_length", 4 * MIB),
         # What is under way when a seek is cancelled is wasted: a small window that does not grow by probing.
         ("grpc.http2.bdp_probe", 0),
-        ("grpc.http2.lookahead_bytes", 320 * KIB),
+        ("grpc.http2.lookahead_bytes", 256 * KIB),
         # Receives in the thread that asks: no hand-over inside gRPC, which small blocks feel.
         ("SingleThreadedUnaryStream", 1),
     ],
@@ -62,6 +63,7 @@ class Connection:
     """A channel and those who use it; closed when it has been given up and nobody uses it any more."""
 
     lane: Lane
+    line: int
     channel: grpc.Channel
     users: int = 0
     given_up: bool = field(default=False)
@@ -85,14 +87,14 @@ class Connections:
         self._config = config
         self._credentials = None if config.insecure else _credentials(config)
         self._lock = threading.Lock()
-        self._current: dict[Lane, Connection] = {}
+        self._current: dict[tuple[Lane, int], Connection] = {}
 
-    def acquire(self, lane: Lane) -> Connection:
-        """The lane's connection, made where there is none. `release` must follow."""
+    def acquire(self, lane: Lane, line: int = 0) -> Connection:
+        """The lane's connection of this number, made where there is none. `release` must follow."""
         with self._lock:
-            connection = self._current.get(lane)
+            connection = self._current.get((lane, line))
             if connection is None:
-                connection = self._current[lane] = Connection(lane, self._open(lane))
+                connection = self._current[lane, line] = Connection(lane, line, self._open(lane))
             connection.users += 1
             return connection
 
@@ -107,8 +109,9 @@ class Connections:
     def suspect(self, connection: Connection) -> None:
         """Nothing moves on this connection: the next use of its lane gets a new one."""
         with self._lock:
-            if self._current.get(connection.lane) is connection:
-                del self._current[connection.lane]
+            place = (connection.lane, connection.line)
+            if self._current.get(place) is connection:
+                del self._current[place]
             connection.given_up = True
             close = connection.users == 0
         if close:

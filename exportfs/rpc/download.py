@@ -16,6 +16,7 @@ import grpc
 import trio
 
 from exportfs.core.names import encode
+from exportfs.core.roundtrips import RoundTrips
 from exportfs.errors import Corrupt, ExportfsError, Interrupted
 from exportfs.model import Fetch
 from exportfs.rpc.channel import Connection, Connections, Lane
@@ -42,14 +43,15 @@ HOLD_BACK = 0.02
 class Downloads:
     """Starts downloads. Belongs to one trio run."""
 
-    def __init__(self, connections: Connections, login: Login) -> None:
+    def __init__(self, connections: Connections, login: Login, round_trips: RoundTrips) -> None:
         self._connections = connections
+        self._round_trips = round_trips
         self._login = login
         self._threads = ThreadPoolExecutor(MOST_THREADS, "download")
 
     def start(self, fetch: Fetch, sink: Sink) -> "Download":
         """Asks for the blocks of `fetch`. Never raises: failures go to the sink."""
-        download = Download(self._connections, self._login, fetch, sink)
+        download = Download(self._connections, self._login, self._round_trips, fetch, sink)
         self._threads.submit(download.run)
         return download
 
@@ -57,11 +59,15 @@ class Downloads:
 class Download:
     """One running call. `allow`, `cancel` and `suspect` are called in trio's thread."""
 
-    def __init__(self, connections: Connections, login: Login, fetch: Fetch, sink: Sink) -> None:
+    def __init__(
+        self, connections: Connections, login: Login, round_trips: RoundTrips, fetch: Fetch, sink: Sink
+    ) -> None:
         self._connections = connections
+        self._round_trips = round_trips
         self._login = login
         self._sink = sink
         self._lane = Lane.SEEKS if fetch.seek else Lane.STREAMS
+        self._line = fetch.line
         self._stop = fetch.stop
         self._request = message(
             (1, encode(fetch.session_id)),
@@ -105,7 +111,7 @@ class Download:
         error: ExportfsError | None = None
         try:
             metadata = self._login.metadata()
-            self._connection = self._connections.acquire(self._lane)
+            self._connection = self._connections.acquire(self._lane, self._line)
             try:
                 self._take(metadata)
             except grpc.RpcError as failure:
@@ -129,7 +135,11 @@ class Download:
                 return
             self._call = call = start(self._request, metadata=metadata)
         seek, woken = self._lane is Lane.SEEKS, time.monotonic()
+        begun: float | None = time.monotonic()
         for raw in call:
+            if begun is not None:
+                self._round_trips.note(time.monotonic() - begun)
+                begun = None
             try:
                 index, data = file_chunk(raw)
             except MalformedMessage as error:

@@ -9,6 +9,7 @@ import trio
 from exportfs.config import MIB, ServerConfig
 from exportfs.core.names import encode
 from exportfs.core.patience import Patience, PatienceConfig
+from exportfs.core.roundtrips import RoundTrips
 from exportfs.errors import (
     Corrupt,
     ExportfsError,
@@ -52,6 +53,7 @@ class Server:
         self._page_size = _PAGE_SIZES[0]
         self.last_contact: float | None = None
         self.trouble: ExportfsError | None = None
+        self.round_trips = RoundTrips()
 
     async def list_sessions(self) -> Listing:
         """All sessions with their options and states. Resets none of the server's timers (documented)."""
@@ -99,7 +101,8 @@ class Server:
         """
         patience = Patience(PatienceConfig(timeout=within), trio.current_time())
         while True:
-            left = patience.deadline - trio.current_time()
+            asked = trio.current_time()
+            left = patience.deadline - asked
             try:
                 raw = await self._bridge.call(
                     SERVICE + "StartSession", message((2, options)), self.login.metadata(), max(0.1, left)
@@ -108,11 +111,16 @@ class Server:
                 patience.after(error, trio.current_time())
                 await self.login.refresh(error.credentials)
                 continue
-            self._heard()
+            self._heard(asked)
             session_id = convert.text(raw, 1)
             if not session_id:
                 raise Interrupted("the server started the export but did not name its session")
             return session_id
+
+    @property
+    def round_trip(self) -> float:
+        """Seconds that an answer takes at least; 0 as long as nothing is known."""
+        return self.round_trips.least
 
     async def mend(self, error: ExportfsError) -> None:
         """Does what can be done about a failed download before the next try. Raises what makes it final."""
@@ -148,7 +156,7 @@ class Server:
         seen_tokens: set[str] = set()
         while True:
             request = message((1, token.encode("utf-8", "surrogateescape")), (2, self._page_size))
-            metadata = self.login.metadata()
+            metadata, asked = self.login.metadata(), trio.current_time()
             pages = await collect(
                 self.connections,
                 SERVICE + "ListSessions",
@@ -158,7 +166,7 @@ class Server:
                 _page,
                 _LONGEST_LISTING,
             )
-            self._heard()
+            self._heard(asked)
             token = ""
             for infos, next_token, seconds in pages:
                 token = next_token or token
@@ -196,10 +204,10 @@ class Server:
                 await self._pause(patience, error)
 
     async def _once(self, method: str, request: bytes, patience: Patience) -> bytes:
-        metadata = self.login.metadata()
+        metadata, asked = self.login.metadata(), trio.current_time()
         left = max(0.1, min(self._try_timeout, patience.deadline - trio.current_time()))
         raw = await self._bridge.call(SERVICE + method, request, metadata, left)
-        self._heard()
+        self._heard(asked)
         return raw
 
     async def _pause(self, patience: Patience, error: ExportfsError) -> None:
@@ -212,9 +220,10 @@ class Server:
     def _patience(self) -> Patience:
         return Patience(PatienceConfig(timeout=self._timeout), trio.current_time())
 
-    def _heard(self) -> None:
+    def _heard(self, asked: float) -> None:
         self.last_contact = trio.current_time()
         self.trouble = None
+        self.round_trips.note(self.last_contact - asked)
 
 
 def _page(raw: bytes) -> tuple[list[bytes], str, float]:
