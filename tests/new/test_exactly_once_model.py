@@ -319,7 +319,7 @@ def play(steps: list[Any], answers: list[str], lists: list[str]) -> FakeServer:
 
 @pytest.mark.promise("W3", "W12")
 @settings(
-    max_examples=int(os.environ.get("EXPORTFS_MODEL", "150")),
+    max_examples=int(os.environ.get("EXPORTFS_MODEL", "100")),
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )
