@@ -71,7 +71,7 @@ def session_record(world: World, entry: Entry) -> bytes:
         error = "the server reports that the export did not succeed" + (
             "" if files else "; there are no results"
         )
-    record = {
+    record: dict[str, object] = {
         "id": _printable(session.id),
         "name": entry.name,
         "state": word,

@@ -94,7 +94,7 @@ class Submissions:
         try:
             request = await _aside(self._parse, content)
         except (InvalidArgument, TooLarge) as error:
-            if file.version == version and file.name is not None:
+            if file.version == version and file.name is not None and is_request(file.name):
                 file.judged = version
                 file.asked = None
                 self._shown.failed(file.name, error)
@@ -124,10 +124,9 @@ class Submissions:
         if name is None or not is_request(name):
             return  # while it was read it was removed, or renamed
         mark = fingerprint(request.options, any_agent=not request.summary.agent)
-        # A later close may have been judged meanwhile.
-        if file.version == version:
-            file.judged = version
-        file.asked = mark
+        # While this one was read in a thread, a later close may have been judged.
+        if version >= file.judged:
+            file.judged, file.asked = version, mark
         if not self._shown.linkable(name):
             error = Exists(f"nothing was sent: the link to the session would replace the file {name[:-5]}")
             self._shown.failed(name, error)
