@@ -12,7 +12,16 @@ from exportfs.content.stream import FileKey, Phase, Preempted, Stream, WrongLeng
 from exportfs.content.stripes import Stripes
 from exportfs.core.patience import Patience
 from exportfs.core.window import Plan
-from exportfs.errors import ExportfsError, Gone, Interrupted, NotFound, TimedOut
+from exportfs.errors import (
+    AccessDenied,
+    Corrupt,
+    ExportfsError,
+    Gone,
+    Interrupted,
+    NotFound,
+    OutOfRange,
+    TimedOut,
+)
 
 REACH_SEEK = 192 * KIB
 REACH_STREAM = 4 * MIB
@@ -75,10 +84,9 @@ class Content:
                 self._shared.retries += 1
                 failures = failures + 1 if stream.delivered == 0 else 0
                 if self._shared.chunks.refused(stream.chunk_size, error):
+                    await trio.lowlevel.checkpoint()
                     continue
-                pause = patience.after(error, trio.current_time())
-                await self._mend(error, patience)
-                await trio.sleep(pause)
+                await self._mend(_as_met_by_a_read(error), patience)
 
     def ahead(self, end: int, plan: Plan) -> None:
         """Lets a download go on so far that `plan.ahead` bytes beyond `end` are on their way."""
@@ -124,7 +132,7 @@ class Content:
     def arrived(self, stream: Stream, index: int, block: Block) -> None:
         shared = self._shared
         shared.bytes += len(block.data)
-        shared.chunks.right(stream.chunk_size)
+        shared.chunks.right(stream.chunk_size, stream.took)
         shared.cache.put(self.key, stream.chunk_size, index, block)
         for waiter in self._waiters:
             if waiter.block is None and block.start <= waiter.offset < block.end:
@@ -136,6 +144,8 @@ class Content:
         self._streams.remove(stream)
         if isinstance(error, WrongLength):
             self._shared.chunks.wrong_length(stream.chunk_size)
+        elif isinstance(error, TimedOut) and not stream.delivered:
+            self._shared.chunks.stalled(stream.chunk_size)
         for waiter in self._waiters:
             if waiter.stream is stream and waiter.block is None:
                 waiter.error = error or Preempted("the download ended before the block that was due")
@@ -197,11 +207,14 @@ class Content:
             since = trio.current_time()
             while not waiter.event.is_set():
                 moved = max(stream.last_moved, since)
-                stalled_at = (
-                    moved + self._shared.stall if stream.phase is Phase.RUNNING else patience.deadline
-                )
-                with trio.move_on_at(min(stalled_at, patience.deadline)):
+                running = stream.phase is Phase.RUNNING
+                look_at = moved + self._shared.stall if running else self._shared.slots.next_free
+                before = self._shared.bytes
+                with trio.move_on_at(min(look_at, patience.deadline)):
                     await waiter.event.wait()
+                self._shared.slots.schedule()
+                if stream.phase is Phase.QUEUED and self._shared.bytes != before:
+                    patience.progress(trio.current_time())  # others get on: our turn comes
                 self._judge(waiter, since, patience)
         finally:
             self._waiters.remove(waiter)
@@ -220,9 +233,28 @@ class Content:
         if stream.phase is Phase.QUEUED:
             if now >= patience.deadline:
                 raise TimedOut("no download slot became free in time")
-        elif now >= min(max(stream.last_moved, since) + self._shared.stall, patience.deadline):
+        elif now >= max(stream.last_moved, since) + self._shared.stall:
             stream.stalled(TimedOut(f"nothing came for {now - max(stream.last_moved, since):.0f} s"))
+        elif now >= patience.deadline:
+            raise TimedOut("nothing came in time")
 
     async def _mend(self, error: ExportfsError, patience: Patience) -> None:
-        with trio.move_on_at(patience.deadline):
-            await self._shared.remote.mend(error)
+        """Mends what can be mended, and pauses before the next try. Raises what is final."""
+        pause = patience.after(error, trio.current_time())
+        while True:
+            try:
+                with trio.move_on_at(patience.deadline) as scope:
+                    await self._shared.remote.mend(error)
+                break
+            except AccessDenied:
+                raise
+            except ExportfsError as failure:  # mending itself failed, and may be tried again
+                await trio.sleep(patience.after(failure, trio.current_time()))
+        if scope.cancelled_caught:
+            raise error
+        await trio.sleep(pause)
+
+
+def _as_met_by_a_read(error: ExportfsError) -> ExportfsError:
+    """We never ask beyond the announced end, so a place that is out of range means that the size does not hold."""
+    return Corrupt(f"the file is shorter than announced: {error}") if isinstance(error, OutOfRange) else error

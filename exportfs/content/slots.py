@@ -19,6 +19,10 @@ FAIR_SHARE = 32 * MIB
 FAREWELL = 0.01
 """Seconds, and two round trips: until then a server may not have noticed that a download was cancelled, and would count
 one too many."""
+TURN = 2.0
+"""Seconds after which it has to do so however little it has brought: on a slow line a fair share takes too long."""
+STUCK_SECONDS = 10.0
+"""A download that nobody waits for and that brings nothing for this long holds a slot for nothing."""
 IDLE_SECONDS = 3.0
 """An idle download holds a slot and a place among the server's; given up after this, well within 5 s."""
 
@@ -84,14 +88,21 @@ class Slots:
     def reap(self, now: float) -> None:
         """Gives up downloads that nobody has used for a while."""
         for stream in list(self._running):
-            if stream.idle and now - max(stream.last_used, stream.last_moved) >= IDLE_SECONDS:
+            unused = now - max(stream.last_used, stream.last_moved)
+            stuck = unused >= STUCK_SECONDS and not stream.owner.awaited(stream)
+            if stuck or (stream.idle and unused >= IDLE_SECONDS):
                 stream.give_up(Interrupted("unused"))
 
     def _victim(self) -> Stream | None:
         idle = [stream for stream in self._running if stream.idle]
         if idle:
             return min(idle, key=lambda stream: stream.last_used)
-        sated = [stream for stream in self._running if stream.delivered >= FAIR_SHARE]
+        sated = [
+            stream
+            for stream in self._running
+            if stream.delivered >= FAIR_SHARE
+            or (stream.delivered and stream.last_moved - stream.started_at >= TURN)
+        ]
         return max(sated, key=lambda stream: stream.delivered, default=None)
 
     def _ended(self, stream: Stream) -> None:

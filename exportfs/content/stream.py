@@ -64,6 +64,9 @@ class Stream:
         self.last_used = now
         self.last_moved = now
         self.started_at = now
+        self.took = 0.0
+        """Seconds that the last block took to come, from when it could."""
+        self._asked = now
         self.on_end: Callable[[Stream], None] | None = None
         self._until = first
         self._running: Running | None = None
@@ -94,6 +97,8 @@ class Stream:
         """Lets it read up to `offset` at least, in whole blocks."""
         until = -(-min(offset, self.key.size) // self.chunk_size)
         if until > self._until and not (self.stop and self._running is not None):
+            if self.next >= self._until:
+                self._asked = self._clock()
             self._until = until
             if self._running is not None:
                 self._running.allow(self._bound())
@@ -127,7 +132,9 @@ class Stream:
     def block(self, index: int, data: memoryview) -> None:
         if self.phase is Phase.ENDED:
             return
-        self.last_moved = self._clock()
+        now = self._clock()
+        self.took = now - max(self.last_moved, self._asked)
+        self.last_moved = now
         start = self.next * self.chunk_size
         expected = min(self.chunk_size, self.key.size - start)
         if self._held is not None or expected <= 0:

@@ -7,7 +7,7 @@ connection. Pings would need the server's leave (it closes connections that ping
 
 import enum
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -88,6 +88,8 @@ class Connections:
         self._credentials = None if config.insecure else _credentials(config)
         self._lock = threading.Lock()
         self._current: dict[tuple[Lane, int], Connection] = {}
+        self._open_ones: set[Connection] = set()
+        self._at_close: list[Callable[[], None]] = []
 
     def acquire(self, lane: Lane, line: int = 0) -> Connection:
         """The lane's connection of this number, made where there is none. `release` must follow."""
@@ -95,6 +97,7 @@ class Connections:
             connection = self._current.get((lane, line))
             if connection is None:
                 connection = self._current[lane, line] = Connection(lane, line, self._open(lane))
+                self._open_ones.add(connection)
             connection.users += 1
             return connection
 
@@ -104,7 +107,7 @@ class Connections:
             connection.users -= 1
             close = connection.given_up and connection.users == 0
         if close:
-            connection.channel.close()
+            self._close(connection)
 
     def suspect(self, connection: Connection) -> None:
         """Nothing moves on this connection: the next use of its lane gets a new one."""
@@ -115,15 +118,26 @@ class Connections:
             connection.given_up = True
             close = connection.users == 0
         if close:
-            connection.channel.close()
+            self._close(connection)
+
+    def at_close(self, work: Callable[[], None]) -> None:
+        """Something to be done when all is closed."""
+        self._at_close.append(work)
 
     def close(self) -> None:
         """Closes all; calls that still run are cancelled."""
+        for work in self._at_close:
+            work()
         with self._lock:
-            connections = list(self._current.values())
+            connections = list(self._open_ones)
             self._current.clear()
         for connection in connections:
-            connection.channel.close()
+            self._close(connection)
+
+    def _close(self, connection: Connection) -> None:
+        with self._lock:
+            self._open_ones.discard(connection)
+        connection.channel.close()
 
     def _open(self, lane: Lane) -> grpc.Channel:
         options: list[tuple[str, int | str]] = [*_COMMON, *_OPTIONS[lane]]

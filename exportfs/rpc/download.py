@@ -11,6 +11,7 @@ import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
+from weakref import WeakSet
 
 import grpc
 import trio
@@ -48,11 +49,23 @@ class Downloads:
         self._round_trips = round_trips
         self._login = login
         self._threads = ThreadPoolExecutor(MOST_THREADS, "download")
+        self._started: WeakSet[Download] = WeakSet()
+        # Threads that wait to be allowed more would keep the process from ending.
+        connections.at_close(self._cancel_all)
+
+    def _cancel_all(self) -> None:
+        for download in list(self._started):
+            download.cancel()
+        self._threads.shutdown(wait=False, cancel_futures=True)
 
     def start(self, fetch: Fetch, sink: Sink) -> "Download":
         """Asks for the blocks of `fetch`. Never raises: failures go to the sink."""
         download = Download(self._connections, self._login, self._round_trips, fetch, sink)
-        self._threads.submit(download.run)
+        self._started.add(download)
+        try:
+            self._threads.submit(download.run)
+        except RuntimeError:  # shut down: the mount is ending, and so are all who could be told
+            download.cancel()
         return download
 
 

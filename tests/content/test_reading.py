@@ -113,7 +113,7 @@ async def test_a_spoilt_block_is_fetched_again(
     source = FakeSource(nursery, {"f": 12 * MIB}, fault=fault)
     reader = source.library().open(source.key("f"))
     await read_all(reader, 12 * MIB)
-    assert not left[6]
+    assert left[6] < often
     nursery.cancel_scope.cancel()
 
 
