@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from exportfs.simulator import Config, LoginConfig, Simulator, SimulatorServer
-from tests.harness import mounted
+from tests.harness import InProcessTree, config_for, mounted
 from tests.new.drop import Drop, request
 
 _numbers = itertools.count(1)
@@ -35,3 +35,13 @@ def drop(place: tuple[Simulator, Path], tmp_path: Path) -> Iterator[Drop]:
     drop = Drop(simulator, new, f"r{number}", source, simulator.log.count("StartSession"))
     yield drop
     drop.check_nothing_stray()
+
+
+@pytest.fixture
+def inside(server: SimulatorServer, tmp_path: Path) -> Iterator[InProcessTree]:
+    """The filesystem object alone, for cases that the kernel adds nothing to."""
+    tree = InProcessTree(config_for(server.address, tmp_path))
+    try:
+        yield tree
+    finally:
+        tree.close()

@@ -42,16 +42,16 @@ def test_refused_by_the_server(tree: Tree, simulator: Simulator, status: str) ->
     assert len(simulator.sessions.ids()) == 1
 
 
-def test_a_limit_that_passes(tree: Tree, simulator: Simulator) -> None:
+def test_a_limit_that_passes(inside: Tree, simulator: Simulator) -> None:
     simulator.faults.add("StartSession", Fail("RESOURCE_EXHAUSTED", "too many"), times=2)
-    tree.write("new/a.json", GOOD)
+    inside.write("new/a.json", GOOD)
     assert len(simulator.sessions.ids()) == 1
 
 
-def test_a_limit_that_stays(tree: Tree, simulator: Simulator) -> None:
+def test_a_limit_that_stays(inside: Tree, simulator: Simulator) -> None:
     simulator.faults.add("StartSession", Fail("RESOURCE_EXHAUSTED", "too many"), times=None)
-    expect_errno(errno.EBUSY, tree.write, "new/a.json", GOOD)
-    assert b"too many" in tree.read("new/a.json.error")
+    expect_errno(errno.EBUSY, inside.write, "new/a.json", GOOD)
+    assert b"too many" in inside.read("new/a.json.error")
 
 
 @pytest.mark.parametrize("status", [code.name for code in grpc.StatusCode if code is not grpc.StatusCode.OK])
@@ -86,15 +86,15 @@ def test_a_lost_answer_of_any_kind(server: SimulatorServer, tmp_path: Path, stat
         (b"7", "object"),
     ],
 )
-def test_bad_requests(tree: Tree, simulator: Simulator, content: bytes, said: str) -> None:
-    expect_errno(errno.EINVAL, tree.write, "new/a.json", content)
-    assert said in tree.read("new/a.json.error").decode()
-    assert tree.read("new/a.json") == content
+def test_bad_requests(inside: Tree, simulator: Simulator, content: bytes, said: str) -> None:
+    expect_errno(errno.EINVAL, inside.write, "new/a.json", content)
+    assert said in inside.read("new/a.json.error").decode()
+    assert inside.read("new/a.json") == content
     assert simulator.log.count("StartSession") == 0
     # Closing again without new content does nothing.
-    tree.chmod("new/a.json", 0o600)
-    tree.write("new/a.json", GOOD)
-    assert sorted(tree.listdir("new")) == ["a", "a.json"]
+    inside.chmod("new/a.json", 0o600)
+    inside.write("new/a.json", GOOD)
+    assert sorted(inside.listdir("new")) == ["a", "a.json"]
 
 
 @pytest.mark.promise("W4")
@@ -183,13 +183,13 @@ def test_a_session_that_the_list_has_not(tree: Tree, simulator: Simulator) -> No
 @pytest.mark.parametrize(
     "name", [".a.json", "a.json~", "a.tmp", "a.json.part", "a.swp", "sedAbCdE", "4913", ".json"]
 )
-def test_scratch(tree: Tree, simulator: Simulator, name: str) -> None:
-    tree.write(f"new/{name}", GOOD)
+def test_scratch(inside: Tree, simulator: Simulator, name: str) -> None:
+    inside.write(f"new/{name}", GOOD)
     assert simulator.log.count("StartSession") == 0
-    assert tree.read(f"new/{name}") == GOOD
-    tree.rename(f"new/{name}", "new/a.json")
+    assert inside.read(f"new/{name}") == GOOD
+    inside.rename(f"new/{name}", "new/a.json")
     assert simulator.log.count("StartSession") == 1
-    assert sorted(tree.listdir("new")) == ["a", "a.json"]
+    assert sorted(inside.listdir("new")) == ["a", "a.json"]
 
 
 @pytest.mark.promise("W9")
@@ -197,12 +197,12 @@ def test_scratch(tree: Tree, simulator: Simulator, name: str) -> None:
     ("name", "better"),
     [("a", "a.json"), ("a.txt", "a.json"), ("a.JSON", "a.json"), ("a.json.part", "a.json")],
 )
-def test_hint(tree: Tree, simulator: Simulator, name: str, better: str) -> None:
-    tree.write(f"new/{name}", GOOD)
-    eventually(lambda: f"{name}.error" in tree.listdir("new"))
-    assert f"name it {better}\n" in tree.read(f"new/{name}.error").decode()
-    tree.write(f"new/{name}", b"something else")
-    eventually(lambda: tree.listdir("new") == [name])
+def test_hint(inside: Tree, simulator: Simulator, name: str, better: str) -> None:
+    inside.write(f"new/{name}", GOOD)
+    eventually(lambda: f"{name}.error" in inside.listdir("new"))
+    assert f"name it {better}\n" in inside.read(f"new/{name}.error").decode()
+    inside.write(f"new/{name}", b"something else")
+    eventually(lambda: inside.listdir("new") == [name])
     assert simulator.log.count("StartSession") == 0
 
 
