@@ -7,7 +7,7 @@ READY  := $(VENV)/.ready
 SYSTEM_PACKAGES := fuse3 libfuse3-dev pkg-config gcc python3-dev python3-venv
 TEST_PACKAGES   := acl attr bzip2 ed ffmpeg file gawk less libglib2.0-bin moreutils nano poppler-utils rsync strace vim zip
 
-.PHONY: demo test lint bench soak lock clean system test-system
+.PHONY: demo test lint fuzz bench soak lock clean system test-system
 
 demo: $(READY)
 	@$(BIN)/axxon-exportfs demo
@@ -20,6 +20,13 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+
+# Mutated requests and random histories of new/; EXPORTFS_FUZZ=1000000 make fuzz: longer.
+fuzz: export EXPORTFS_FUZZ ?= 100000
+fuzz: export EXPORTFS_MODEL ?= 3000
+fuzz: $(READY)
+	$(BIN)/python -m pytest -s tests/requests/test_request_fuzz.py tests/new/test_fuzz_tree.py \
+	    tests/new/test_exactly_once_model.py
 
 bench: $(READY)
 	$(BIN)/python -m bench $(BENCH_ARGS)

@@ -110,14 +110,13 @@ def assemble(
     config: MountConfig, nursery: trio.Nursery, server: Server, journal: Journal, catalogue: Catalogue
 ) -> tuple[Filesystem, World, Activity]:
     """The filesystem object and what stands behind it; starts nothing."""
-    started = journal.session_ids
     keeper = Keeper(
         server,
         catalogue,
         KeepAliveConfig(keep=config.keep_alive, refresh=config.refresh),
-        lambda session_id: session_id in started(),
+        lambda session_id: journal.of_session(session_id) is not None,
     )
-    for session_id in started():
+    for session_id in journal.session_ids():
         keeper.watch(session_id)
     world = World(
         catalogue=catalogue,

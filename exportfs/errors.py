@@ -33,6 +33,10 @@ class Busy(ExportfsError):
     """Not now: the server is at a limit, or the session is in a state that does not allow it."""
 
 
+class Exhausted(Busy):
+    """The server is at a limit, which passes."""
+
+
 class NotFound(ExportfsError):
     """There is no such thing."""
 
@@ -87,6 +91,10 @@ class IsADirectory(ExportfsError):
 
 class TooLarge(ExportfsError):
     """More than a request may hold."""
+
+
+class NoSpace(ExportfsError):
+    """No room for more in this mount's memory."""
 
 
 class NoAttribute(ExportfsError):

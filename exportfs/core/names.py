@@ -141,6 +141,8 @@ def percent_encode(text: str) -> str:
 
 def encode(text: str) -> bytes:
     """Bytes of a text from the server, as it sent them (surrogate escapes stand for what is not UTF-8)."""
+    if text.isascii():  # nearly always, and ten times as fast
+        return text.encode("ascii")
     return text.encode("utf-8", "surrogateescape" if _escaped(text) else "surrogatepass")
 
 

@@ -8,7 +8,7 @@ from exportfs.requests.matching import fingerprint, matches
 from exportfs.requests.parse import MAX_REQUEST_BYTES, Request, parse
 from exportfs.requests.problems import Problem, RequestError, RequestTooLarge
 from exportfs.requests.render import template, to_json
-from exportfs.requests.summary import summarize
+from exportfs.requests.summary import summarize, template_source
 
 __all__ = [
     "MAX_REQUEST_BYTES",
@@ -23,5 +23,6 @@ __all__ = [
     "parse",
     "summarize",
     "template",
+    "template_source",
     "to_json",
 ]

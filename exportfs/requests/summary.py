@@ -1,5 +1,6 @@
 """What the tree needs of Options, whoever made them."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from google.protobuf.message import DecodeError
@@ -23,6 +24,22 @@ def read_options(options: bytes) -> Any:
         return export.Options.FromString(options)
     except DecodeError as error:
         raise Corrupt("The server sent export options that cannot be read.") from error
+
+
+def template_source(all_options: Iterable[bytes]) -> tuple[str | None, str | None]:
+    """A camera and the archive it was exported from, of the first of these Options that name both, or a camera."""
+    camera = None
+    for options in all_options:
+        try:
+            message = read_options(options)
+        except Corrupt:
+            continue
+        for source in (*message.archive.sources, *message.live.sources):
+            storages = getattr(source, "storages", ())
+            if source.origin and storages and storages[0]:
+                return source.origin, storages[0]
+            camera = camera or source.origin or None
+    return camera, None
 
 
 def summarize(options: bytes) -> OptionsSummary:

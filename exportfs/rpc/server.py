@@ -12,7 +12,6 @@ from exportfs.core.patience import Patience, PatienceConfig
 from exportfs.core.roundtrips import RoundTrips
 from exportfs.errors import (
     AccessDenied,
-    Busy,
     Corrupt,
     ExportfsError,
     Interrupted,
@@ -56,6 +55,7 @@ class Server:
         self._known: dict[bytes, Session] = {}
         self._page_size = _PAGE_SIZES[0]
         self.last_contact: float | None = None
+        self.trouble: ExportfsError | None = None
         self.round_trips = RoundTrips()
 
     async def connect(self, within: float) -> None:
@@ -122,12 +122,6 @@ class Server:
             except Unauthenticated as error:  # refused before any work
                 patience.after(error, trio.current_time())
                 await self._log_in_to_start(error)
-                continue
-            except Busy as error:
-                # A limit passes; a precondition (no export agent) does not, and costs the writer no wait.
-                if "RESOURCE_EXHAUSTED" not in str(error):
-                    raise
-                await trio.sleep(patience.after(error, trio.current_time()))
                 continue
             self._heard(asked)
             session_id = convert.text(raw, 1)
@@ -247,6 +241,7 @@ class Server:
         return raw
 
     async def _pause(self, patience: Patience, error: ExportfsError) -> None:
+        self.trouble = error
         pause = patience.after(error, trio.current_time())
         while True:
             try:
@@ -266,6 +261,7 @@ class Server:
 
     def _heard(self, asked: float) -> None:
         self.last_contact = trio.current_time()
+        self.trouble = None
         self.round_trips.note(self.last_contact - asked)
 
 

@@ -7,6 +7,7 @@ import grpc
 from exportfs.errors import (
     AccessDenied,
     Busy,
+    Exhausted,
     ExportfsError,
     Interrupted,
     InvalidArgument,
@@ -25,7 +26,7 @@ _ERRORS: dict[grpc.StatusCode, type[ExportfsError]] = {
     grpc.StatusCode.PERMISSION_DENIED: AccessDenied,
     grpc.StatusCode.UNAUTHENTICATED: Unauthenticated,
     grpc.StatusCode.FAILED_PRECONDITION: Busy,
-    grpc.StatusCode.RESOURCE_EXHAUSTED: Busy,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: Exhausted,
     grpc.StatusCode.NOT_FOUND: NotFound,
     grpc.StatusCode.UNIMPLEMENTED: Unsupported,
     grpc.StatusCode.DEADLINE_EXCEEDED: TimedOut,

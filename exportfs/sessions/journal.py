@@ -5,19 +5,23 @@ One file of JSON lines per server and user, appended to and fsynced before the s
 shared by mounts of the same server. It holds no request, only its fingerprint: requests may hold passwords.
 """
 
+import contextlib
 import fcntl
 import json
 import logging
 import os
+import time
+import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
-from io import FileIO
 from pathlib import Path
 
 from exportfs.errors import ExportfsError
 
 log = logging.getLogger(__name__)
+
+KEPT = 86400.0
+"""Seconds that a record outlives its session; the server keeps sessions for about an hour."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,13 @@ class Record:
     """None as long as it is unknown what came of it."""
     stopped: bool = False
     """Whether it was stopped through the mount."""
+    reported: bool = True
+    """Whether who asked could hear of the session. Not of one that turned up after an error was said: the same
+    request again, under the same name, gets that session, come what may."""
+    forgotten: bool = False
+    """Whether the request was removed since: the same again is a new request, if this one was reported."""
+    at: float = 0.0
+    """Unix time when it was asked for."""
 
 
 class Journal:
@@ -48,14 +59,15 @@ class Journal:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._records: dict[str, Record] = {}
+        self._by_session: dict[str, Record] | None = None
+        """Made when it is needed; None after a change."""
 
     def load(self) -> None:
         """Reads the file; what it does not understand it leaves alone. Raises ExportfsError where it may not."""
         try:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with self._locked() as file:
-                for line in file.read().decode("utf-8", "replace").splitlines():
-                    self._replay(line)
+            with self._locked() as descriptor:
+                self._replay_all(descriptor)
         except OSError as error:
             raise ExportfsError(f"cannot use the journal {self._path}: {error.strerror}") from None
 
@@ -65,7 +77,7 @@ class Journal:
 
     def session_ids(self) -> set[str]:
         """Sessions that were started here."""
-        return {record.session_id for record in self._records.values() if record.session_id}
+        return set(self._sessions())
 
     def unresolved(self) -> list[Record]:
         """Requests of which it is unknown whether the server started them."""
@@ -73,16 +85,27 @@ class Journal:
 
     def of_session(self, session_id: str) -> Record | None:
         """The request that started a session."""
-        return next((record for record in self._records.values() if record.session_id == session_id), None)
+        return self._sessions().get(session_id)
+
+    def _sessions(self) -> dict[str, Record]:
+        if self._by_session is None:
+            # The first record of a session counts.
+            reversed_records = reversed(self._records.values())
+            self._by_session = {record.session_id: record for record in reversed_records if record.session_id}
+        return self._by_session
 
     def put(self, record: Record) -> None:
         """Writes a record, and returns when it is on disk. Raises ExportfsError where that fails."""
         self._append({"put": asdict(record)})
-        self._records[record.key] = record
+        self._set(record)
 
     def started(self, key: str, session_id: str) -> None:
         """The request turned out to have started this session. Raises nothing: the session is there already."""
         self._change(replace(self._records[key], session_id=session_id))
+
+    def adopted(self, key: str, session_id: str) -> None:
+        """The session turned up after an error was said."""
+        self._change(replace(self._records[key], session_id=session_id, reported=False))
 
     def stopped(self, session_id: str) -> None:
         """The session was stopped through the mount."""
@@ -93,43 +116,97 @@ class Journal:
     def drop(self, key: str) -> None:
         """The request started nothing, or its session is gone."""
         if self._records.pop(key, None) is not None:
+            self._by_session = None
             self._try_append({"drop": key})
 
-    def prune(self, existing: set[str]) -> None:
-        """Forgets sessions that are gone from the server, and rewrites the file where it has grown."""
+    def asked(self, name: str, mark: str) -> list[Record]:
+        """Earlier requests that one of this name and fingerprint is the same as.
+
+        Those of the same name that were not removed since; and whatever its name, one whose session nobody was told
+        of: whoever asks for the same again, under this name or another, wants that.
+        """
+        return [
+            record
+            for record in self._records.values()
+            if record.fingerprint == mark
+            and (
+                record.session_id is None
+                or not record.reported
+                or (record.name == name and not record.forgotten)
+            )
+        ]
+
+    def answered(self, record: Record, name: str) -> None:
+        """Who asked for it once more, under `name`, was given its session."""
+        if record.forgotten or not record.reported:
+            self._change(replace(record, forgotten=False, reported=True))
+        if record.name != name:
+            self._change(replace(record, key=uuid.uuid4().hex, name=name, reported=True, forgotten=False))
+
+    def forget(self, name: str) -> None:
+        """The requests of this name were removed; their sessions stay known."""
         for record in self.records:
-            if record.session_id is not None and record.session_id not in existing:
+            if record.name == name and not record.forgotten:
+                self._change(replace(record, forgotten=True))
+
+    def forget_session(self, session_id: str) -> None:
+        """The request that started a session was removed before that."""
+        record = self.of_session(session_id)
+        if record is not None:
+            self._change(replace(record, forgotten=True))
+
+    def remember(self, key: str) -> None:
+        """A request that was removed is there again."""
+        record = self._records.get(key)
+        if record is not None and record.forgotten:
+            self._change(replace(record, forgotten=False))
+
+    def rename(self, old: str, new: str) -> None:
+        """Requests were renamed, and what they started with them."""
+        for record in self.records:
+            if record.name == old and not record.forgotten:
+                self._change(replace(record, name=new))
+
+    def prune(self, existing: set[str]) -> None:
+        """Forgets what was asked for a day ago and is gone from the server.
+
+        Not sooner: a server that is just starting may not list its sessions yet.
+        """
+        for record in self.records:
+            gone = record.session_id is not None and record.session_id not in existing
+            if gone and time.time() - record.at > KEPT:
                 self.drop(record.key)
 
     def compact(self) -> None:
         """Rewrites the file with what still counts, including what other mounts appended meanwhile."""
+        beside = self._path.with_name(f"{self._path.name}.{os.getpid()}")
         try:
-            with self._locked() as file:
+            with self._locked() as descriptor:
                 self._records.clear()
-                for line in file.read().decode("utf-8", "replace").splitlines():
-                    self._replay(line)
-                self._replace("".join(_line({"put": asdict(record)}) for record in self._records.values()))
+                self._by_session = None
+                self._replay_all(descriptor)
+                text = "".join(_line({"put": asdict(record)}) for record in self._records.values())
+                # Beside it and then in its place: a crash or a full disk in between loses nothing.
+                flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+                copy = os.open(beside, flags, 0o600)
+                try:
+                    _write(copy, text.encode())
+                    os.fsync(copy)
+                finally:
+                    os.close(copy)
+                os.replace(beside, self._path)
         except OSError as error:
             log.warning("the journal %s cannot be rewritten: %s", self._path, error.strerror)
-
-    def _replace(self, text: str) -> None:
-        """The whole of it or nothing: neither a full disk nor a crash loses what is there."""
-        # Only who holds the lock gets here, so the name is nobody else's; one left by a crash is written over.
-        new = self._path.with_name(self._path.name + ".new")
-        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(text.encode())
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(new, self._path)
-        except OSError:
-            new.unlink(missing_ok=True)
-            raise
+            with contextlib.suppress(OSError):
+                beside.unlink()
 
     def _change(self, record: Record) -> None:
-        self._records[record.key] = record
+        self._set(record)
         self._try_append({"put": asdict(record)})
+
+    def _set(self, record: Record) -> None:
+        self._records[record.key] = record
+        self._by_session = None
 
     def _try_append(self, entry: dict[str, object]) -> None:
         try:
@@ -139,18 +216,27 @@ class Journal:
 
     def _append(self, entry: dict[str, object]) -> None:
         try:
-            with self._locked() as file:
-                end = file.seek(0, os.SEEK_END)
-                line = _line(entry).encode()
-                if end and not _ends_a_line(file):
-                    line = b"\n" + line  # what was cut short by a crash must not take ours with it
+            with self._locked() as descriptor:
+                end = os.lseek(descriptor, 0, os.SEEK_END)
+                # After half a line of a mount that was killed, or whose disk was full, a line of its own.
+                whole = end == 0 or os.pread(descriptor, 1, end - 1) == b"\n"
                 try:
-                    _write(file, line)
+                    _write(descriptor, (b"" if whole else b"\n") + _line(entry).encode())
+                    os.fsync(descriptor)
                 except OSError:
-                    os.ftruncate(file.fileno(), end)  # nor what is cut short by a full disk the next one
+                    with contextlib.suppress(OSError):
+                        os.ftruncate(descriptor, end)
                     raise
         except OSError as error:
             raise ExportfsError(f"cannot write the journal {self._path}: {error.strerror}") from None
+
+    def _replay_all(self, descriptor: int) -> None:
+        data = b""
+        while piece := os.pread(descriptor, 1 << 20, len(data)):
+            data += piece
+        for line in data.decode("utf-8", "replace").splitlines():
+            if line:
+                self._replay(line)
 
     def _replay(self, line: str) -> None:
         try:
@@ -158,41 +244,39 @@ class Journal:
             if "put" in entry:
                 fields = entry["put"]
                 record = Record(**{**fields, "before": tuple(fields["before"])})
-                self._records[record.key] = record
+                self._set(record)
             elif "drop" in entry:
                 self._records.pop(entry["drop"], None)
+                self._by_session = None
         except (ValueError, TypeError, KeyError):
             # A line cut short by a crash: its request was not sent, since sending waits for the line.
             log.warning("a line of the journal %s cannot be read and is passed over", self._path)
 
-    @contextmanager
-    def _locked(self) -> Iterator[FileIO]:
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[int]:
+        """A descriptor of the file, alone with it."""
         while True:
             descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-            with os.fdopen(descriptor, "r+b", buffering=0) as file:
-                fcntl.flock(file, fcntl.LOCK_EX)
-                if not _is_at(file, self._path):  # replaced while we waited for it
-                    continue
-                yield file
-                return
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+                # Another mount may have put a new file in its place meanwhile.
+                if _is_at(descriptor, self._path):
+                    yield descriptor
+                    return
+            finally:
+                os.close(descriptor)
 
 
-def _write(file: FileIO, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[file.write(view) :]
-    os.fsync(file.fileno())
+def _is_at(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(path))
+    except FileNotFoundError:
+        return False
 
 
-def _ends_a_line(file: FileIO) -> bool:
-    file.seek(-1, os.SEEK_END)
-    return file.read(1) == b"\n"
-
-
-def _is_at(file: FileIO, path: Path) -> bool:
-    with suppress(FileNotFoundError):
-        return os.path.samestat(os.fstat(file.fileno()), os.stat(path))
-    return False
+def _write(descriptor: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(descriptor, data) :]
 
 
 def _line(entry: dict[str, object]) -> str:

@@ -49,10 +49,6 @@ class Keeper:
         """A result of this session was read, from wherever."""
         self._use(session_id).last_use = trio.current_time()
 
-    def downloaded(self, session_id: str) -> None:
-        """The server just sent a block, which resets its timer."""
-        self._use(session_id).last_asked = trio.current_time()
-
     def closed(self, session_id: str) -> None:
         """The counterpart of `opened`."""
         use = self._use(session_id)

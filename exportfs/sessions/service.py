@@ -2,11 +2,15 @@
 
 from typing import Protocol
 
+from exportfs.errors import ExportfsError
 from exportfs.model import Listing, SessionState
 
 
 class SessionService(Protocol):
     """The calls about sessions. Each raises our errors, and none waits longer than the mount's timeout."""
+
+    trouble: ExportfsError | None
+    """What keeps calls that are still being tried again from an answer."""
 
     async def list_sessions(self) -> Listing:
         """All sessions, in no order that means anything."""
@@ -21,4 +25,8 @@ class SessionService(Protocol):
         """Deletes a session and its results."""
 
     async def start_session(self, options: bytes, *, within: float) -> str:
-        """The id of the session started. Raises Interrupted, TimedOut, Unreachable where that is unknown."""
+        """The id of the session started; asks once.
+
+        Raises NotSent, Exhausted and other refusals where certainly nothing was started; Interrupted, TimedOut,
+        Unreachable where that is unknown.
+        """

@@ -4,16 +4,18 @@ StartSession has no key that would make repeating it harmless. So it is called o
 answer is lost, the list of sessions is looked at for a new one with these very options. What cannot be settled that
 way is never called again blindly: it stays in the journal and is watched for.
 
-The record is on disk before the server is asked. Whoever changes `submit`: nothing may await between the look at the
-unresolved records and writing the new one except under the lock of the fingerprint.
+The record is on disk before the server is asked. Everything from the look at earlier records to the answer happens
+under the lock of the fingerprint. docs/design/new.md has the whole of it.
 """
 
 import contextlib
 import logging
+import time
 import uuid
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
+from typing import Protocol
 
 import trio
 
@@ -21,11 +23,13 @@ from exportfs.errors import (
     AccessDenied,
     Busy,
     Corrupt,
+    Exhausted,
     ExportfsError,
     Interrupted,
     InvalidArgument,
     NotFound,
     NotSent,
+    TimedOut,
     Unsupported,
 )
 from exportfs.model import OptionsSummary, Session, SessionState, State
@@ -36,9 +40,11 @@ from exportfs.sessions.service import SessionService
 
 log = logging.getLogger(__name__)
 
-START_SHARE = 0.6
-"""Part of the timeout that StartSession may take; the rest is for looking whether it worked."""
-LOOK_SHARE = 0.35
+PREPARED, STARTED, FOUND = 0.5, 0.75, 0.95
+"""Parts of the timeout by which, from the beginning, the list of sessions must have come, StartSession must have been
+answered, and the session of a lost answer been found. Whoever waits for the outcome waits a little longer than that,
+so nothing is sent for somebody who was told of an error already."""
+FIRST_PAUSE = 0.1
 LOOK_PAUSE = 0.5
 """Seconds between two looks."""
 SETTLED_AFTER = 60.0
@@ -48,6 +54,14 @@ _REFUSED = (InvalidArgument, AccessDenied, Busy, NotFound, Unsupported, NotSent)
 """Answers after which certainly nothing was started."""
 
 Adopted = Callable[[Record, Entry], None]
+GivenUp = Callable[[Record], None]
+
+
+class Named(Protocol):
+    """What is submitted, by its name in new/ as it is now: it may be renamed meanwhile."""
+
+    @property
+    def name(self) -> str: ...
 
 
 class Submitter:
@@ -61,40 +75,86 @@ class Submitter:
         self._journal = journal
         self._timeout = timeout
         self._locks: defaultdict[str, trio.Lock] = defaultdict(trio.Lock)
+        self._asking: set[str] = set()
+        """Keys of records whose answer is still waited for."""
         self._unknown_since: dict[str, float] = {}
         self.on_adopted: Adopted | None = None
         """Told of a request whose session turned up after its submission had failed."""
+        self.on_given_up: GivenUp | None = None
+        """Told of a request whose answer was lost, when it is certain that it started nothing."""
 
-    async def submit(self, name: str, request: Request) -> Entry:
-        """Starts the session of a request that was written as `name`, and returns its entry.
+    async def submit(self, source: Named, request: Request) -> Entry:
+        """Starts the session of a request, and returns its entry.
 
         Raises our errors; after Interrupted, TimedOut or Unreachable it may yet turn up. Calling it again with the
         same request starts no second session while that is open.
         """
+        begun = trio.current_time()
         any_agent = not request.summary.agent
         mark = fingerprint(request.options, any_agent=any_agent)
-        async with self._locks[mark]:
-            entry = await self._turned_up(name, mark)
+        async with self._alone(mark, begun + self._timeout * PREPARED):
+            entry = await self._prepare(source, mark, request, begun)
             if entry is not None:
                 return entry
-            await self._catalogue.fresh()
-            record = Record(uuid.uuid4().hex, name, mark, any_agent, _outline(request.summary), ())
+            outline = _outline(request.summary)
+            key = uuid.uuid4().hex
+            record = Record(key, source.name, mark, any_agent, outline, (), at=time.time())
             record = replace(record, before=tuple(entry.id for entry in self._alike(record)))
             self._journal.put(record)
+            self._asking.add(key)
             try:
-                session_id = await self._service.start_session(
-                    request.options, within=self._timeout * START_SHARE
-                )
+                return await self._start(record, request, begun)
+            finally:
+                self._asking.discard(key)
+
+    async def _start(self, record: Record, request: Request, begun: float) -> Entry:
+        """Asks the server, once; again only after an answer that says that nothing happened, and a look."""
+        until, pause = begun + self._timeout * STARTED, FIRST_PAUSE
+        while True:
+            now = trio.current_time()
+            try:
+                session_id = await self._service.start_session(request.options, within=max(0.1, until - now))
+            except (Exhausted, NotSent) as error:
+                # A limit passes, and so does a server's restart.
+                if trio.current_time() + pause >= until:
+                    self._journal.drop(record.key)
+                    raise
+                await trio.sleep(pause)
+                pause *= 2
+                entry = await self._look_once(record, until)
+                if entry is not None:
+                    return entry
+                if trio.current_time() >= until:
+                    self._journal.drop(record.key)
+                    raise error from None
             except _REFUSED:
                 self._journal.drop(record.key)
                 raise
             except ExportfsError as error:
                 self._unknown_since[record.key] = trio.current_time()
                 log.warning("the answer to a request was lost (%s); looking for its session", error)
-                return await self._look(record, error)
-            self._journal.started(record.key, session_id)
-            session = Session(session_id, request.options, request.summary, SessionState(State.RUNNING))
-            return self._catalogue.get(session_id) or self._catalogue.add(session)
+                return await self._look(record, error, begun + self._timeout * FOUND)
+            else:
+                self._journal.started(record.key, session_id)
+                session = Session(session_id, request.options, request.summary, SessionState(State.RUNNING))
+                return self._catalogue.get(session_id) or self._catalogue.add(session)
+
+    @contextlib.asynccontextmanager
+    async def _alone(self, mark: str, until: float) -> AsyncIterator[None]:
+        """One submission of a fingerprint at a time."""
+        lock = self._locks[mark]
+        acquired = False
+        with trio.move_on_at(until):
+            await lock.acquire()
+            acquired = True
+        if not acquired:
+            raise TimedOut("the same request is being submitted under another name; this one was not sent")
+        try:
+            yield
+        finally:
+            lock.release()
+            if not lock.locked():
+                self._locks.pop(mark, None)
 
     async def watch(self) -> None:
         """Adopts what turns up late, or was asked for by a mount that was killed; for as long as it is let run."""
@@ -109,57 +169,95 @@ class Submitter:
                     self._settle()
             await trio.sleep(1.0)
 
-    async def _turned_up(self, name: str, mark: str) -> Entry | None:
-        """The session of an earlier try of the same request, whose outcome was unknown.
+    async def _prepare(self, source: Named, mark: str, request: Request, begun: float) -> Entry | None:
+        """Gets a list of what there is, asked for now, and from it or the journal the session, if it was started.
 
-        Raises Interrupted while it still is.
+        Raises Interrupted while it is unknown whether it was; any error means that nothing was sent.
         """
-        earlier = [r for r in self._journal.unresolved() if r.name == name and r.fingerprint == mark]
-        if not earlier:
-            return None
-        await self._catalogue.update(since=trio.current_time())
-        self._settle()
-        for record in earlier:
-            now = next((r for r in self._journal.records if r.key == record.key), None)
-            if now is not None and now.session_id is not None:
-                return self._catalogue.require(now.session_id)
-            if now is not None:
+        with trio.move_on_at(begun + self._timeout * PREPARED):
+            try:
+                # Not `fresh`: sessions that others started since must not be taken for ours, should our answer be lost.
+                await self._catalogue.update(since=trio.current_time())
+                self._settle()
+                return await self._earlier(source, mark, request)
+            except Interrupted:
+                raise
+            except ExportfsError as error:
+                raise type(error)(f"{error}; nothing was sent") from None
+        trouble = self._service.trouble
+        if trouble is not None:
+            raise type(trouble)(f"{trouble}; nothing was sent")
+        raise TimedOut("the list of sessions did not come in time; nothing was sent")
+
+    async def _earlier(self, source: Named, mark: str, request: Request) -> Entry | None:
+        """The session of the same request, asked for earlier."""
+        for record in self._journal.asked(source.name, mark):
+            if record.session_id is None:
+                if record.name == source.name:
+                    self._journal.remember(record.key)
                 raise Interrupted(
-                    "whether the server started this export is still unknown; it is watched for, "
-                    f"and {SETTLED_AFTER:.0f} s after the lost answer it can be asked for again"
+                    "whether the server started this export is still unknown; it is watched for, and if it does "
+                    f"not turn up within {SETTLED_AFTER + self._timeout:.0f} s it can be asked for again"
                 )
+            entry = self._catalogue.get(record.session_id) or await self._hidden(record, request)
+            if entry is not None:
+                self._journal.answered(record, source.name)
+                return entry
         return None
 
-    async def _look(self, record: Record, error: ExportfsError) -> Entry:
+    async def _hidden(self, record: Record, request: Request) -> Entry | None:
+        """A session that the list has not: it is only gone when the server, asked for it, says so."""
+        assert record.session_id is not None
+        try:
+            state = await self._service.get_session_state(record.session_id)
+        except NotFound:
+            state = SessionState(State.REMOVED)
+        if state.state is State.REMOVED:
+            self._journal.drop(record.key)
+            return None
+        return self._catalogue.add(Session(record.session_id, request.options, request.summary, state))
+
+    async def _look(self, record: Record, error: ExportfsError, until: float) -> Entry:
         """Looks for the session of a request whose answer was lost. Raises `error` where it does not show up."""
-        with trio.move_on_after(self._timeout * LOOK_SHARE):
-            while True:
-                try:
-                    await self._catalogue.update(since=trio.current_time())
-                except ExportfsError as failure:
-                    log.info("cannot look for the session: %s", failure)
-                entry = self._find(record)
-                if entry is not None:
-                    self._journal.started(record.key, entry.id)
-                    return entry
-                await trio.sleep(LOOK_PAUSE)
+        while trio.current_time() < until:
+            entry = await self._look_once(record, until)
+            if entry is not None:
+                return entry
+            # Not beyond: whoever waits is to hear what it was.
+            await trio.sleep_until(min(trio.current_time() + LOOK_PAUSE, until))
         raise type(error)(
             f"{error}; whether the export was started is unknown. It is watched for and will be linked here if it "
             "turns up; writing the same request again does not start a second one"
         )
 
+    async def _look_once(self, record: Record, until: float) -> Entry | None:
+        with trio.move_on_at(until):
+            try:
+                await self._catalogue.update(since=trio.current_time())
+            except ExportfsError as failure:
+                log.info("cannot look for the session: %s", failure)
+        entry = self._find(record)
+        if entry is not None:
+            self._journal.started(record.key, entry.id)
+        return entry
+
     def _settle(self) -> None:
         """After a listing: adopts what has turned up, drops what certainly did not."""
         now = trio.current_time()
         for record in self._journal.unresolved():
+            if record.key in self._asking:
+                continue
             entry = self._find(record)
             if entry is not None:
-                self._journal.started(record.key, entry.id)
+                self._journal.adopted(record.key, entry.id)
                 if self.on_adopted is not None:
                     self.on_adopted(record, entry)
             elif now - self._unknown_since.get(record.key, now) > SETTLED_AFTER + self._timeout:
                 log.warning("the request %s whose answer was lost started nothing", record.name)
                 self._journal.drop(record.key)
+                self._unknown_since.pop(record.key, None)
+                if self.on_given_up is not None:
+                    self.on_given_up(record)
 
     def _find(self, record: Record) -> Entry | None:
         """The session that a record's request started: of these options, new, and nobody else's of ours."""

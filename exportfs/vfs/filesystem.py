@@ -103,11 +103,14 @@ class Filesystem:
             name = entries.names[place]
             try:
                 node = entries.nodes.node(place, name)
-                if not emit(name, node, place + 1):
-                    self._inodes.sweep(node)
-                    return
             except NotFound:
                 continue
+            try:
+                fitted = emit(name, node, place + 1)
+            finally:
+                self._inodes.sweep(node)
+            if not fitted:
+                return
 
     def close_directory(self, handle: int) -> None:
         self._directories.pop(handle, None)

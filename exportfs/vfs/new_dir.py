@@ -1,84 +1,52 @@
-"""`new/`: where a closed request file starts an export.
+"""`new/`: where a closed request file starts an export. What closing means: see `submissions`."""
 
-A file is judged at every close, since nobody can know which close is the last: what is empty, or not yet whole,
-waits. What is whole is submitted once; the same request under the same name is never submitted again, whichever way
-it gets there (closed twice, written again, saved by an editor through a rename).
-
-Submissions are tasks of the mount, not of the call that wanted them: a caller waits for the outcome no longer than
-the timeout, and the outcome is noted all the same.
-"""
-
-import logging
 import stat
-from dataclasses import dataclass, field
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 
-import trio
-
 from exportfs.core.names import percent_encode
-from exportfs.errors import (
-    Exists,
-    ExportfsError,
-    InvalidArgument,
-    NotFound,
-    NotPermitted,
-    TimedOut,
-)
-from exportfs.requests import (
-    Completeness,
-    Request,
-    RequestError,
-    completeness,
-    fingerprint,
-    parse,
-    template,
-)
+from exportfs.errors import Exists, ExportfsError, IsADirectory, NoSpace, NotFound, NotPermitted, ReadOnly
+from exportfs.requests import template, template_source
 from exportfs.sessions.catalogue import Entry
 from exportfs.sessions.journal import Record
 from exportfs.vfs.inodes import FIRST_IN_NEW, NEW, TEMPLATE
-from exportfs.vfs.node import SECOND, Attributes, Directory, Entries, FixedNodes, Handle, Node
+from exportfs.vfs.node import SECOND, Attributes, Changes, Directory, Entries, FixedNodes, Handle, Node
 from exportfs.vfs.request_file import (
     ERROR_ENDING,
+    REQUEST_ENDING,
     ErrorText,
     FixedText,
     RequestFile,
     SessionLink,
+    error_name,
     is_request,
     stem,
 )
+from exportfs.vfs.submissions import Submissions
 from exportfs.vfs.world import World
 
-log = logging.getLogger(__name__)
-
 TEMPLATE_NAME = ".template.json"
-WAIT_SHARE = 0.97
-"""Part of the timeout that close() waits for the outcome of its submission."""
-
-
-@dataclass(slots=True)
-class Submission:
-    """One request under way."""
-
-    done: trio.Event = field(default_factory=trio.Event)
-    error: ExportfsError | None = None
+MOST_BYTES = 64 * 1024 * 1024
+"""Contents of all files together: they live in memory, and a request has a few hundred bytes."""
+MOST_FILES = 10_000
+LOOKED_AT = 200
+"""Sessions that are looked through for a camera and an archive to put into the template."""
 
 
 class NewDirectory(Directory):
-    """The directory, and the judge of what is written into it.
-
-    Code between two awaits is atomic: `_submit` relies on it, from the look at `_done` and `_under_way` to the entry
-    in `_under_way`.
-    """
+    """The directory: names, and what stands for them."""
 
     __slots__ = (
-        "_done",
+        "_bytes",
+        "_changed",
         "_errors",
         "_files",
         "_links",
         "_mtime_ns",
         "_next",
+        "_submissions",
         "_template",
-        "_under_way",
+        "_template_made",
         "_world",
     )
 
@@ -87,18 +55,23 @@ class NewDirectory(Directory):
         self._world = world
         self._files: dict[str, RequestFile] = {}
         self._links: dict[str, SessionLink] = {}
+        # By the name of the file that they are about.
         self._errors: dict[str, ErrorText] = {}
-        # Of each request name, what its latest successful request was.
-        self._done: dict[str, str] = {}
-        self._under_way: dict[tuple[str, str], Submission] = {}
+        self._bytes = 0
+        self._changed = Changes()
         self._next = FIRST_IN_NEW
         self._mtime_ns = int(world.mounted_at * SECOND)
+        self._template_made: tuple[tuple[int, int], bytes] = ((-1, -1), b"")
         self._template = FixedText(TEMPLATE, self._template_text, world.mounted_at)
         world.inodes.pin(self._template)
+        self._submissions = Submissions(world, self)
         world.submitter.on_adopted = self._adopted
+        world.submitter.on_given_up = lambda record: self._submissions.given_up(
+            record.name, record.fingerprint
+        )
         for record in world.journal.records:
-            if record.session_id is not None and world.catalogue.get(record.session_id):
-                self._succeeded(record.name, record.fingerprint, record.session_id)
+            if record.session_id and not record.forgotten and world.catalogue.get(record.session_id):
+                self.succeeded(record.name, record.session_id)
 
     @property
     def read_only(self) -> bool:
@@ -108,7 +81,27 @@ class NewDirectory(Directory):
         return self._world.wall()
 
     def attributes(self) -> Attributes:
-        return Attributes(NEW, stat.S_IFDIR | 0o755, nlink=2, mtime_ns=self._mtime_ns)
+        changed = self._changed
+        return Attributes(
+            NEW,
+            stat.S_IFDIR | (0o755 if changed.mode is None else changed.mode & 0o7777),
+            nlink=2,
+            mtime_ns=self._mtime_ns,
+            uid=changed.uid,
+            gid=changed.gid,
+            own_mode=changed.mode is not None,
+        )
+
+    async def change(self, changes: Changes) -> None:
+        """Taken over, for `cp -a FOLDER/. new/`; lost with the mount."""
+        if self.read_only:
+            raise ReadOnly("mounted read-only")
+        if changes.size is not None:
+            raise IsADirectory("a directory")
+        given = {key: value for key, value in asdict(changes).items() if value is not None}
+        self._changed = replace(self._changed, **given)
+        if changes.mtime_ns is not None:
+            self._mtime_ns = changes.mtime_ns
 
     async def lookup(self, name: str) -> Node:
         node = self._find(name)
@@ -118,36 +111,49 @@ class NewDirectory(Directory):
 
     async def entries(self) -> Entries:
         self._drop_dead_links()
-        named: dict[str, Node] = {**self._links, **self._errors, **self._files}
+        errors = {error_name(name): node for name, node in self._errors.items()}
+        named: dict[str, Node] = {**self._links, **self._files, **errors}
         return Entries(list(named), FixedNodes(named.values()))
 
     async def create(self, name: str, mode: int, flags: int) -> tuple[RequestFile, Handle]:
-        """A new empty file, open. Raises Exists."""
+        """A new empty file, open. Raises Exists, NoSpace."""
         if self._find(name) is not None:
             raise Exists("the name is taken")
+        if len(self._files) >= MOST_FILES:
+            raise NoSpace(f"new/ holds {MOST_FILES} files already; remove some")
         file = RequestFile(self._number(), self, name, mode)
         self._files[name] = file
         self._world.inodes.pin(file)
         self._touch()
         return file, await file.open(flags)
 
+    def grow(self, size: int) -> None:
+        """Files hold so many more bytes. Raises NoSpace."""
+        if size > 0 and self._bytes + size > MOST_BYTES:
+            raise NoSpace(f"the files in new/ hold {MOST_BYTES >> 20} MiB already; remove some")
+        self._bytes += size
+
     def unlink(self, name: str) -> None:
         """A request file goes with its link and its error; sessions are not touched."""
-        if name in self._files:
-            file = self._files.pop(name)
-            file.name = None
-            self._world.inodes.unpin(file)
-            self._clear_error(name)
+        node = self._find(name)
+        if isinstance(node, RequestFile):
+            del self._files[name]
+            self._let_go(node)
+            self.clear_error(name)
             if is_request(name):
                 self._forget(name)
-        elif name in self._errors:
-            self._clear_error(name.removesuffix(ERROR_ENDING))
-        elif name in self._links:
-            self._forget(f"{name}.json")
-        elif name == TEMPLATE_NAME:
-            raise NotPermitted("the template is part of the mount")
-        else:
+        elif isinstance(node, ErrorText):
+            self.clear_error(next(about for about, error in self._errors.items() if error is node))
+        elif isinstance(node, SessionLink):
+            # While the file is there, the same request again is still the same.
+            if name + REQUEST_ENDING in self._files:
+                self._drop_link(name)
+            else:
+                self._forget(name + REQUEST_ENDING)
+        elif node is None:
             raise NotFound("no such file")
+        else:
+            raise NotPermitted("the template is part of the mount")
         self._touch()
 
     async def rename(self, old: str, new: str, *, replace: bool) -> None:
@@ -168,184 +174,114 @@ class NewDirectory(Directory):
         if taken is not None and not isinstance(taken, RequestFile):
             raise NotPermitted("the name is taken by something that is not a file")
         if taken is not None:
-            taken.name = None
-            self._world.inodes.unpin(taken)
+            self._let_go(taken)
         del self._files[old]
         self._files[new] = file
         file.name = new
-        self._clear_error(old)
+        self.clear_error(old)
         self._touch()
         if not is_request(new):
             return
         if is_request(old):
-            self._move_history(old, new, file)
-        elif file.judged == file.version:
-            file.judged = -1  # judged under a name that asks for nothing
-        await self.closed(file, last=file.writers == 0)
+            self._submissions.renamed(old, new)
+            link = self._links.get(stem(old))
+            if link is not None:
+                self._drop_link(stem(old))
+                self.succeeded(new, link.session_id)
+        file.judged = -1  # what it was judged to be under another name does not count
+        await self._submissions.closed(file, last=file.writers == 0, heard=True)
 
     async def closed(self, file: RequestFile, *, last: bool) -> None:
         """Judges a file. Raises what is wrong with it, once it can be known."""
-        name = file.name
-        if name is None or self.read_only:
-            return
-        if not is_request(name):
-            if last:
-                self._hint(file, name)
-            return
-        version = file.version
-        if file.judged == version:
-            return
-        content = bytes(file.content)
-        state = completeness(content)
-        if state is Completeness.EMPTY or (state is Completeness.INCOMPLETE and not last):
-            return
-        try:
-            request = parse(content, default_agent=self._world.agent)
-        except InvalidArgument as error:
-            file.judged = version
-            self._failed(name, error)
-            raise
-        await self._submit(file, version, request)
-
-    async def _submit(self, file: RequestFile, version: int, request: Request) -> None:
-        """Submits a request, or joins who does it already; waits for the outcome."""
-        name = file.name
-        assert name is not None
-        mark = fingerprint(request.options, any_agent=not request.summary.agent)
-        if self._done.get(name) == mark:
-            file.judged = version
-            self._clear_error(name)
-            return
-        if file.started is not None and file.started[0] == mark:
-            file.judged = version
-            self._succeeded(name, mark, file.started[1])
-            return
-        submission = self._under_way.get((name, mark))
-        if submission is None:
-            submission = self._under_way[name, mark] = Submission()
-            self._world.start_soon(self._carry_out, file, name, mark, request, submission)
-        file.judged = version
-        with trio.move_on_after(self._world.timeout * WAIT_SHARE):
-            await submission.done.wait()
-            if submission.error is not None:
-                raise submission.error
-            return
-        error = TimedOut("the server has not answered yet; the outcome will show here")
-        self._failed(name, error)
-        raise error
-
-    async def _carry_out(
-        self, file: RequestFile, name: str, mark: str, request: Request, submission: Submission
-    ) -> None:
-        try:
-            entry = await self._world.submitter.submit(name, request)
-        except ExportfsError as error:
-            submission.error = error
-            self._failed(file.name if file.name and is_request(file.name) else name, error)
-        except Exception as error:
-            log.exception("submitting %s failed", name)
-            submission.error = ExportfsError(f"an unforeseen error: {type(error).__name__}")
-            self._failed(name, submission.error)
-        else:
-            self._world.keeper.watch(entry.id)
-            file.started = (mark, entry.id)
-            if file.name is None and name not in self._files:
-                log.info("the request %s was removed while its session was being started", name)
-            else:
-                # The file may have been renamed meanwhile; what counts is where the request is now.
-                here = file.name if file.name and is_request(file.name) else name
-                self._succeeded(here, mark, entry.id)
-        finally:
-            del self._under_way[name, mark]
-            submission.done.set()
+        if not self.read_only:
+            await self._submissions.closed(file, last=last, heard=not last)
 
     def _adopted(self, record: Record, entry: Entry) -> None:
         """A session turned up whose submission had failed."""
         self._world.keeper.watch(entry.id)
-        self._succeeded(record.name, record.fingerprint, entry.id)
+        if not record.forgotten:
+            self._submissions.show_success(record.name, record.fingerprint, entry.id)
 
-    def _succeeded(self, name: str, mark: str, session_id: str) -> None:
-        self._done[name] = mark
-        self._clear_error(name)
-        old = self._links.pop(stem(name), None)
-        if old is not None:
-            self._world.inodes.unpin(old)
+    def succeeded(self, name: str, session_id: str) -> None:
+        """Links the session, clears the error."""
+        self.clear_error(name)
+        known = self._links.get(stem(name))
+        if known is not None and known.session_id == session_id:
+            return
+        self._drop_link(stem(name))
         link = SessionLink(self._number(), session_id, self._directory_name, self.now())
         self._links[stem(name)] = link
         self._world.inodes.pin(link)
         self._touch()
 
-    def _failed(self, name: str, error: ExportfsError) -> None:
-        self._clear_error(name)
+    def failed(self, name: str, error: ExportfsError) -> None:
+        """Shows the error, if the file is still there."""
+        self.clear_error(name)
         if name not in self._files:
             return
         node = ErrorText(self._number(), str(error), self.now())
-        self._errors[name + ERROR_ENDING] = node
+        self._errors[name] = node
         self._world.inodes.pin(node)
         self._touch()
 
-    def _hint(self, file: RequestFile, name: str) -> None:
-        """A whole request under a name that is never submitted deserves a word."""
-        self._clear_error(name)
-        if name.startswith(".") or name.endswith(ERROR_ENDING):
-            return
-        content = bytes(file.content)
-        if completeness(content) is not Completeness.COMPLETE:
-            return
-        try:
-            parse(content, default_agent=self._world.agent)
-        except (RequestError, InvalidArgument):
-            return
-        self._failed(
-            name,
-            InvalidArgument(
-                f"this file is not submitted: name it {name}.json (only names that end in .json are)"
-            ),
-        )
+    def file(self, name: str) -> RequestFile | None:
+        """The file of a name."""
+        return self._files.get(name)
 
-    def _move_history(self, old: str, new: str, file: RequestFile) -> None:
-        """A request was renamed: what it started moves along, and its new name starts nothing anew."""
-        mark = self._done.pop(old, None)
-        link = self._links.pop(stem(old), None)
-        if mark is not None and link is not None:
-            self._world.inodes.unpin(link)
-            self._succeeded(new, mark, link.session_id)
-        else:
-            file.judged = -1
+    def linkable(self, name: str) -> bool:
+        """Whether no file is where the link of a request goes."""
+        return stem(name) not in self._files
 
-    def _forget(self, name: str) -> None:
-        self._done.pop(name, None)
-        link = self._links.pop(stem(name), None)
-        if link is not None:
-            self._world.inodes.unpin(link)
-
-    def _clear_error(self, name: str) -> None:
-        node = self._errors.pop(name + ERROR_ENDING, None)
+    def clear_error(self, name: str) -> None:
+        """What was wrong with the file of this name is no longer."""
+        node = self._errors.pop(name, None)
         if node is not None:
             self._world.inodes.unpin(node)
             self._touch()
+
+    def _let_go(self, file: RequestFile) -> None:
+        file.name = None
+        file.drop_unused()
+        self._world.inodes.unpin(file)
+
+    def _forget(self, name: str) -> None:
+        self._submissions.removed(name)
+        self._drop_link(stem(name))
+
+    def _drop_link(self, name: str) -> None:
+        link = self._links.pop(name, None)
+        if link is not None:
+            self._world.inodes.unpin(link)
 
     def _drop_dead_links(self) -> None:
         """Sessions that are gone from the server leave no link behind."""
         for name, link in list(self._links.items()):
             if self._world.catalogue.get(link.session_id) is None:
-                self._forget(f"{name}.json")
+                self._drop_link(name)
 
     def _find(self, name: str) -> Node | None:
         if name == TEMPLATE_NAME:
             return self._template
         self._drop_dead_links()
-        return self._files.get(name) or self._errors.get(name) or self._links.get(name)
+        if name.endswith(ERROR_ENDING):
+            for about, node in self._errors.items():
+                if error_name(about) == name:
+                    return node
+        return self._files.get(name) or self._links.get(name)
 
     def _directory_name(self, session_id: str) -> str:
         entry = self._world.catalogue.get(session_id)
         return entry.name if entry is not None else percent_encode(session_id)
 
     def _template_text(self) -> bytes:
-        summaries = [entry.session.summary for entry in self._world.catalogue]
-        camera = next((summary.origin for summary in summaries if summary.origin), None)
-        text = template(camera=camera, archive=None, now=datetime.fromtimestamp(self.now(), UTC))
-        return text.encode()
+        minute = int(self.now() // 60)
+        made_for = (self._world.catalogue.changes, minute)
+        if self._template_made[0] != made_for:
+            entries = list(self._world.catalogue)[-LOOKED_AT:]
+            camera, archive = template_source(entry.session.options for entry in entries)
+            text = template(camera=camera, archive=archive, now=datetime.fromtimestamp(minute * 60, UTC))
+            self._template_made = (made_for, text.encode())
+        return self._template_made[1]
 
     def _number(self) -> int:
         self._next += 1

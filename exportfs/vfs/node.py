@@ -1,5 +1,6 @@
 """What the tree is made of: nodes (what a name stands for) and handles (what is open)."""
 
+import os
 import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -197,6 +198,8 @@ class Text(Node):
         return Attributes(self.ino, self.mode, len(snapshot.data), mtime_ns=snapshot.mtime_ns)
 
     async def open(self, flags: int) -> Handle:
+        if flags & os.O_ACCMODE != os.O_RDONLY:
+            raise NotPermitted("it is read-only")
         snapshot = self.snapshot()
         self.open_snapshots.append(snapshot)
         return TextHandle(self, snapshot)

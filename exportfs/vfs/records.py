@@ -71,21 +71,25 @@ def session_record(world: World, entry: Entry) -> bytes:
         error = "the server reports that the export did not succeed" + (
             "" if files else "; there are no results"
         )
-    record = {
+    record: dict[str, object] = {
         "id": _printable(session.id),
         "name": entry.name,
         "state": word,
         "progress": progress(session),
-        "started_here": session.id in world.journal.session_ids(),
+        "started_here": world.journal.of_session(session.id) is not None,
         "kept_alive": world.keeper.kept(session.id),
         "expires_at": expires_at(world, session.id),
         "last_frame_timestamp": _printable(session.state.last_frame_timestamp) or None,
-        "files": files,
-        "options": json.loads(options_text(session)),
+        "files": [],
+        "options": {},
         "error": error,
         "warnings": _warnings(session.summary),
     }
-    text = json.dumps(record, indent=2, ensure_ascii=False).encode()
+    texts = {key: _json(value) for key, value in record.items()}
+    texts["files"] = "[" + ",".join(f"\n    {_json(file)}" for file in files) + ("\n  ]" if files else "]")
+    # Line breaks of the text stand between its values: within strings JSON has none.
+    texts["options"] = options_text(session).rstrip().replace("\n", "\n  ")
+    text = ("{\n" + ",\n".join(f'  "{key}": {value}' for key, value in texts.items()) + "\n}").encode()
     return text + b" " * (-(len(text) + 1) % PADDING) + b"\n"
 
 
@@ -124,6 +128,11 @@ def ns(moment: datetime) -> int:
     """Nanoseconds since 1970, without floating point."""
     since = moment - datetime(1970, 1, 1, tzinfo=UTC)
     return (since.days * 86400 + since.seconds) * SECOND + since.microseconds * 1000
+
+
+def _json(value: object) -> str:
+    """On one line: the encoder that makes several is not the fast one, and listings ask for thousands of records."""
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _warnings(summary: OptionsSummary) -> list[str]:

@@ -1,14 +1,19 @@
 """Files in new/: buffers in memory, judged when they are closed."""
 
+import hashlib
 import os
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
+from exportfs.core.names import MAX_NAME_BYTES, encode
 from exportfs.errors import BadHandle, NotPermitted, ReadOnly, TooLarge
 from exportfs.requests import MAX_REQUEST_BYTES
 from exportfs.vfs.node import SECOND, Attributes, Changes, Handle, Node, Opening, Snapshot, Text
+
+if TYPE_CHECKING:
+    from exportfs.vfs.submissions import Submission
 
 _SCRATCH_ENDINGS = ("~", ".tmp", ".part", ".swp", ".swx")
 REQUEST_ENDING = ".json"
@@ -17,7 +22,7 @@ ERROR_ENDING = ".error"
 
 def is_request(name: str) -> bool:
     """Whether closing a file of this name submits it."""
-    return name.endswith(REQUEST_ENDING) and not name.startswith(".") and len(name) > len(REQUEST_ENDING)
+    return name.endswith(REQUEST_ENDING) and not name.startswith(".")
 
 
 def stem(name: str) -> str:
@@ -25,11 +30,30 @@ def stem(name: str) -> str:
     return name.removesuffix(REQUEST_ENDING)
 
 
+def suggested_name(name: str) -> str:
+    """A request name for what was written as scratch."""
+    for ending in (*_SCRATCH_ENDINGS, ".txt", ".jsn", ".JSON"):
+        name = name.removesuffix(ending)
+    return name if name.endswith(REQUEST_ENDING) else name + REQUEST_ENDING
+
+
+def error_name(name: str) -> str:
+    """Name of what says what is wrong with `name`: `NAME.error`, shortened where that would be too long."""
+    data = encode(name)
+    if len(data) + len(ERROR_ENDING) <= MAX_NAME_BYTES:
+        return name + ERROR_ENDING
+    tail = f"~{hashlib.sha256(data).hexdigest()[:8]}{ERROR_ENDING}"
+    return data[: MAX_NAME_BYTES - len(tail)].decode("utf-8", "ignore") + tail
+
+
 class Judge(Protocol):
     """Decides what a closed file means; the directory does."""
 
     async def closed(self, file: "RequestFile", *, last: bool) -> None:
         """One descriptor was closed, the last one or not. Raises what close() is to fail with."""
+
+    def grow(self, size: int) -> None:
+        """So many more bytes are held; fewer, if negative. Raises NoSpace."""
 
     def now(self) -> float: ...
     @property
@@ -41,14 +65,17 @@ class RequestFile(Node):
 
     __slots__ = (
         "_extra",
+        "asked",
         "content",
         "gid",
+        "handles",
         "judge",
         "judged",
         "mode",
         "mtime_ns",
         "name",
         "started",
+        "submission",
         "uid",
         "version",
         "writers",
@@ -69,6 +96,11 @@ class RequestFile(Node):
         self.judged = 0
         """The version that was last judged for good; a new one starts empty, which asks for nothing."""
         self.writers = 0
+        self.handles = 0
+        self.asked: str | None = None
+        """Fingerprint of what it was last judged to ask for."""
+        self.submission: Submission | None = None
+        """Of its latest submission."""
         self.started: tuple[str, str] | None = None
         """Fingerprint and session id of the request that this very file started, under whatever name."""
         self._extra: dict[str, bytes] = {}
@@ -92,6 +124,7 @@ class RequestFile(Node):
         """Kept for programs that copy attributes along. Raises TooLarge."""
         if sum(map(len, self._extra.values())) + len(value) > 64 * 1024:
             raise TooLarge("no room for more extended attributes")
+        self.judge.grow(len(value) - len(self._extra.get(name, b"")))
         self._extra[name] = value
 
     def remove_xattr(self, name: str) -> None:
@@ -118,6 +151,7 @@ class RequestFile(Node):
         if flags & os.O_TRUNC and self.content:
             self._resize(0)
         self.writers += writable
+        self.handles += 1
         return RequestHandle(self, writable)
 
     def write(self, offset: int, data: bytes) -> int:
@@ -125,6 +159,7 @@ class RequestFile(Node):
         end = offset + len(data)
         if end > MAX_REQUEST_BYTES:
             raise TooLarge(f"a request has at most {MAX_REQUEST_BYTES} bytes")
+        self.judge.grow(max(0, end - len(self.content)))
         if offset > len(self.content):
             self.content.extend(bytes(offset - len(self.content)))
         self.content[offset:end] = data
@@ -134,9 +169,16 @@ class RequestFile(Node):
     def _resize(self, size: int) -> None:
         if size > MAX_REQUEST_BYTES:
             raise TooLarge(f"a request has at most {MAX_REQUEST_BYTES} bytes")
+        self.judge.grow(size - len(self.content))
         del self.content[size:]
         self.content.extend(bytes(size - len(self.content)))
         self._changed()
+
+    def drop_unused(self) -> None:
+        """Lets go of what an unlinked file holds, once nobody has it open."""
+        if self.name is None and not self.handles:
+            self.judge.grow(-len(self.content) - sum(map(len, self._extra.values())))
+            self.content, self._extra = bytearray(), {}
 
     def _changed(self) -> None:
         self.version += 1
@@ -164,6 +206,8 @@ class RequestHandle(Handle):
             await self.file.judge.closed(self.file, last=False)
 
     async def release(self) -> None:
+        self.file.handles -= 1
+        self.file.drop_unused()
         if self.writable:
             self.file.writers -= 1
             if self.file.writers == 0:

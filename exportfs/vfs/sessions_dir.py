@@ -74,7 +74,7 @@ class SessionsDirectory(Directory):
         entry = catalogue.named(name)
         if entry is not None:
             return session_directory(self._world, entry)
-        entry = catalogue.get(unquote_to_bytes(name).decode("utf-8", "surrogateescape"))
+        entry = catalogue.get(unquote_to_bytes(encode(name)).decode("utf-8", "surrogateescape"))
         if entry is None or percent_encode(entry.id) != name:
             raise NotFound("no such session")
         world, session_id = self._world, entry.id
@@ -303,13 +303,18 @@ class SessionRecord(InSession, Text):
         Text.__init__(self, ino)
         self.world = world
         self.session_id = session_id
-        self._version = -1
+        self._version: tuple[int, bool, str | None] | None = None
         self._cached = Snapshot(b"", 0)
 
     def snapshot(self) -> Snapshot:
         entry = self.entry
-        # `kept_alive` can change by time alone, which no version tells; running sessions change all the time.
-        version = entry.version * 2 + self.world.keeper.kept(self.session_id)
+        # What changes by time alone no version tells.
+        keeper = self.world.keeper
+        version = (
+            entry.version,
+            keeper.kept(self.session_id),
+            records.expires_at(self.world, self.session_id),
+        )
         if version != self._version:
             mtime = entry.changed * SECOND if not entry.completed else 0
             self._cached = Snapshot(
