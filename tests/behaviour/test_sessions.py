@@ -68,7 +68,12 @@ def test_request_record_is_a_request(tree: Tree, simulator: Simulator) -> None:
 def test_results_appear_when_it_completes(tree: Tree, simulator: Simulator) -> None:
     path = started(tree, LIVE_REQUEST)
     got = record(tree, path)
-    assert (got["state"], got["progress"], got["started_here"], got["kept_alive"]) == ("running", None, True, True)
+    assert (got["state"], got["progress"], got["started_here"], got["kept_alive"]) == (
+        "running",
+        None,
+        True,
+        True,
+    )
     assert results(tree, path) == []
     # In the vendor's client, by somebody else.
     simulator.sessions.stop(simulator.sessions.ids()[0])
@@ -98,7 +103,9 @@ def test_destroy(tree: Tree, simulator: Simulator) -> None:
 
 
 @pytest.mark.promise("S6")
-@pytest.mark.parametrize("text", [b"pause\n", b"stop destroy\n", b"x" * 100, b"\xff\xfe\n", b"stop\ndestroy\n"])
+@pytest.mark.parametrize(
+    "text", [b"pause\n", b"stop destroy\n", b"x" * 100, b"\xff\xfe\n", b"stop\ndestroy\n"]
+)
 def test_other_verbs(tree: Tree, simulator: Simulator, text: bytes) -> None:
     path = directory(tree, simulator.add_computed(10))
     expect_errno(errno.EINVAL, tree.write, f"{path}/.control", text)
@@ -234,7 +241,12 @@ def test_read_only(start_mount: MountFactory, simulator: Simulator) -> None:
     path = directory(mount.tree, session_id)
     tree = mount.tree
     expect_errno(errno.EROFS, tree.write, "new/a.json", json.dumps(ARCHIVE_REQUEST).encode())
-    expect_errno(errno.EROFS, tree.write, f"{path}/.control", b"stop\n", )
+    expect_errno(
+        errno.EROFS,
+        tree.write,
+        f"{path}/.control",
+        b"stop\n",
+    )
     expect_errno(errno.EROFS, tree.rmdir, path)
     assert len(tree.read(f"{path}/{results(tree, path)[0]}")) == 1000
     assert set(calls_but_listings(simulator)) <= {"DownloadFile", "GetSessionState"}
@@ -243,7 +255,9 @@ def test_read_only(start_mount: MountFactory, simulator: Simulator) -> None:
 @pytest.mark.promise("N3", "N2", "N1")
 def test_names_of_other_kinds(tree: Tree, simulator: Simulator) -> None:
     sources = [export.LiveMode.Source(origin=CAMERA)] * 3
-    options = export.Options(live=export.LiveMode(sources=sources), snapshot=export.SnapshotType(format="PDF"))
+    options = export.Options(
+        live=export.LiveMode(sources=sources), snapshot=export.SnapshotType(format="PDF")
+    )
     path = directory(tree, simulator.add_computed(10, mime_type="application/pdf", options=options))
     assert path.startswith("sessions/live_Server.DeviceIpint.1+2_pdf_")
     assert Config(login=LoginConfig(required=False)).cameras[0] == CAMERA

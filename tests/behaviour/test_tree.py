@@ -34,7 +34,9 @@ def test_sessions_and_results(tree: Tree, simulator: Simulator) -> None:
     first = simulator.add_computed(1000, 2000)
     second = simulator.add_computed()
     path, empty = directory(tree, first), directory(tree, second)
-    assert sorted(tree.listdir("sessions")) == sorted(part.removeprefix("sessions/") for part in (path, empty))
+    assert sorted(tree.listdir("sessions")) == sorted(
+        part.removeprefix("sessions/") for part in (path, empty)
+    )
     assert path.startswith("sessions/20260511T080000Z_Server.DeviceIpint.1_mp4_")
     assert results(tree, path) == ["computed_1_1.mp4", "computed_1_2.mp4"]
     assert sorted(tree.listdir(empty)) == [".request.json", ".session.json"]
@@ -177,7 +179,9 @@ def test_listings_do_not_lose_or_repeat_while_sessions_come_and_go(
 
 
 @pytest.mark.promise("T12", "T4")
-def test_two_trees_of_one_server(tree: Tree, server: SimulatorServer, simulator: Simulator, tmp_path: Path) -> None:
+def test_two_trees_of_one_server(
+    tree: Tree, server: SimulatorServer, simulator: Simulator, tmp_path: Path
+) -> None:
     session_id = simulator.add_computed(1000)
     other = InProcessTree(config_for(server.address, tmp_path / "other"))
     try:

@@ -1,5 +1,7 @@
 """The keeper, with a server in memory and a clock that jumps."""
 
+from itertools import pairwise
+
 import pytest
 import trio
 import trio.testing
@@ -48,7 +50,7 @@ async def test_running_sessions_of_ours_are_asked_about(autojump_clock: Clock, k
     await trio.sleep(300)
     asked = kept.asked("ours")
     assert 60 <= len(asked) <= 151
-    assert max(b - a for a, b in zip(asked, asked[1:], strict=False)) <= 4
+    assert max(b - a for a, b in pairwise(asked)) <= 4
     assert kept.asked("theirs") == []
     kept.put("ours", State.COMPLETED)
     await trio.sleep(5)
@@ -64,7 +66,7 @@ async def test_an_open_file_keeps_its_session(autojump_clock: Clock, kept: Kept)
     kept.keeper.opened("a")
     await trio.sleep(6 * 3600)
     asked = kept.asked("a")
-    assert max(b - a for a, b in zip(asked, asked[1:], strict=False)) <= 1200
+    assert max(b - a for a, b in pairwise(asked)) <= 1200
     assert trio.current_time() - asked[-1] <= 1200
     assert kept.keeper.kept("a")
     kept.keeper.closed("a")
