@@ -173,7 +173,10 @@ def test_tools_for_one_file(filled: Filled, tmp_path: Path) -> None:
     assert run("cmp", file, tmp_path / "one") == ""
     run("dd", f"if={file}", f"of={tmp_path / 'two'}", "bs=300001", "status=none")
     assert (tmp_path / "two").read_bytes() == data
-    code = "import mmap, sys; f = open(sys.argv[1], 'rb'); m = mmap.mmap(f.fileno(), 0, prot=1); sys.stdout.buffer.write(m[700000:700100])"
+    code = (
+        "import mmap, sys; f = open(sys.argv[1], 'rb'); m = mmap.mmap(f.fileno(), 0, prot=mmap.PROT_READ); "
+        "sys.stdout.buffer.write(m[700000:700100])"
+    )
     result = subprocess.run([sys.executable, "-c", code, file], capture_output=True, check=True)
     assert result.stdout == data[700_000:700_100]
     assert run("getfattr", "--absolute-names", "--only-values", "-n", "user.mime_type", file) == "video/mp4"
