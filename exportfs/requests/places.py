@@ -19,13 +19,10 @@ class Place:
 
 
 def locate(text: str, places: set[Place]) -> dict[Place, int]:
-    """The positions of `places` in `text`, which must be whole JSON. What is not there is left out.
-
-    So is what stands behind a value that is nested nearly as deep as can be read.
-    """
+    """The positions of `places` in `text`, which must be whole JSON. What is not there is left out."""
     found: dict[Place, int] = {}
     inner: set[Path] = {place.path[:n] for place in places for n in range(len(place.path))}
-    # It was read from a lower frame: what is nested just deep enough for that cannot be read again from here.
+    # It was read from about the same depth of the stack. Should that be the edge: no places, but a message.
     with contextlib.suppress(RecursionError):
         _locate(text, _skip(text, 0), (), places, inner, found)
     return found

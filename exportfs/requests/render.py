@@ -17,6 +17,8 @@ from exportfs.requests.walk import DURATION, is_map
 _UNPRINTABLE = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
 """What could act on a terminal or turn the text around; C0 is escaped by JSON itself."""
 
+_FLOAT_MAX = 3.4028234663852886e38
+
 _CAMERA = "hosts/Server/DeviceIpint.1/SourceEndpoint.video:0:0"
 
 
@@ -98,11 +100,11 @@ def _float(value: float, *, single: bool) -> Any:
         return "Infinity" if value > 0 else "-Infinity"
     if single:
         # The shortest decimal that is the same 32-bit float: 0.1, not 0.10000000149011612.
-        for digits in range(6, 9):
+        for digits in range(6, 10):
             short = float(f"{value:.{digits}g}")
-            if _same_single(short, value):
+            # Other readers refuse what exceeds the greatest 32-bit float before it is rounded.
+            if _same_single(short, value) and abs(short) <= _FLOAT_MAX:
                 return short
-        return float(f"{value:.9g}")
     return value
 
 

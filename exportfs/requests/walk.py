@@ -153,8 +153,7 @@ def _scalar(field: FieldDescriptor, value: Any, where: Path, found: Collector) -
 def _unknown(key: str, descriptor: Descriptor, view: View) -> str:
     names = {field.json_name: field.name for field in descriptor.fields}
     guess = nearest(key, names)
-    if guess:
-        view.bad.add(names[guess])  # So that it is not missed as well.
+    view.bad.add(names[guess] if guess else key)  # So that it is not missed as well.
     hint = f"did you mean {guess}?" if guess else f"known here are {', '.join(names)}"
     return f"there is no such field; {hint}"
 

@@ -9,6 +9,7 @@ import enum
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import grpc
 
@@ -64,6 +65,14 @@ class Connection:
     channel: grpc.Channel
     users: int = 0
     given_up: bool = field(default=False)
+    _streams: dict[str, Any] = field(default_factory=dict)
+
+    def stream(self, method: str) -> Any:
+        """Starts calls of a server-streaming method, with serialized messages in and out."""
+        start = self._streams.get(method)
+        if start is None:
+            start = self._streams[method] = self.channel.unary_stream(method, None, None)
+        return start
 
 
 class Connections:

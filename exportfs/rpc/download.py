@@ -7,7 +7,9 @@ woken once.
 
 import contextlib
 import threading
+import time
 from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
 import grpc
@@ -15,6 +17,7 @@ import trio
 
 from exportfs.core.names import encode
 from exportfs.errors import Corrupt, ExportfsError, Interrupted
+from exportfs.model import Fetch
 from exportfs.rpc.channel import Connection, Connections, Lane
 from exportfs.rpc.cut import MalformedMessage, file_chunk, message
 from exportfs.rpc.login import Login
@@ -30,53 +33,50 @@ class Sink(Protocol):
         """After the last block: None for a clean end of the stream."""
 
 
+MOST_THREADS = 128
+"""More than downloads run at a time: one that was cancelled may take a moment to notice."""
+HOLD_BACK = 0.02
+"""Seconds for which the blocks of a seek are collected, so that trio is woken once for all of them."""
+
+
 class Downloads:
     """Starts downloads. Belongs to one trio run."""
 
     def __init__(self, connections: Connections, login: Login) -> None:
         self._connections = connections
         self._login = login
+        self._threads = ThreadPoolExecutor(MOST_THREADS, "download")
 
-    def start(
-        self,
-        session_id: str,
-        file_id: str,
-        *,
-        chunk_size: int,
-        first: int,
-        until: int,
-        seek: bool,
-        sink: Sink,
-    ) -> "Download":
-        """Asks for blocks of `chunk_size` bytes (a multiple of 1024) from block `first` on.
-
-        Blocks from `until` on are not taken before `allow` says so. Never raises: failures go to the sink.
-        """
-        request = message((1, encode(session_id)), (2, encode(file_id)), (3, chunk_size // 1024), (4, first))
-        lane = Lane.SEEKS if seek else Lane.STREAMS
-        return Download(self._connections, self._login, request, lane, until, sink)
+    def start(self, fetch: Fetch, sink: Sink) -> "Download":
+        """Asks for the blocks of `fetch`. Never raises: failures go to the sink."""
+        download = Download(self._connections, self._login, fetch, sink)
+        self._threads.submit(download.run)
+        return download
 
 
 class Download:
     """One running call. `allow`, `cancel` and `suspect` are called in trio's thread."""
 
-    def __init__(
-        self, connections: Connections, login: Login, request: bytes, lane: Lane, until: int, sink: Sink
-    ) -> None:
+    def __init__(self, connections: Connections, login: Login, fetch: Fetch, sink: Sink) -> None:
         self._connections = connections
         self._login = login
-        self._request = request
         self._sink = sink
-        self._lane = lane
+        self._lane = Lane.SEEKS if fetch.seek else Lane.STREAMS
+        self._stop = fetch.stop
+        self._request = message(
+            (1, encode(fetch.session_id)),
+            (2, encode(fetch.file_id)),
+            (3, fetch.chunk_size // 1024),
+            (4, fetch.first),
+        )
         self._token = trio.lowlevel.current_trio_token()
         self._turn = threading.Condition()
-        self._until = until
+        self._until = fetch.until
         self._cancelled = False
         self._call: Any = None
         self._connection: Connection | None = None
         self._queue: deque[tuple[int, memoryview]] = deque()
         self._end: tuple[ExportfsError | None] | None = None
-        threading.Thread(target=self._read, name="download", daemon=True).start()
 
     def allow(self, until: int) -> None:
         """Lets the thread take the blocks below `until`."""
@@ -100,7 +100,8 @@ class Download:
         if self._connection is not None:
             self._connections.suspect(self._connection)
 
-    def _read(self) -> None:
+    def run(self) -> None:
+        """The whole download; in a thread of its own."""
         error: ExportfsError | None = None
         try:
             metadata = self._login.metadata()
@@ -122,23 +123,32 @@ class Download:
 
     def _take(self, metadata: Any) -> None:
         assert self._connection is not None
-        start: Any = self._connection.channel.unary_stream(SERVICE + "DownloadFile", None, None)
+        start = self._connection.stream(SERVICE + "DownloadFile")
         with self._turn:
             if self._cancelled:
                 return
             self._call = call = start(self._request, metadata=metadata)
+        seek, woken = self._lane is Lane.SEEKS, time.monotonic()
         for raw in call:
             try:
                 index, data = file_chunk(raw)
             except MalformedMessage as error:
                 raise Corrupt(f"a block cannot be read: {error}") from None
             self._queue.append((index, data))
-            self._wake()
-            with self._turn:
-                while index + 1 >= self._until and not self._cancelled:
-                    self._turn.wait()
-                if self._cancelled:
-                    return
+            full = index + 1 >= self._until
+            if full and self._stop:
+                # Before anybody is woken: what the server sends meanwhile is wasted.
+                call.cancel()
+                return
+            if full or not seek or time.monotonic() - woken > HOLD_BACK:
+                self._wake()
+                woken = time.monotonic()
+            if full:
+                with self._turn:
+                    while index + 1 >= self._until and not self._cancelled:
+                        self._turn.wait()
+            if self._cancelled:
+                return
 
     def _wake(self) -> None:
         with contextlib.suppress(trio.RunFinishedError):

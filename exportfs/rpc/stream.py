@@ -3,7 +3,7 @@
 import contextlib
 import threading
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import grpc
 import trio
@@ -34,8 +34,7 @@ async def collect(
     outcome: list[T] = []
     failure: list[ExportfsError] = []
     connection = connections.acquire(Lane.CALLS)
-    start: Any = connection.channel.unary_stream(method, None, None)
-    call = start(request, timeout=timeout, metadata=metadata)
+    call = connection.stream(method)(request, timeout=timeout, metadata=metadata)
 
     def read() -> None:
         total = 0

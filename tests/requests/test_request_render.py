@@ -94,7 +94,7 @@ def test_floats_are_as_short_as_can_be() -> None:
     for value in (0.1, 1 / 3, math.nan, math.inf, -math.inf, -0.0, 3.4028234663852886e38):
         options.settings.add().text_color.red = value
     found = [entry["textColor"].get("red") for entry in json.loads(to_json(serialized(options)))["settings"]]
-    assert found == [0.1, 0.33333334, "NaN", "Infinity", "-Infinity", -0.0, 3.4028235e38]
+    assert found == [0.1, 0.33333334, "NaN", "Infinity", "-Infinity", -0.0, 3.4028234663852886e38]
 
 
 def test_unknown_enum_values_are_numbers() -> None:
