@@ -387,7 +387,7 @@ class MountProcess:
 
     def start(self) -> "MountProcess":
         """Returns when the mount is usable."""
-        if not self.mountpoint.exists():
+        with contextlib.suppress(FileExistsError):  # also where a crashed mount is
             self.mountpoint.mkdir(parents=True)
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
@@ -404,7 +404,13 @@ class MountProcess:
         assert self.process is not None
         if self.process.poll() is not None:
             raise AssertionError(f"the mount ended with {self.process.returncode}: {self.log.read_text()}")
-        return is_mounted(self.mountpoint)
+        if not is_mounted(self.mountpoint):
+            return False
+        try:
+            os.statvfs(self.mountpoint)
+        except OSError:  # a crashed one that is about to be replaced
+            return False
+        return True
 
     def kill(self) -> None:
         """As a crash would: nothing is cleaned up."""

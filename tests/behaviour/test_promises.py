@@ -53,7 +53,7 @@ def test_scratch(tree: Tree, simulator: Simulator) -> None:
 
 @pytest.mark.promise("W12")
 def test_a_lost_answer(tree: Tree, simulator: Simulator) -> None:
-    simulator.faults.add("StartSession", Fail("UNAVAILABLE", after=True))
+    simulator.faults.add("StartSession", Fail("UNAVAILABLE", after_work=True))
     tree.write("new/a.json", REQUEST)
     assert simulator.log.count("StartSession") == len(simulator.sessions.ids()) == 1
 
@@ -69,7 +69,11 @@ def test_template(tree: Tree, simulator: Simulator) -> None:
 @pytest.mark.promise("E1", "E2")
 @pytest.mark.parametrize(
     ("code", "number"),
-    [("PERMISSION_DENIED", errno.EACCES), ("UNIMPLEMENTED", errno.EOPNOTSUPP), ("FAILED_PRECONDITION", errno.EBUSY)],
+    [
+        ("PERMISSION_DENIED", errno.EACCES),
+        ("UNIMPLEMENTED", errno.EOPNOTSUPP),
+        ("FAILED_PRECONDITION", errno.EBUSY),
+    ],
 )
 def test_refusals(tree: Tree, simulator: Simulator, code: str, number: int) -> None:
     simulator.faults.add("StartSession", Fail(code), times=None)
@@ -77,7 +81,9 @@ def test_refusals(tree: Tree, simulator: Simulator, code: str, number: int) -> N
 
 
 @pytest.mark.promise("R6", "E6")
-@pytest.mark.parametrize("action", [Cut(after_bytes=1 << 20), SkipBlock(1)], ids=lambda action: type(action).__name__)
+@pytest.mark.parametrize(
+    "action", [Cut(after_bytes=1 << 20), SkipBlock(1)], ids=lambda action: type(action).__name__
+)
 def test_faults_are_mended(tree: Tree, simulator: Simulator, action: object) -> None:
     session_id = simulator.add_computed(5_000_001)
     path = directory(tree, session_id)
@@ -93,15 +99,14 @@ def test_a_server_that_hangs(tree: Tree, simulator: Simulator) -> None:
     simulator.faults.add("*", Hang(), times=None)
     failure: list[OSError] = []
 
-    def look() -> None:
-        for _ in range(1000):
-            try:
-                tree.listdir("sessions")
-            except OSError as error:
-                failure.append(error)
-                return
+    def refused() -> bool:
+        try:
+            tree.listdir("sessions")
+        except OSError as error:
+            failure.append(error)
+        return bool(failure)
 
-    looking = threading.Thread(target=look)
+    looking = threading.Thread(target=eventually, args=(refused,))
     looking.start()
     while looking.is_alive():
         for path in ("", "new", "sessions", "README.txt", ".status.json"):
