@@ -84,6 +84,7 @@ class Mount:
         operations = ExportOperations(filesystem, world.owner, activity, timeout=config.timeout)
         fuse = FuseSession(operations, config.mountpoint)
         fuse.open(source=config.server.address, read_only=config.read_only, allow_other=config.allow_other)
+        catalogue.on_gone = fuse.session_gone
         try:
             start_background(nursery, server, world)
             nursery.start_soon(trio.to_thread.run_sync, fuse.raise_read_ahead)

@@ -37,7 +37,7 @@ class Use:
     open_files: int = 0
     last_use: float | None = None
     last_asked: float | None = None
-    """When the server last heard of us about it: a question answered, or a block downloaded."""
+    """When the server last answered a question about it."""
 
     @property
     def limit(self) -> float:
@@ -71,11 +71,11 @@ def interval(use: Use, population: int, config: KeepAliveConfig) -> float:
 
 
 def next_question(use: Use, now: float, population: int, config: KeepAliveConfig) -> float | None:
-    """When to ask next; None where it is not to be kept."""
+    """When to ask next, never asked first; None where it is not to be kept."""
     if not kept(use, now, config):
         return None
     if use.last_asked is None:
-        return now
+        return float("-inf")  # before all that have been asked about: none may wait for ever
     return use.last_asked + interval(use, population, config)
 
 

@@ -30,9 +30,8 @@ def check_mountpoint(mountpoint: Path) -> None:
         raise ExportfsError("fusermount3 is missing: install the package fuse3")
     try:
         status = mountpoint.stat()
-        if is_ours(mountpoint):
-            # The kernel may still have the attributes of a mount that crashed a moment ago; it asks for these.
-            os.statvfs(mountpoint)
+        # The kernel remembers for a second what a crashed mount said of its root, but never this.
+        os.statvfs(mountpoint)
     except FileNotFoundError:
         raise ExportfsError(
             f"the mount point {mountpoint} does not exist: create it with `mkdir -p {mountpoint}`"

@@ -5,10 +5,13 @@ import os
 from pathlib import Path
 
 import pyfuse3
+from pyfuse3 import FileNameT, InodeT
 
+from exportfs.core.names import encode
 from exportfs.errors import ExportfsError
 from exportfs.fuse.mountpoint import FS_TYPE, is_ours, unmount
 from exportfs.fuse.operations import ExportOperations
+from exportfs.vfs import inodes
 
 MOST_TASKS = 4096
 """Requests served at a time: each waits in a task of its own, so that slow reads never keep a getattr waiting.
@@ -55,6 +58,13 @@ class FuseSession:
             device = os.stat(self._mountpoint).st_dev
             setting = Path(f"/sys/class/bdi/{os.major(device)}:{os.minor(device)}/read_ahead_kb")
             setting.write_text(f"{READ_AHEAD_KIB}\n")
+
+    def session_gone(self, name: str) -> None:
+        """Lets the kernel drop the name of a session, which it would believe in for a while.
+
+        The kernel may have to wait for a lookup of ours: so it is told by a thread of pyfuse3's, and nothing waits.
+        """
+        pyfuse3.invalidate_entry_async(InodeT(inodes.SESSIONS), FileNameT(encode(name)), ignore_enoent=True)
 
     def stop(self) -> None:
         """Makes `serve` return. From trio's thread."""

@@ -7,6 +7,9 @@ from exportfs.rpc.cut import MalformedMessage, fields
 
 Value = int | memoryview
 
+LARGEST = (1 << 63) - 1
+"""Bytes."""
+
 
 def session(info: bytes) -> Session:
     """Of a serialized ListSessionsResponse.SessionInfo. Raises Corrupt."""
@@ -53,7 +56,8 @@ def _file(parts: dict[int, Value]) -> ResultFile:
     size = parts.get(2, 0)
     return ResultFile(
         path=_text(parts.get(1)),
-        size=size if isinstance(size, int) else 0,
+        # Sizes are signed in every filesystem; nothing of this size can be read anyway.
+        size=min(size, LARGEST) if isinstance(size, int) else 0,
         mime_type=_text(parts.get(5)),
         min_timestamp=_text(parts.get(3)),
         max_timestamp=_text(parts.get(4)),

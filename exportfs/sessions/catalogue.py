@@ -84,6 +84,8 @@ class Catalogue:
         self._wanted = trio.Event()
         # Id to the time of a change made here: listings asked for before that say nothing about it.
         self._touched: dict[str, float] = {}
+        self.on_gone: Callable[[str], None] = lambda name: None
+        """Told the name of each session that is no longer there."""
         self.refreshed_at: float | None = None
         self.changes = 0
         self.listings = 0
@@ -253,9 +255,11 @@ class Catalogue:
         entry.places = {name: place for place, name in enumerate(entry.names)}
 
     def _drop(self, session_id: str) -> bool:
-        if self._entries.pop(session_id, None) is None:
+        entry = self._entries.pop(session_id, None)
+        if entry is None:
             return False
         self.changes += 1
+        self.on_gone(entry.name)
         return True
 
     def _name_all(self) -> None:

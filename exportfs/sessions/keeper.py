@@ -38,6 +38,7 @@ class Keeper:
         self._started_here = started_here
         self._uses: dict[str, Use] = {}
         self._asking: set[str] = set()
+        self._limiter = trio.CapacityLimiter(AT_ONCE)
 
     def opened(self, session_id: str) -> None:
         """A result of this session was opened. `closed` must follow."""
@@ -68,12 +69,14 @@ class Keeper:
 
     async def run(self) -> None:
         """Keeps sessions alive for as long as it is let run."""
+        pause = min(LOOK_EVERY, self._config.refresh / 2)
+        at_a_look = max(1, round(self._config.calls_per_second * pause))
         async with trio.open_nursery() as nursery:
             while True:
-                for session_id in self._due()[: AT_ONCE - len(self._asking)]:
+                for session_id in self._due()[: max(0, at_a_look - len(self._asking))]:
                     self._asking.add(session_id)
                     nursery.start_soon(self._ask, session_id)
-                await trio.sleep(min(LOOK_EVERY, self._config.refresh / 2))
+                await trio.sleep(pause)
 
     def _due(self) -> list[str]:
         now = trio.current_time()
@@ -106,7 +109,8 @@ class Keeper:
 
     async def _ask(self, session_id: str) -> None:
         try:
-            state = await self._service.get_session_state(session_id)
+            async with self._limiter:
+                state = await self._service.get_session_state(session_id)
             self._use(session_id).last_asked = trio.current_time()
             self._catalogue.state(session_id, state)
         except NotFound:

@@ -17,6 +17,11 @@ FIRST_IN_NEW = 1 << 20
 _BIT = 1 << 62
 """Set in numbers made from hashes, so that they cannot meet the others; bit 63 stays clear for signed tools."""
 
+_LATE = 1 << 61
+"""Set in those of records: `cp` copies in the order of inode numbers, and what a record says of a session's use is
+the same before and after a copy only if the record comes after the results."""
+_HASH = _LATE - 1
+
 N = TypeVar("N", bound=Node)
 
 
@@ -49,16 +54,16 @@ class Inodes:
         except KeyError:
             raise Gone("no longer there") from None
 
-    def intern(self, key: tuple[str, ...], make: Callable[[int], N]) -> N:
-        """The node that stands for `key`, made where there is none yet."""
-        number = _hash(key)
+    def intern(self, key: tuple[str, ...], make: Callable[[int], N], *, late: bool = False) -> N:
+        """The node that stands for `key`, made where there is none yet; `late`: numbered after all that are not."""
+        number = _hash(key) | (_LATE if late else 0)
         while True:
             known = self._keys.get(number)
             if known == key:
                 return self._nodes[number]  # type: ignore[return-value] # one key, one kind of node
             if known is None:
                 break
-            number = _BIT | (number + 1) % _BIT  # two hashes met; the later one moves on
+            number = number & ~_HASH | (number + 1) & _HASH  # two hashes met; the later one moves on
         node = make(number)
         self._keys[number] = key
         self._nodes[number] = node
@@ -93,4 +98,4 @@ def _hash(key: tuple[str, ...]) -> int:
     for part in key:
         data = encode(part)
         digest.update(len(data).to_bytes(8, "little") + data)
-    return _BIT | int.from_bytes(digest.digest(), "little") % _BIT
+    return _BIT | int.from_bytes(digest.digest(), "little") & _HASH

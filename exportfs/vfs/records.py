@@ -1,5 +1,6 @@
 """`.session.json` and `.request.json`: what the server says of a session, and its options."""
 
+import functools
 import json
 from datetime import UTC, datetime
 
@@ -100,8 +101,14 @@ def request_record(entry: Entry) -> bytes:
 
 def options_text(session: Session) -> str:
     """The session's options in the form that new/ takes."""
+    return _options_text(session.options)
+
+
+@functools.lru_cache(maxsize=16)
+def _options_text(options: bytes) -> str:
+    # Both records of a session hold it, and a listing asks for both.
     try:
-        return to_json(session.options)
+        return to_json(options)
     except Corrupt:
         return "{}"
 

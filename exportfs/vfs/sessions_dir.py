@@ -12,10 +12,8 @@ from exportfs.content.stream import FileKey
 from exportfs.core.names import encode, percent_encode
 from exportfs.errors import (
     Gone,
-    InvalidArgument,
     NotFound,
     NotPermitted,
-    ReadOnly,
 )
 from exportfs.model import ResultFile, downloadable, location
 from exportfs.sessions.catalogue import Entry
@@ -24,20 +22,19 @@ from exportfs.vfs.inodes import SESSIONS
 from exportfs.vfs.node import (
     SECOND,
     Attributes,
-    Changes,
     Directory,
     Entries,
     Handle,
     Node,
     NodeMaker,
     Opening,
-    Snapshot,
-    Text,
 )
+from exportfs.vfs.session_files import Control, InSession, RequestRecord, SessionRecord
 from exportfs.vfs.world import World
 
 SESSION_RECORD, REQUEST_RECORD, CONTROL = ".session.json", ".request.json", ".control"
-VERBS = ("stop", "destroy")
+XATTR_SIZE_MAX = 65536
+"""Bytes (Linux)."""
 LONGEST_TARGET = 4000
 """Bytes; a symbolic link of more than a page cannot be read."""
 
@@ -103,25 +100,6 @@ def session_directory(world: World, entry: Entry) -> "SessionDirectory":
     return world.inodes.intern(("session", entry.id), lambda ino: SessionDirectory(ino, world, entry.id))
 
 
-class InSession(Node):
-    """A node that belongs to a session and goes with it."""
-
-    __slots__ = ("session_id", "world")
-
-    def __init__(self, ino: int, world: World, session_id: str) -> None:
-        super().__init__(ino)
-        self.world = world
-        self.session_id = session_id
-
-    @property
-    def entry(self) -> Entry:
-        """What is known of the session. Raises Gone."""
-        entry = self.world.catalogue.get(self.session_id)
-        if entry is None:
-            raise Gone("the session is gone from the server")
-        return entry
-
-
 class IdLink(InSession):
     """`sessions/<id, percent-encoded>`: leads to the directory, whatever its name."""
 
@@ -157,7 +135,7 @@ class SessionDirectory(InSession, Directory):
             "progress": _text(records.progress(session)),
             "expires": _text(records.expires_at(self.world, session.id)),
         }
-        return {f"user.exportfs.{key}": value for key, value in values.items() if value is not None}
+        return _fitting({f"user.exportfs.{key}": value for key, value in values.items()})
 
     async def lookup(self, name: str) -> Node:
         await self.world.catalogue.fresh()
@@ -190,11 +168,11 @@ class SessionDirectory(InSession, Directory):
         world, session_id = self.world, self.session_id
         key = ("ours", session_id, name)
         if name == SESSION_RECORD:
-            return world.inodes.intern(key, lambda ino: SessionRecord(ino, world, session_id))
+            return world.inodes.intern(key, lambda ino: SessionRecord(ino, world, session_id), late=True)
         if name == REQUEST_RECORD:
-            return world.inodes.intern(key, lambda ino: RequestRecord(ino, world, session_id))
+            return world.inodes.intern(key, lambda ino: RequestRecord(ino, world, session_id), late=True)
         if name == CONTROL:
-            return world.inodes.intern(key, lambda ino: Control(ino, world, session_id))
+            return world.inodes.intern(key, lambda ino: Control(ino, world, session_id), late=True)
         raise NotFound("no such result")
 
 
@@ -239,7 +217,7 @@ class Result(InSession):
         )
 
     def xattrs(self) -> Mapping[str, bytes]:
-        return {"user.mime_type": encode(self.file.mime_type)} if self.file.mime_type else {}
+        return _fitting({"user.mime_type": encode(self.file.mime_type) or None})
 
     async def open(self, flags: int) -> Handle:
         if flags & os.O_ACCMODE != os.O_RDONLY:
@@ -288,7 +266,7 @@ class RemoteLink(InSession):
         return _link_attributes(self.ino, self.target(), moment, self.world.keep)
 
     def xattrs(self) -> Mapping[str, bytes]:
-        return {"user.mime_type": encode(self.file.mime_type)} if self.file.mime_type else {}
+        return _fitting({"user.mime_type": encode(self.file.mime_type) or None})
 
     def target(self) -> str:
         encoded = percent_encode(location(self.entry.session.summary, self.file))[:LONGEST_TARGET]
@@ -296,123 +274,14 @@ class RemoteLink(InSession):
         return "remote:" + (encoded[: encoded.rindex("%")] if "%" in encoded[-2:] else encoded)
 
 
-class SessionRecord(InSession, Text):
-    """`.session.json`"""
-
-    def __init__(self, ino: int, world: World, session_id: str) -> None:
-        Text.__init__(self, ino)
-        self.world = world
-        self.session_id = session_id
-        self._version: tuple[int, bool, str | None] | None = None
-        self._cached = Snapshot(b"", 0)
-
-    def snapshot(self) -> Snapshot:
-        entry = self.entry
-        # What changes by time alone no version tells.
-        keeper = self.world.keeper
-        version = (
-            entry.version,
-            keeper.kept(self.session_id),
-            records.expires_at(self.world, self.session_id),
-        )
-        if version != self._version:
-            mtime = entry.changed * SECOND if not entry.completed else 0
-            self._cached = Snapshot(
-                records.session_record(self.world, entry),
-                int(mtime) or records.footage_end(entry.session, entry.first_seen),
-            )
-            self._version = version
-        return self._cached
-
-
-class RequestRecord(InSession, Text):
-    """`.request.json`"""
-
-    def __init__(self, ino: int, world: World, session_id: str) -> None:
-        Text.__init__(self, ino)
-        self.world = world
-        self.session_id = session_id
-        self._cached: tuple[bytes, Snapshot] | None = None
-
-    def snapshot(self) -> Snapshot:
-        entry = self.entry
-        options = entry.session.options
-        if self._cached is None or self._cached[0] is not options:
-            moment = records.first_moment(
-                entry.first_seen, entry.session.summary.end, entry.session.summary.start
-            )
-            self._cached = (options, Snapshot(records.request_record(entry), moment))
-        return self._cached[1]
-
-
-class Control(InSession, Text):
-    """`.control`: reading it lists the verbs, writing one does it."""
-
-    mode = stat.S_IFREG | 0o644
-
-    def __init__(self, ino: int, world: World, session_id: str) -> None:
-        Text.__init__(self, ino)
-        self.world = world
-        self.session_id = session_id
-
-    def snapshot(self) -> Snapshot:
-        text = "".join(f"{verb}\n" for verb in VERBS).encode()
-        return Snapshot(text, int(self.entry.first_seen * SECOND))
-
-    async def change(self, changes: Changes) -> None:
-        """A shell's `>` truncates, which means nothing here; everything else is refused."""
-        if changes.mode is not None or changes.uid is not None or changes.gid is not None:
-            raise NotPermitted("its attributes cannot be changed")
-
-    async def open(self, flags: int) -> Handle:
-        if flags & os.O_ACCMODE == os.O_RDONLY:
-            return await Text.open(self, flags)
-        if self.world.read_only:
-            raise ReadOnly("mounted read-only")
-        return ControlHandle(self)
-
-
-class ControlHandle(Handle):
-    """An open `.control`. A verb is done as soon as its line is complete, so that a shell's `echo` hears of errors."""
-
-    opening = Opening(direct=True)
-
-    def __init__(self, node: Control) -> None:
-        self._node = node
-        self._line = b""
-
-    async def read(self, offset: int, length: int) -> bytes | memoryview:
-        return self._node.snapshot().data[offset : offset + length]
-
-    async def write(self, offset: int, data: bytes) -> int:
-        self._line += data
-        if len(self._line) > 64:
-            self._line = b""
-            raise InvalidArgument(f"write one of: {', '.join(VERBS)}")
-        if self._line.endswith(b"\n"):
-            await self._do()
-        return len(data)
-
-    async def flush(self) -> None:
-        await self._do()
-
-    async def _do(self) -> None:
-        line, self._line = self._line, b""
-        verbs = line.decode("utf-8", "replace").split()
-        if not verbs:
-            return
-        entry = self._node.entry
-        if verbs == ["stop"]:
-            await self._node.world.actions.stop(entry.id)
-        elif verbs == ["destroy"]:
-            await self._node.world.actions.destroy(entry.id)
-        else:
-            raise InvalidArgument(f"write one of: {', '.join(VERBS)}")
-
-
 def _link_attributes(ino: int, target: str, moment: float, keep: float) -> Attributes:
     mtime_ns = int(moment * SECOND)
     return Attributes(ino, stat.S_IFLNK | 0o777, len(target.encode()), mtime_ns=mtime_ns, keep=keep)
+
+
+def _fitting(values: Mapping[str, bytes | None]) -> dict[str, bytes]:
+    """Without what is unknown, and what the kernel would refuse for its length."""
+    return {key: value for key, value in values.items() if value is not None and len(value) <= XATTR_SIZE_MAX}
 
 
 def _text(value: object) -> bytes | None:

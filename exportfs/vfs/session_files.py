@@ -1,0 +1,145 @@
+"""What belongs to one session and is ours: the two records, and `.control`."""
+
+import os
+import stat
+
+from exportfs.errors import Gone, InvalidArgument, NotPermitted, ReadOnly
+from exportfs.sessions.catalogue import Entry
+from exportfs.vfs import records
+from exportfs.vfs.node import SECOND, Changes, Handle, Node, Opening, Snapshot, Text
+from exportfs.vfs.world import World
+
+VERBS = ("stop", "destroy")
+
+
+class InSession(Node):
+    """A node that belongs to a session and goes with it."""
+
+    __slots__ = ("session_id", "world")
+
+    def __init__(self, ino: int, world: World, session_id: str) -> None:
+        super().__init__(ino)
+        self.world = world
+        self.session_id = session_id
+
+    @property
+    def entry(self) -> Entry:
+        """What is known of the session. Raises Gone."""
+        entry = self.world.catalogue.get(self.session_id)
+        if entry is None:
+            raise Gone("the session is gone from the server")
+        return entry
+
+
+class SessionRecord(InSession, Text):
+    """`.session.json`"""
+
+    def __init__(self, ino: int, world: World, session_id: str) -> None:
+        Text.__init__(self, ino)
+        self.world = world
+        self.session_id = session_id
+        self._version: tuple[int, bool, str | None] | None = None
+        self._cached = Snapshot(b"", 0)
+
+    def snapshot(self) -> Snapshot:
+        entry = self.entry
+        # What changes by time alone no version tells.
+        keeper = self.world.keeper
+        version = (
+            entry.version,
+            keeper.kept(self.session_id),
+            records.expires_at(self.world, self.session_id),
+        )
+        if version != self._version:
+            mtime = entry.changed * SECOND if not entry.completed else 0
+            self._cached = Snapshot(
+                records.session_record(self.world, entry),
+                int(mtime) or records.footage_end(entry.session, entry.first_seen),
+            )
+            self._version = version
+        return self._cached
+
+
+class RequestRecord(InSession, Text):
+    """`.request.json`"""
+
+    def __init__(self, ino: int, world: World, session_id: str) -> None:
+        Text.__init__(self, ino)
+        self.world = world
+        self.session_id = session_id
+        self._cached: tuple[bytes, Snapshot] | None = None
+
+    def snapshot(self) -> Snapshot:
+        entry = self.entry
+        options = entry.session.options
+        if self._cached is None or self._cached[0] is not options:
+            moment = records.first_moment(
+                entry.first_seen, entry.session.summary.end, entry.session.summary.start
+            )
+            self._cached = (options, Snapshot(records.request_record(entry), moment))
+        return self._cached[1]
+
+
+class Control(InSession, Text):
+    """`.control`: reading it lists the verbs, writing one does it."""
+
+    mode = stat.S_IFREG | 0o644
+
+    def __init__(self, ino: int, world: World, session_id: str) -> None:
+        Text.__init__(self, ino)
+        self.world = world
+        self.session_id = session_id
+
+    def snapshot(self) -> Snapshot:
+        text = "".join(f"{verb}\n" for verb in VERBS).encode()
+        return Snapshot(text, int(self.entry.first_seen * SECOND))
+
+    async def change(self, changes: Changes) -> None:
+        """A shell's `>` truncates, which means nothing here; everything else is refused."""
+        if changes.mode is not None or changes.uid is not None or changes.gid is not None:
+            raise NotPermitted("its attributes cannot be changed")
+
+    async def open(self, flags: int) -> Handle:
+        if flags & os.O_ACCMODE == os.O_RDONLY:
+            return await Text.open(self, flags)
+        if self.world.read_only:
+            raise ReadOnly("mounted read-only")
+        return ControlHandle(self)
+
+
+class ControlHandle(Handle):
+    """An open `.control`. A verb is done as soon as its line is complete, so that a shell's `echo` hears of errors."""
+
+    opening = Opening(direct=True)
+
+    def __init__(self, node: Control) -> None:
+        self._node = node
+        self._line = b""
+
+    async def read(self, offset: int, length: int) -> bytes | memoryview:
+        return self._node.snapshot().data[offset : offset + length]
+
+    async def write(self, offset: int, data: bytes) -> int:
+        self._line += data
+        if len(self._line) > 64:
+            self._line = b""
+            raise InvalidArgument(f"write one of: {', '.join(VERBS)}")
+        if self._line.endswith(b"\n"):
+            await self._do()
+        return len(data)
+
+    async def flush(self) -> None:
+        await self._do()
+
+    async def _do(self) -> None:
+        line, self._line = self._line, b""
+        verbs = line.decode("utf-8", "replace").split()
+        if not verbs:
+            return
+        entry = self._node.entry
+        if verbs == ["stop"]:
+            await self._node.world.actions.stop(entry.id)
+        elif verbs == ["destroy"]:
+            await self._node.world.actions.destroy(entry.id)
+        else:
+            raise InvalidArgument(f"write one of: {', '.join(VERBS)}")

@@ -1,0 +1,259 @@
+"""Sessions: records, states, stopping and destroying, and what changes on the server."""
+
+import errno
+import json
+import os
+import re
+
+import pytest
+
+from exportfs.core.names import percent_encode
+from exportfs.simulator import FailExport, Simulator
+from exportfs.wire import export
+from tests.behaviour.looking import calls_but_listings, directory, exists, record, results
+from tests.conftest import MountFactory
+from tests.harness import ARCHIVE_REQUEST, CAMERA, Tree, eventually, expect_errno
+
+LIVE_REQUEST = {"live": {"sources": [{"origin": CAMERA}]}, "stream": {"format": "MKV"}}
+
+
+def started(tree: Tree, request: dict[str, object], name: str = "a") -> str:
+    tree.write(f"new/{name}.json", json.dumps(request).encode())
+    return "sessions/" + tree.readlink(f"new/{name}").rpartition("/")[2]
+
+
+@pytest.mark.promise("S1", "S3", "S4")
+def test_record(tree: Tree, simulator: Simulator) -> None:
+    session_id = simulator.add_computed(1000, names=["a/b.mp4"])
+    path = directory(tree, session_id)
+    raw = tree.read(f"{path}/.session.json")
+    assert len(raw) % 256 == 0
+    got = json.loads(raw)
+    assert got == {
+        "id": session_id,
+        "name": path.removeprefix("sessions/"),
+        "state": "completed",
+        "progress": 1.0,
+        "started_here": False,
+        "kept_alive": False,
+        "expires_at": None,
+        "last_frame_timestamp": "20260511T080100.000000",
+        "files": [
+            {
+                "name": "b.mp4",
+                "file_id": "a/b.mp4",
+                "size": 1000,
+                "mime_type": "video/mp4",
+                "min_timestamp": "20260511T080000.000000",
+                "max_timestamp": "20260511T080100.000000",
+                "downloadable": True,
+            }
+        ],
+        "options": json.loads(tree.read(f"{path}/.request.json")),
+        "error": None,
+        "warnings": [],
+    }
+
+
+@pytest.mark.promise("S5", "W1")
+def test_request_record_is_a_request(tree: Tree, simulator: Simulator) -> None:
+    path = directory(tree, simulator.add_computed(10))
+    tree.write("new/again.json", tree.read(f"{path}/.request.json"))
+    assert simulator.log.count("StartSession") == 1
+    again = "sessions/" + tree.readlink("new/again").rpartition("/")[2]
+    assert tree.read(f"{again}/.request.json") == tree.read(f"{path}/.request.json")
+
+
+@pytest.mark.promise("R4", "S1", "S2", "T4")
+def test_results_appear_when_it_completes(tree: Tree, simulator: Simulator) -> None:
+    path = started(tree, LIVE_REQUEST)
+    got = record(tree, path)
+    assert (got["state"], got["progress"], got["started_here"], got["kept_alive"]) == (
+        "running",
+        None,
+        True,
+        True,
+    )
+    assert results(tree, path) == []
+    # In the vendor's client, by somebody else.
+    simulator.sessions.stop(simulator.sessions.ids()[0])
+    (name,) = eventually(lambda: results(tree, path))
+    assert record(tree, path)["state"] == "completed"
+    session_id = simulator.sessions.ids()[0]
+    (file,) = simulator.files(session_id)
+    assert tree.read(f"{path}/{name}") == simulator.content(session_id, file.path)
+
+
+@pytest.mark.promise("S2", "S6")
+def test_stop(tree: Tree, simulator: Simulator) -> None:
+    path = started(tree, LIVE_REQUEST)
+    tree.write(f"{path}/.control", b"stop\n")
+    assert record(tree, path)["state"] == "stopped"
+    assert len(results(tree, path)) == 1
+    assert simulator.log.count("StopSession") == 1
+
+
+@pytest.mark.promise("S6", "S9")
+def test_destroy(tree: Tree, simulator: Simulator) -> None:
+    path = directory(tree, simulator.add_computed(10))
+    tree.write(f"{path}/.control", b"destroy")  # without a line's end, as printf does
+    assert simulator.sessions.ids() == []
+    assert tree.listdir("sessions") == []
+    eventually(lambda: not exists(tree, path))
+
+
+@pytest.mark.promise("S6")
+def test_other_verbs(tree: Tree, simulator: Simulator) -> None:
+    path = directory(tree, simulator.add_computed(10))
+    for text in (b"pause\n", b"stop destroy\n", b"x" * 100, b"\xff\xfe\n", b"stop\ndestroy\n"):
+        expect_errno(errno.EINVAL, tree.write, f"{path}/.control", text)
+    assert tree.read(f"{path}/.control") == b"stop\ndestroy\n"
+    assert calls_but_listings(simulator) == {}
+
+
+@pytest.mark.promise("S7")
+def test_rmdir_destroys(tree: Tree, simulator: Simulator) -> None:
+    session_id = simulator.add_computed(10, 20)
+    path = directory(tree, session_id)
+    expect_errno(errno.ENOTDIR, tree.rmdir, f"sessions/{percent_encode(session_id)}")
+    expect_errno(errno.ENOTDIR, tree.rmdir, f"{path}/{results(tree, path)[0]}")
+    tree.rmdir(path)
+    assert simulator.sessions.ids() == []
+    assert tree.listdir("sessions") == []
+    expect_errno(errno.ENOENT, tree.rmdir, path)
+
+
+@pytest.mark.promise("S2", "S3", "R4")
+def test_failed(tree: Tree, simulator: Simulator) -> None:
+    path = directory(tree, simulator.add_computed(10, succeeded=False))
+    got = record(tree, path)
+    assert got["state"] == "failed"
+    assert got["error"]
+    assert len(results(tree, path)) == 1
+    simulator.faults.add("StartSession", FailExport())
+    path = started(tree, ARCHIVE_REQUEST)
+    eventually(lambda: record(tree, path)["state"] == "failed")
+    assert results(tree, path) == []
+
+
+@pytest.mark.promise("R5", "N10")
+def test_results_that_are_elsewhere(tree: Tree, simulator: Simulator) -> None:
+    by_agent, outside = simulator.options(), simulator.options()
+    by_agent.store_result_by_export_agent = True
+    outside.external_directory = "C:\\Exports"
+    for options in (by_agent, outside):
+        names = ["C:\\Exports\\a b.mp4"]
+        path = directory(tree, simulator.add_computed(10, names=names, options=options))
+        assert results(tree, path) == ["a b.mp4"]
+        assert tree.readlink(f"{path}/a b.mp4") == "remote:C%3A%5CExports%5Ca%20b.mp4"
+        assert record(tree, path)["files"][0]["downloadable"] is False
+        assert record(tree, path)["warnings"]
+        expect_errno(errno.ENOENT, tree.read, f"{path}/a b.mp4")
+
+
+@pytest.mark.promise("R9", "S8")
+def test_xattrs(tree: Tree, simulator: Simulator) -> None:
+    session_id = simulator.add_computed(10, mime_type="video/mp4")
+    path = directory(tree, session_id)
+    assert tree.getxattr(f"{path}/{results(tree, path)[0]}", "user.mime_type") == b"video/mp4"
+    assert tree.getxattr(path, "user.exportfs.id") == session_id.encode()
+    assert tree.getxattr(path, "user.exportfs.state") == b"completed"
+    assert tree.getxattr(path, "user.exportfs.progress") == b"1.0"
+    assert sorted(tree.listxattr(path)) == [f"user.exportfs.{key}" for key in ("id", "progress", "state")]
+    expect_errno(errno.ENODATA, tree.getxattr, path, "user.exportfs.expires")
+    expect_errno(errno.ENODATA, tree.getxattr, path, "user.other")
+    tree.read(f"{path}/{results(tree, path)[0]}")
+    assert re.fullmatch(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", tree.getxattr(path, "user.exportfs.expires"))
+    assert record(tree, path)["kept_alive"] is True
+    plain = directory(tree, simulator.add_computed(10, mime_type=""))
+    assert tree.listxattr(f"{plain}/{results(tree, plain)[0]}") == []
+
+
+@pytest.mark.promise("N5", "N11")
+def test_links_by_id(tree: Tree, simulator: Simulator) -> None:
+    session_id = simulator.add_computed(10, session_id="a/b%é \udcff".encode("utf-8", "replace").decode())
+    path = directory(tree, session_id)
+    link = f"sessions/{percent_encode(session_id)}"
+    assert f"sessions/{tree.readlink(link)}" == path
+    assert tree.listdir(link) == tree.listdir(path)
+    assert len(tree.listdir("sessions")) == 1
+    for wrong in ("a%2fb", "%61%2Fb", "%", "%zz", "\udcff\udcfe", "a%2Fb%25"):
+        expect_errno(errno.ENOENT, tree.stat, f"sessions/{wrong}")
+
+
+@pytest.mark.promise("S9", "T4", "S2")
+def test_what_others_destroy_disappears(tree: Tree, simulator: Simulator) -> None:
+    gone, staying = simulator.add_computed(10), simulator.add_computed(10)
+    path, other = directory(tree, gone), directory(tree, staying)
+    tree.stat(f"{path}/{results(tree, path)[0]}")
+    simulator.sessions.destroy(gone)
+    eventually(lambda: not exists(tree, path))
+    assert tree.listdir("sessions") == [other.removeprefix("sessions/")]
+    expect_errno(errno.ENOENT, tree.readlink, f"sessions/{percent_encode(gone)}")
+
+
+@pytest.mark.mount
+@pytest.mark.promise("R10", "S9", "E1")
+def test_open_while_its_session_goes(start_mount: MountFactory, simulator: Simulator) -> None:
+    session_id = simulator.add_computed(64 << 20)
+    mount = start_mount()
+    path = mount.mountpoint / directory(mount.tree, session_id)
+    (name,) = [entry for entry in os.listdir(path) if not entry.startswith(".")]
+    (file_id,) = [file.path for file in simulator.files(session_id)]
+    folder = os.open(path, os.O_RDONLY)
+    with (path / name).open("rb", buffering=0) as file:
+        begin = file.read(4096)
+        assert begin == simulator.content(session_id, file_id, 0, 4096)
+        simulator.sessions.destroy(session_id)
+        eventually(lambda: not path.exists())
+        assert os.pread(file.fileno(), 4096, 0) == begin
+        expect_errno(errno.ESTALE, os.pread, file.fileno(), 4096, 60 << 20)
+        assert os.fstat(file.fileno()).st_size == 64 << 20
+    expect_errno(errno.ESTALE, os.listdir, folder)
+    os.close(folder)
+    expect_errno(errno.ENOENT, os.listdir, path)
+    expect_errno(errno.ENOENT, os.open, path / name, os.O_RDONLY)
+
+
+@pytest.mark.mount
+@pytest.mark.promise("R8")
+def test_a_result_of_another_size_is_another_file(start_mount: MountFactory, simulator: Simulator) -> None:
+    session_id = simulator.add_computed(1000)
+    mount = start_mount()
+    path = mount.mountpoint / directory(mount.tree, session_id)
+    (file,) = simulator.files(session_id)
+    before = (path / file.path).stat()
+    assert len((path / file.path).read_bytes()) == 1000
+    simulator.resize(session_id, file.path, 2000, announce=True)
+    eventually(lambda: (path / file.path).stat().st_size == 2000)
+    assert (path / file.path).stat().st_ino != before.st_ino
+    assert (path / file.path).read_bytes() == simulator.content(session_id, file.path)
+
+
+@pytest.mark.mount
+@pytest.mark.promise("S10")
+def test_read_only(start_mount: MountFactory, simulator: Simulator) -> None:
+    session_id = simulator.add_computed(1000)
+    mount = start_mount("--read-only")
+    path = directory(mount.tree, session_id)
+    tree = mount.tree
+    expect_errno(errno.EROFS, tree.write, "new/a.json", json.dumps(ARCHIVE_REQUEST).encode())
+    expect_errno(
+        errno.EROFS,
+        tree.write,
+        f"{path}/.control",
+        b"stop\n",
+    )
+    expect_errno(errno.EROFS, tree.rmdir, path)
+    assert len(tree.read(f"{path}/{results(tree, path)[0]}")) == 1000
+    assert set(calls_but_listings(simulator)) <= {"DownloadFile", "GetSessionState"}
+
+
+@pytest.mark.promise("N3", "N2", "N1")
+def test_names_of_other_kinds(tree: Tree, simulator: Simulator) -> None:
+    sources = [export.LiveMode.Source(origin=CAMERA)] * 3
+    options = export.Options(
+        live=export.LiveMode(sources=sources), snapshot=export.SnapshotType(format="PDF")
+    )
+    path = directory(tree, simulator.add_computed(10, mime_type="application/pdf", options=options))
+    assert path.startswith("sessions/live_Server.DeviceIpint.1+2_pdf_")

@@ -1,0 +1,70 @@
+"""A small export server in memory, on trio's clock, and sessions to put there."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import trio
+
+from exportfs.errors import ExportfsError, NotFound
+from exportfs.model import Listing, OptionsSummary, ResultFile, Session, SessionState, State
+
+SUMMARY = OptionsSummary(stream=True, kind="mp4", origin="hosts/S/D.1/V:0:0", start="20260511T080411")
+LIVE = replace(SUMMARY, live=True, start="")
+
+
+def session(
+    session_id: str,
+    state: State = State.COMPLETED,
+    *files: ResultFile,
+    summary: OptionsSummary = SUMMARY,
+) -> Session:
+    return Session(session_id, b"", summary, SessionState(state, state is State.COMPLETED, "", files))
+
+
+@dataclass
+class FakeServer:
+    """Sessions, and what was asked. `on_list` runs between the listing's making and its arrival."""
+
+    sessions: dict[str, Session] = field(default_factory=dict)
+    asked: list[tuple[float, str]] = field(default_factory=list)
+    listings: int = 0
+    fail: ExportfsError | None = None
+    cost: float = 0.0
+    delay: float = 0.0
+    on_list: Callable[[], None] = lambda: None
+
+    def put(self, *sessions: Session) -> None:
+        self.sessions.update((one.id, one) for one in sessions)
+
+    async def list_sessions(self) -> Listing:
+        self.listings += 1
+        made = tuple(self.sessions.values())
+        self.on_list()
+        await trio.sleep(self.delay)
+        if self.fail is not None:
+            raise self.fail
+        return Listing(made, self.cost)
+
+    async def get_session_state(self, session_id: str) -> SessionState:
+        self.asked.append((trio.current_time(), session_id))
+        await trio.sleep(self.delay)
+        if self.fail is not None:
+            raise self.fail
+        return self._find(session_id).state
+
+    async def stop_session(self, session_id: str) -> SessionState:
+        found = self._find(session_id)
+        self.put(replace(found, state=SessionState(State.COMPLETED, True)))
+        return self.sessions[session_id].state
+
+    async def destroy_session(self, session_id: str) -> None:
+        self._find(session_id)
+        del self.sessions[session_id]
+
+    async def start_session(self, options: bytes, *, within: float) -> str:
+        raise NotImplementedError
+
+    def _find(self, session_id: str) -> Session:
+        if session_id not in self.sessions:
+            raise NotFound("There is no session with provided ID")
+        return self.sessions[session_id]

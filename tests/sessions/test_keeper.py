@@ -1,0 +1,143 @@
+"""The keeper, with a server in memory and a clock that jumps."""
+
+from itertools import pairwise
+
+import pytest
+import trio
+import trio.testing
+
+from exportfs.core.keepalive import KeepAliveConfig
+from exportfs.errors import Unreachable
+from exportfs.model import State
+from exportfs.sessions.catalogue import Catalogue
+from exportfs.sessions.keeper import Keeper
+from tests.sessions.fakes import FakeServer, session
+
+CONFIG = KeepAliveConfig(keep=900.0, refresh=5.0)
+Clock = trio.testing.MockClock
+
+
+class Kept:
+    """A keeper at work, and what it needs."""
+
+    def __init__(self, nursery: trio.Nursery) -> None:
+        self.server = FakeServer()
+        self.catalogue = Catalogue(self.server, refresh=5.0, timeout=30.0)
+        self.started: set[str] = set()
+        self.keeper = Keeper(self.server, self.catalogue, CONFIG, self.started.__contains__)
+        nursery.start_soon(self.keeper.run)
+
+    def put(self, session_id: str, state: State, *, started: bool = False) -> None:
+        self.server.put(session(session_id, state))
+        self.catalogue.apply(list(self.server.sessions.values()), trio.current_time())
+        if started:
+            self.started.add(session_id)
+            self.keeper.watch(session_id)
+
+    def asked(self, session_id: str) -> list[float]:
+        return [when for when, asked in self.server.asked if asked == session_id]
+
+
+@pytest.fixture
+async def kept(nursery: trio.Nursery) -> Kept:
+    return Kept(nursery)
+
+
+@pytest.mark.promise("K1", "K3")
+async def test_running_sessions_of_ours_are_asked_about(autojump_clock: Clock, kept: Kept) -> None:
+    kept.put("ours", State.RUNNING, started=True)
+    kept.put("theirs", State.RUNNING)
+    await trio.sleep(300)
+    asked = kept.asked("ours")
+    assert 60 <= len(asked) <= 151
+    assert max(b - a for a, b in pairwise(asked)) <= 4
+    assert kept.asked("theirs") == []
+    kept.put("ours", State.COMPLETED)
+    await trio.sleep(5)
+    before = len(kept.asked("ours"))
+    await trio.sleep(300)
+    assert len(kept.asked("ours")) == before
+
+
+@pytest.mark.promise("K2")
+async def test_an_open_file_keeps_its_session(autojump_clock: Clock, kept: Kept) -> None:
+    """A paused player: open, and not read for hours."""
+    kept.put("a", State.COMPLETED)
+    kept.keeper.opened("a")
+    await trio.sleep(6 * 3600)
+    asked = kept.asked("a")
+    assert max(b - a for a, b in pairwise(asked)) <= 1200
+    assert trio.current_time() - asked[-1] <= 1200
+    assert kept.keeper.kept("a")
+    kept.keeper.closed("a")
+    closed = trio.current_time()
+    await trio.sleep(899)
+    assert kept.keeper.kept("a")
+    await trio.sleep(2)
+    assert not kept.keeper.kept("a")
+    last = kept.asked("a")[-1]
+    assert last - closed == pytest.approx(900, abs=15)
+    await trio.sleep(3600)
+    assert kept.asked("a")[-1] == last
+
+
+@pytest.mark.promise("K2")
+async def test_every_read_prolongs(autojump_clock: Clock, kept: Kept) -> None:
+    kept.put("a", State.COMPLETED)
+    kept.keeper.opened("a")
+    kept.keeper.closed("a")
+    await trio.sleep(600)
+    kept.keeper.read("a")
+    await trio.sleep(600)
+    assert kept.keeper.kept("a")
+
+
+@pytest.mark.promise("K3")
+async def test_nothing_else_is_kept(autojump_clock: Clock, kept: Kept) -> None:
+    kept.put("a", State.COMPLETED)
+    kept.put("b", State.COMPLETED, started=True)
+    for _ in range(100):
+        kept.keeper.kept("a")
+        kept.keeper.expires_in("a")
+        await trio.sleep(10)
+    assert kept.server.asked == []
+
+
+@pytest.mark.promise("K6")
+async def test_what_a_question_learns_shows(autojump_clock: Clock, kept: Kept) -> None:
+    kept.put("a", State.RUNNING, started=True)
+    kept.put("b", State.COMPLETED)
+    kept.server.put(session("a", State.COMPLETED))
+    del kept.server.sessions["b"]
+    kept.keeper.opened("b")
+    await trio.sleep(3)
+    assert kept.catalogue.require("a").completed
+    assert kept.catalogue.get("b") is None
+    kept.keeper.closed("b")
+    await trio.sleep(3)
+    assert not kept.keeper.kept("b")
+
+
+@pytest.mark.promise("K5")
+async def test_a_question_that_fails_is_repeated(autojump_clock: Clock, kept: Kept) -> None:
+    kept.put("a", State.RUNNING, started=True)
+    kept.server.fail = Unreachable("gone for a while")
+    await trio.sleep(60)
+    assert len(kept.asked("a")) >= 15
+    kept.server.fail = None
+    before = len(kept.asked("a"))
+    await trio.sleep(60)
+    assert len(kept.asked("a")) > before
+
+
+@pytest.mark.promise("K5")
+async def test_many_sessions_share_the_calls(autojump_clock: Clock, kept: Kept) -> None:
+    for number in range(500):
+        kept.server.put(session(f"s{number}"))
+    kept.put("last", State.COMPLETED)
+    for entry in kept.catalogue:
+        kept.keeper.opened(entry.id)
+    # The limit of two lost questions is 1,200 s.
+    await trio.sleep(1200)
+    assert {asked for _, asked in kept.server.asked} == set(kept.server.sessions)
+    assert len(kept.server.asked) <= 1200 * 11
