@@ -30,6 +30,8 @@ def check_mountpoint(mountpoint: Path) -> None:
         raise ExportfsError("fusermount3 is missing: install the package fuse3")
     try:
         status = mountpoint.stat()
+        # The kernel may know the attributes of a dead mount still; this it asks for.
+        os.statvfs(mountpoint)
     except FileNotFoundError:
         raise ExportfsError(
             f"the mount point {mountpoint} does not exist: create it with `mkdir -p {mountpoint}`"

@@ -49,6 +49,10 @@ class Inodes:
         except KeyError:
             raise Gone("no longer there") from None
 
+    def find(self, ino: int) -> Node | None:
+        """The node of a number, where there is one."""
+        return self._nodes.get(ino)
+
     def intern(self, key: tuple[str, ...], make: Callable[[int], N]) -> N:
         """The node that stands for `key`, made where there is none yet."""
         number = _hash(key)
