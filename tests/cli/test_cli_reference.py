@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 import pytest
 
-from exportfs.cli import COMMANDS, program, reference
+from exportfs.cli import program, reference
 from exportfs.cli.failures import Failure
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -16,7 +16,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 
 def commands() -> dict[str, click.Command]:
     found = {}
-    for name in COMMANDS:
+    for name in program.list_commands(click.Context(program)):
         try:
             command = program.get_command(click.Context(program), name)
         except Failure:
