@@ -95,7 +95,7 @@ def curves(path: Path, title: str, across: str, up: str, data: list[Curve]) -> N
     data = [curve for curve in data if len(curve.points) > 1]
     if not data:
         return
-    left, top, bottom, right = 70, 44, 320, WIDTH - 220
+    left, top, bottom, right = 70, 44, 320, WIDTH - 260
     all_x = sorted({x for curve in data for x, _ in curve.points})
     most = max(y for curve in data for _, y in curve.points)
     width = log10(all_x[-1] / all_x[0])

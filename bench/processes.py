@@ -6,12 +6,14 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+KINDS = ("CACHE", "CONFIG", "DATA", "STATE")
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -22,7 +24,7 @@ class Failed(Exception):
 class Child:
     """A program in a session of its own, so that Ctrl-C reaches only us and we end it in order."""
 
-    def __init__(self, command: list[str], log: Path, pipes: bool = False) -> None:
+    def __init__(self, command: list[str], log: Path, pipes: bool = False, home: Path | None = None) -> None:
         self.log = log
         end = subprocess.PIPE if pipes else subprocess.DEVNULL
         with log.open("ab") as errors:
@@ -33,6 +35,7 @@ class Child:
                 stderr=errors,
                 text=True,
                 start_new_session=True,
+                env=os.environ | {f"XDG_{kind}_HOME": str(home) for kind in KINDS} if home else None,
             )
         self.pid = self.process.pid
 
@@ -164,7 +167,9 @@ def mounted(command: list[str], mountpoint: Path, log: Path, patience: float = 3
     """
     mountpoint.mkdir(exist_ok=True)
     log.write_text("")
-    child = Child(command, log)
+    # Nothing kept from an earlier mount, or configured by the user, may warm this one.
+    home = Path(tempfile.mkdtemp(dir=log.parent))
+    child = Child(command, log, home=home)
     watchdog = threading.Timer(patience, child.process.kill)
     watchdog.daemon = True
     watchdog.start()

@@ -107,10 +107,8 @@ class Rclone(MountSubject):
 
 
 class Sshfs(MountSubject):
-    color = "#2ca02c"
-
-    def __init__(self, name: str, *options: str) -> None:
-        self.name = name
+    def __init__(self, name: str, color: str, *options: str) -> None:
+        self.name, self.color = name, color
         self.options = options
 
     def missing(self, world: World) -> str | None:
@@ -215,6 +213,6 @@ def all_subjects() -> list[Subject]:
         BareSeek("bare open, small window", 64 * KIB, options=SMALL_WINDOW),
         BareSeekAnywhere("bare open, small window, any offset", 64 * KIB, options=SMALL_WINDOW),
         Rclone(),
-        Sshfs("sshfs"),
-        Sshfs("sshfs, tuned", "kernel_cache", "max_conns=4", "Ciphers=aes128-gcm@openssh.com"),
+        Sshfs("sshfs", "#2ca02c"),
+        Sshfs("sshfs, tuned", "#98df8a", "kernel_cache", "max_conns=4", "Ciphers=aes128-gcm@openssh.com"),
     ]

@@ -16,6 +16,7 @@ from bench.content import MIB, Content, make_file
 from bench.processes import Child, Failed, python, wait_for
 
 PARTS = 8
+RUN_SSHD = Path("/run/sshd")  # sshd refuses to run as root without it
 SMALL = (1, 16, 64)  # MiB: points of the cost curve below the part size
 
 
@@ -129,13 +130,18 @@ def start_sshd(work: Path) -> tuple[Child, int]:
     for key in ("host_key", "user_key"):
         subprocess.run([keygen, "-q", "-t", "ed25519", "-N", "", "-f", str(work / key)], check=True)
     if os.geteuid() == 0:
-        Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # sshd refuses to run as root without it
+        RUN_SSHD.mkdir(mode=0o755, exist_ok=True)
     port = free_port()
     config = work / "sshd_config"
     config.write_text(SSHD.format(work=work, port=port))
     child = Child([program, "-D", "-e", "-f", str(config)], work / "sshd.log")
     _wait_listening("sshd", child, port)
     return child, port
+
+
+def _remove(directory: Path) -> None:
+    with contextlib.suppress(OSError):
+        directory.rmdir()
 
 
 def _wait_listening(name: str, child: Child, port: int) -> None:
@@ -170,6 +176,8 @@ def build(plan: Plan, peers: bool, line: bool) -> Iterator[World]:
             ports={"grpc": int(server.line())},
         )
         if peers:
+            if os.geteuid() == 0 and not RUN_SSHD.exists():
+                stack.callback(_remove, RUN_SSHD)
             for name, start in (
                 ("nginx", lambda: start_nginx(work, data)),
                 ("sshd", lambda: start_sshd(work)),

@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 
 import platformdirs
@@ -91,6 +92,7 @@ class Mount:
             start_background(nursery, server, world)
             nursery.start_soon(trio.to_thread.run_sync, fuse.raise_read_ahead)
             nursery.start_soon(for_ever, self._notifier.keep_telling)
+            nursery.start_soon(partial(trio.to_thread.run_sync, abandon_on_cancel=True), server.warm_up)
             ready()
             self._notifier.tell("READY=1", f"STATUS=serving {config.server.address} at {config.mountpoint}")
             log.info("serving %s at %s", config.server.address, config.mountpoint)

@@ -81,6 +81,24 @@ class Listing:
     cost: float
 
 
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """One DownloadFile call: which blocks of which file."""
+
+    session_id: str
+    file_id: str
+    chunk_size: int
+    """Bytes in a block, a multiple of 1024."""
+    first: int
+    """Number of the first block."""
+    until: int
+    """Number of the first block that is not wanted yet."""
+    seek: bool = False
+    """Whether little waste is worth more than throughput."""
+    stop: bool = False
+    """Whether to end at `until`, at once, rather than wait for more to be wanted."""
+
+
 def downloadable(summary: OptionsSummary, file: ResultFile) -> bool:
     """Whether DownloadFile can fetch it (documented: not from the agent's disk, a directory or the cloud)."""
     if summary.stored_by_agent or summary.external_directory:

@@ -11,7 +11,7 @@ from exportfs.content.source import Mender
 from exportfs.content.stream import FileKey, Phase, Preempted, Stream, WrongLength
 from exportfs.core.patience import Patience, PatienceConfig
 from exportfs.core.window import Plan
-from exportfs.errors import Corrupt, ExportfsError, Gone, Interrupted, NotFound, TimedOut
+from exportfs.errors import ExportfsError, Gone, Interrupted, NotFound, TimedOut
 
 REACH_SEEK = 192 * KIB
 REACH_STREAM = 4 * MIB
@@ -145,7 +145,7 @@ class Content:
             self._shared.chunks.wrong_length(stream.chunk_size)
         for waiter in self._waiters:
             if waiter.stream is stream and waiter.block is None:
-                waiter.error = error or Corrupt("the download ended before the block that was due")
+                waiter.error = error or Preempted("the download ended before the block that was due")
                 waiter.event.set()
 
     def awaited(self, stream: Stream) -> bool:
@@ -160,21 +160,24 @@ class Content:
         for stream in self._streams:
             gap = offset - stream.offset
             reach = REACH_SEEK if stream.seek else REACH_STREAM
-            usable = 0 <= gap <= max(reach, stream.limit - stream.offset) and not (switch and stream.seek)
+            if stream.stop:
+                reach = stream.limit - stream.offset - 1
+            usable = 0 <= gap <= max(reach, stream.limit - stream.offset - 1) and not (switch and stream.seek)
             if usable and (best is None or stream.offset > best.offset):
                 best = stream
         if best is None:
-            best = self._open(offset, goal, seek=not plan.proven or small)
+            seek = not plan.proven or small
+            best = self._open(offset, end if seek else goal, seek=seek, stop=seek and not plan.lingering)
             if switch:
                 self._give_up_seeks()
         best.last_used = trio.current_time()
         best.allow(goal if not best.seek else end)
         return best
 
-    def _open(self, offset: int, goal: int, *, seek: bool) -> Stream:
+    def _open(self, offset: int, goal: int, *, seek: bool, stop: bool = False) -> Stream:
         chunks = self._shared.chunks
         size = chunks.seek if seek else chunks.stream
-        stream = Stream(self, self.key, size, offset // size, seek=seek, clock=trio.current_time)
+        stream = Stream(self, self.key, size, offset // size, seek=seek, clock=trio.current_time, stop=stop)
         stream.allow(goal)
         self._streams.append(stream)
         self._shared.slots.submit(stream)

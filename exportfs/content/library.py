@@ -111,6 +111,8 @@ class Reader:
             piece = block.data[position - block.start : end - block.start]
             pieces.append(piece)
             position += len(piece)
+            if position >= block.end:
+                cache.read_through(content.key, block)
         if missed:
             cache.misses += 1
             content.done(plan)

@@ -3,6 +3,7 @@
 from typing import Protocol
 
 from exportfs.errors import ExportfsError
+from exportfs.model import Fetch
 
 
 class Sink(Protocol):
@@ -31,21 +32,9 @@ class Running(Protocol):
 class Source(Protocol):
     """Starts downloads."""
 
-    def start(
-        self,
-        session_id: str,
-        file_id: str,
-        *,
-        chunk_size: int,
-        first: int,
-        until: int,
-        seek: bool,
-        sink: Sink,
-    ) -> Running:
-        """Asks for blocks of `chunk_size` bytes from number `first` on, takes those below `until`.
-
-        `seek` prefers little waste over throughput. Never raises: failures go to the sink.
-        """
+    def start(self, fetch: Fetch, sink: Sink) -> Running:
+        """Asks for the blocks. Never raises: failures go to the sink, and so does a stop at `fetch.until`, as a clean
+        end."""
 
 
 class Mender(Protocol):

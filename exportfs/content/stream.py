@@ -8,6 +8,7 @@ from typing import Protocol
 from exportfs.content.cache import Block
 from exportfs.content.source import Running, Source
 from exportfs.errors import Corrupt, ExportfsError, Interrupted
+from exportfs.model import Fetch
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,7 @@ class Stream:
         first: int,
         *,
         seek: bool,
+        stop: bool = False,
         clock: Callable[[], float],
     ) -> None:
         now = clock()
@@ -52,6 +54,8 @@ class Stream:
         self.key = key
         self.chunk_size = chunk_size
         self.seek = seek
+        self.stop = stop
+        """Whether it ends where it may read no further, for good."""
         self.first = first
         self.next = first
         self.phase = Phase.QUEUED
@@ -87,7 +91,7 @@ class Stream:
     def allow(self, offset: int) -> None:
         """Lets it read up to `offset` at least, in whole blocks."""
         until = -(-min(offset, self.key.size) // self.chunk_size)
-        if until > self._until:
+        if until > self._until and not (self.stop and self._running is not None):
             self._until = until
             if self._running is not None:
                 self._running.allow(self._bound())
@@ -96,15 +100,16 @@ class Stream:
         """Starts the call."""
         self.phase = Phase.RUNNING
         self.last_moved = self.started_at = self._clock()
-        self._running = source.start(
+        fetch = Fetch(
             self.key.session_id,
             self.key.file_id,
-            chunk_size=self.chunk_size,
-            first=self.first,
-            until=self._bound(),
+            self.chunk_size,
+            self.first,
+            self._bound(),
             seek=self.seek,
-            sink=self,
+            stop=self.stop,
         )
+        self._running = source.start(fetch, self)
 
     def give_up(self, error: ExportfsError) -> None:
         """Ends the call for a reason of ours; who still waits for it gets the error."""
@@ -136,7 +141,8 @@ class Stream:
             self.owner.arrived(self, index, Block(start, data))
 
     def ended(self, error: ExportfsError | None) -> None:
-        if error is None and not self._release_held():
+        stopped = self.stop and self.next >= self._until
+        if error is None and not self._release_held() and not stopped:
             at = self.offset
             error = WrongLength(f"the download ended at byte {at} of {self.key.size}")
         self._end(error)

@@ -1,5 +1,5 @@
-"""How far to read ahead for one open file: nothing until reading in sequence is proven, then as far again as has
-been read, up to a bound. A random read costs what it asks for and no more."""
+"""How far to read ahead for one open file: nothing until reading in sequence is proven, then a multiple of what has been
+read, up to a bound. A random read costs what it asks for and no more."""
 
 from dataclasses import dataclass
 
@@ -15,8 +15,13 @@ class WindowConfig:
     """More than this read in sequence proves it: the third request of 128 KiB, the kernel's own read-ahead.
     A thumbnailer's look at a header stays below."""
     slack: int = 512 * KIB
-    """A read this far from the expected offset still counts: the kernel sends its read-ahead out of order, and
-    players skip small boxes."""
+    """Once it is proven, a read this far from the expected offset still counts: the kernel may send its read-ahead out
+    of order, and players skip small boxes."""
+    near: int = 64 * KIB
+    """Until then only a read this near does: of many random reads some always fall close to each other."""
+    growth: int = 4
+    """So many times what has been read in sequence is read ahead: a window that grows by doubling only is what a
+    long line waits for at every file."""
     most: int = 16 * MIB
     """Never further ahead than this."""
 
@@ -29,6 +34,8 @@ class Plan:
     lingering: bool
     """Whether the next read will probably continue here, so that a running download should wait for it."""
     ahead: int
+    run: int
+    """Bytes read in sequence so far."""
 
 
 class Window:
@@ -43,12 +50,15 @@ class Window:
         """Takes note of a read of `length` bytes at `offset` and says how to serve it."""
         end = offset + length
         config = self._config
-        if abs(offset - self._expected) <= config.slack and (self._run or offset == 0):
-            self._run += max(0, end - self._expected)
+        slack = config.slack if self._run > config.proven else config.near
+        if self._run and abs(offset - self._expected) <= slack:
+            self._run += min(length, max(0, end - self._expected))
             self._expected = max(self._expected, end)
         else:
             self._run = length
             self._expected = end
-        proven = self._run > config.proven
+        # One large request alone proves nothing: the kernel makes one of a read beside a page that it has.
+        proven = self._run > config.proven and (self._run > length or offset == 0)
         lingering = self._run > length or offset == 0
-        return Plan(proven, lingering, min(self._run, config.most) if proven else 0)
+        ahead = min(self._run * config.growth, config.most) if proven else 0
+        return Plan(proven, lingering, ahead, self._run)

@@ -50,7 +50,7 @@ _OPTIONS: dict[Lane, list[tuple[str, int | str]]] = {
         ("grpc.max_receive_message_length", 4 * MIB),
         # What is under way when a seek is cancelled is wasted: a small window that does not grow by probing.
         ("grpc.http2.bdp_probe", 0),
-        ("grpc.http2.lookahead_bytes", 320 * KIB),
+        ("grpc.http2.lookahead_bytes", 256 * KIB),
         # Receives in the thread that asks: no hand-over inside gRPC, which small blocks feel.
         ("SingleThreadedUnaryStream", 1),
     ],

@@ -17,6 +17,7 @@ import trio
 
 from exportfs.core.names import encode
 from exportfs.errors import Corrupt, ExportfsError, Interrupted
+from exportfs.model import Fetch
 from exportfs.rpc.channel import Connection, Connections, Lane
 from exportfs.rpc.cut import MalformedMessage, file_chunk, message
 from exportfs.rpc.login import Login
@@ -46,24 +47,9 @@ class Downloads:
         self._login = login
         self._threads = ThreadPoolExecutor(MOST_THREADS, "download")
 
-    def start(
-        self,
-        session_id: str,
-        file_id: str,
-        *,
-        chunk_size: int,
-        first: int,
-        until: int,
-        seek: bool,
-        sink: Sink,
-    ) -> "Download":
-        """Asks for blocks of `chunk_size` bytes (a multiple of 1024) from block `first` on.
-
-        Blocks from `until` on are not taken before `allow` says so. Never raises: failures go to the sink.
-        """
-        request = message((1, encode(session_id)), (2, encode(file_id)), (3, chunk_size // 1024), (4, first))
-        lane = Lane.SEEKS if seek else Lane.STREAMS
-        download = Download(self._connections, self._login, request, lane, until, sink)
+    def start(self, fetch: Fetch, sink: Sink) -> "Download":
+        """Asks for the blocks of `fetch`. Never raises: failures go to the sink."""
+        download = Download(self._connections, self._login, fetch, sink)
         self._threads.submit(download.run)
         return download
 
@@ -71,17 +57,21 @@ class Downloads:
 class Download:
     """One running call. `allow`, `cancel` and `suspect` are called in trio's thread."""
 
-    def __init__(
-        self, connections: Connections, login: Login, request: bytes, lane: Lane, until: int, sink: Sink
-    ) -> None:
+    def __init__(self, connections: Connections, login: Login, fetch: Fetch, sink: Sink) -> None:
         self._connections = connections
         self._login = login
-        self._request = request
         self._sink = sink
-        self._lane = lane
+        self._lane = Lane.SEEKS if fetch.seek else Lane.STREAMS
+        self._stop = fetch.stop
+        self._request = message(
+            (1, encode(fetch.session_id)),
+            (2, encode(fetch.file_id)),
+            (3, fetch.chunk_size // 1024),
+            (4, fetch.first),
+        )
         self._token = trio.lowlevel.current_trio_token()
         self._turn = threading.Condition()
-        self._until = until
+        self._until = fetch.until
         self._cancelled = False
         self._call: Any = None
         self._connection: Connection | None = None
@@ -146,6 +136,10 @@ class Download:
                 raise Corrupt(f"a block cannot be read: {error}") from None
             self._queue.append((index, data))
             full = index + 1 >= self._until
+            if full and self._stop:
+                # Before anybody is woken: what the server sends meanwhile is wasted.
+                call.cancel()
+                return
             if full or not seek or time.monotonic() - woken > HOLD_BACK:
                 self._wake()
                 woken = time.monotonic()

@@ -3,6 +3,7 @@
 import logging
 import time
 
+import grpc
 import trio
 
 from exportfs.config import MIB, ServerConfig
@@ -22,7 +23,7 @@ from exportfs.errors import (
 from exportfs.model import Listing, Session, SessionState
 from exportfs.rpc import convert
 from exportfs.rpc.bridge import Bridge
-from exportfs.rpc.channel import Connections
+from exportfs.rpc.channel import Connections, Lane
 from exportfs.rpc.cut import MalformedMessage, message, session_infos
 from exportfs.rpc.login import AskCode, Login
 from exportfs.rpc.stream import collect
@@ -123,6 +124,23 @@ class Server:
         """Does what can be done about a failed download before the next try. Raises what makes it final."""
         if isinstance(error, Unauthenticated):
             await self.login.refresh(error.credentials)
+
+    def warm_up(self) -> None:
+        """Connects the lanes of downloads and makes a call on each, so that the first seek need not wait for what
+        happens once. Blocks for as long as one try may take; to be called in a thread of its own."""
+        for lane in (Lane.SEEKS, Lane.STREAMS):
+            connection = self.connections.acquire(lane)
+            try:
+                request, metadata = message((2, 1)), self.login.metadata()
+                call = connection.stream(SERVICE + "ListSessions")(
+                    request, metadata=metadata, timeout=self._try_timeout, wait_for_ready=True
+                )
+                next(call, None)
+                call.cancel()
+            except (grpc.RpcError, ExportfsError) as error:
+                log.debug("the connection for %s is not warm: %s", lane.value, error)
+            finally:
+                self.connections.release(connection)
 
     async def close(self) -> None:
         """Ends the login and all connections."""
