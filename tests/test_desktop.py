@@ -93,8 +93,9 @@ def test_file_and_gio_info(result: Path, simulator: Simulator) -> None:
     assert f"size: {SIZE}" in done.stdout
     assert "standard::content-type" in done.stdout
     run("file", "--brief", result)
-    assert simulator.log.count("DownloadFile") <= 2
-    assert simulator.log.bytes_sent() <= MIB
+    # `file` reads a mebibyte.
+    assert simulator.log.count("DownloadFile") <= 4
+    assert simulator.log.bytes_sent() <= SIZE / 10
 
 
 def test_listing_and_searching_read_nothing(result: Path, simulator: Simulator) -> None:
