@@ -56,7 +56,7 @@ def test_documents_name_no_option_that_does_not_exist() -> None:
 
 def test_every_command_is_described() -> None:
     text = (DOCS / "commands.md").read_text()
-    for name in ("status", "export", "wait", "stop", "destroy", "copy", "doctor"):
+    for name in ("status", "export", "wait", "stop", "destroy", "copy", "doctor", "setup"):
         assert re.search(rf"^## .*`{name}`", text, re.MULTILINE), name
 
 
