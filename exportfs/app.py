@@ -60,29 +60,28 @@ class Mount:
         """
         config = self.config
         check_mountpoint(config.mountpoint)
-        journal = Journal(journal_path(config))
-        journal.load()
-        journal.compact()
         server = Server(config.server, timeout=config.timeout, ask_code=self._ask_code)
         try:
             async with trio.open_nursery() as nursery:
                 await nursery.start(self._end_on_signal, nursery.cancel_scope)
                 nursery.start_soon(for_ever, explain_on_signal)
+                await server.connect(config.timeout / 2)
                 await server.login.start()
-                await self._serve(nursery, server, journal, ready)
+                await self._serve(nursery, server, ready)
                 nursery.cancel_scope.cancel()
         finally:
             # Also after a signal the login must not stay behind; `close` is bounded.
             with trio.CancelScope(shield=True):
                 await server.close()
 
-    async def _serve(
-        self, nursery: trio.Nursery, server: Server, journal: Journal, ready: Callable[[], None]
-    ) -> None:
+    async def _serve(self, nursery: trio.Nursery, server: Server, ready: Callable[[], None]) -> None:
         config = self.config
         catalogue = Catalogue(server, refresh=config.refresh, timeout=config.timeout)
         nursery.start_soon(for_ever, catalogue.run)
         await catalogue.update()
+        journal = Journal(journal_path(config))
+        journal.load()
+        journal.compact()
         journal.prune({entry.id for entry in catalogue})
         filesystem, world, activity = assemble(config, nursery, server, journal, catalogue)
         operations = ExportOperations(filesystem, world.owner, activity, timeout=config.timeout)
@@ -133,7 +132,7 @@ def assemble(
         actions=Actions(server, catalogue, journal),
         journal=journal,
         library=Library(
-            Downloads(server.connections, server.login),
+            Downloads(server.connections, server.login, server.round_trips),
             server,
             cache_size=config.cache_size,
             max_downloads=config.max_downloads,
@@ -201,4 +200,13 @@ def run(config: MountConfig, ready: Callable[[], None], *, ask_code: AskCode | N
         error = unwrapped(group)
         if isinstance(error, ExportfsError | KeyboardInterrupt):
             raise error from None
+        expected, others = group.split(ExportfsError)
+        if expected is not None and others is None:
+            raise _first(expected) from None
         raise
+
+
+def _first(group: BaseException) -> BaseException:
+    while isinstance(group, BaseExceptionGroup):
+        group = group.exceptions[0]
+    return group

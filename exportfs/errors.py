@@ -15,6 +15,10 @@ class InvalidArgument(ExportfsError):
     """The request is wrong and will stay wrong."""
 
 
+class OutOfRange(InvalidArgument):
+    """There is nothing at this place, and there never was or no longer is."""
+
+
 class AccessDenied(ExportfsError):
     """The server does not let this user do it, or the login failed."""
 

@@ -97,6 +97,8 @@ class Fetch:
     """Whether little waste is worth more than throughput."""
     stop: bool = False
     """Whether to end at `until`, at once, rather than wait for more to be wanted."""
+    line: int = 0
+    """Number of the connection, where several serve one reader."""
 
 
 def downloadable(summary: OptionsSummary, file: ResultFile) -> bool:

@@ -3,6 +3,7 @@
 import logging
 import logging.handlers
 import os
+import stat
 from pathlib import Path
 from typing import IO
 
@@ -41,4 +42,8 @@ class _PrivateFile(logging.FileHandler):
 
 
 def _private(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NOFOLLOW, 0o600)
+    descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    status = os.fstat(descriptor)
+    if stat.S_ISREG(status.st_mode) and status.st_mode & 0o077 and status.st_uid == os.geteuid():
+        os.fchmod(descriptor, 0o600)  # it was there before, for others to read
+    return descriptor

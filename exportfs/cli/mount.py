@@ -1,7 +1,10 @@
 """`mount` and `umount`."""
 
+import contextlib
+import ctypes
 import os
 import resource
+import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,8 +19,10 @@ from exportfs.cli.server import PASSWORD_VARIABLE, find_profile, server_config, 
 from exportfs.cli.text import on_terminal
 from exportfs.cli.values import DURATION, SIZE
 from exportfs.config import MIB, MountConfig
-from exportfs.errors import ExportfsError, InvalidArgument
+from exportfs.errors import AccessDenied, ExportfsError, InvalidArgument, TimedOut, Unreachable
 
+PR_SET_DUMPABLE = 4
+"""Of prctl(2)."""
 SMALLEST_CACHE = MIB
 """Bytes; below that not even the blocks of one read fit."""
 
@@ -84,8 +89,7 @@ def mount(ctx: click.Context, /, server: str, **_: Any) -> None:
     """
     profile, address = find_profile(server)
     config = mount_config(ctx, address, profile)
-    # Not for our children, the first of which is fusermount3.
-    os.environ.pop(PASSWORD_VARIABLE, None)
+    forget_variable(PASSWORD_VARIABLE)
     if config.allow_other:
         check_allow_other()
     if config.foreground:
@@ -127,17 +131,72 @@ def mount_config(ctx: click.Context, address: str, profile: Mapping[str, object]
 def serve(config: MountConfig, ready: Callable[[], None]) -> None:
     """Runs one mount in this process. Raises ExportfsError with what to do, where it cannot begin."""
     logs.start(config.log_level, config.log_file, foreground=config.foreground)
-    # Passwords and tokens are in our memory: no core file may hold them.
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    without_core_dumps()
     from exportfs import app  # gRPC and FUSE, not before the fork
 
-    app.run(config, ready, ask_code=ask_code if on_terminal() else None)
+    started = False
+
+    def usable() -> None:
+        nonlocal started
+        started = True
+        ready()
+
+    try:
+        app.run(config, usable, ask_code=ask_code if on_terminal() else None)
+    except (Unreachable, TimedOut) as error:
+        if started:
+            raise
+        raise type(error)(explained(config, error)) from None
+
+
+def explained(config: MountConfig, error: ExportfsError) -> str:
+    """Why the server cannot be reached and what to do; the error's own words where that cannot be found out."""
+    from exportfs.rpc import diagnose
+
+    # In a thread: looking up a name takes as long as it takes.
+    within = min(diagnose.CONNECT_WITHIN, config.timeout / 6)
+    found: list[str] = []
+    thread = threading.Thread(
+        target=lambda: found.append(diagnose.cause(config.server, within) or ""), daemon=True
+    )
+    thread.start()
+    thread.join(config.timeout / 2)
+    if found and found[0]:
+        return found[0]
+    return f"{config.server.address}: {error}; see `axxon-exportfs doctor {config.server.address}`"
 
 
 def ask_code() -> str:
-    """The second factor, from the terminal."""
-    code: str = click.prompt("Verification code", err=True)
+    """The second factor, from the terminal. Raises AccessDenied where there is no answer."""
+    try:
+        code: str = click.prompt("Verification code", err=True)
+    except click.Abort:
+        raise AccessDenied("no verification code was given: try again") from None
     return code
+
+
+def forget_variable(name: str) -> None:
+    """Takes it out of the environment: our children, the first of which is fusermount3, do not get it, and it is
+    no longer to be seen in /proc/PID/environ, which shows what the process began with."""
+    value = os.environ.pop(name, None)
+    if value is None:
+        return
+    with contextlib.suppress(OSError, ValueError), open("/proc/self/stat", "rb") as file:
+        # Fields 50 and 51 of proc(5), env_start and env_end, counted after the name in brackets.
+        fields = file.read().rpartition(b")")[2].split()
+        start, end = int(fields[47]), int(fields[48])
+        wanted = os.fsencode(f"{name}={value}")
+        place = ctypes.string_at(start, end - start).find(wanted)
+        if place >= 0:
+            ctypes.memset(start + place, 0, len(wanted))
+
+
+def without_core_dumps() -> None:
+    """Passwords and tokens are in our memory: neither a core file nor a debugger of the same user may hold them."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    with contextlib.suppress(OSError, AttributeError):
+        # The limit does not hold where the kernel hands dumps to a program.
+        ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
 def check_allow_other(conf: Path = Path("/etc/fuse.conf")) -> None:
@@ -145,7 +204,7 @@ def check_allow_other(conf: Path = Path("/etc/fuse.conf")) -> None:
     if os.geteuid() == 0:
         return
     lines = conf.read_text(errors="replace").splitlines() if conf.exists() else []
-    if "user_allow_other" not in (line.strip() for line in lines):
+    if "user_allow_other" not in (line.split("#")[0].strip() for line in lines):
         raise ExportfsError(
             f"--allow-other needs the line `user_allow_other` in {conf}: ask an administrator to add it"
         )

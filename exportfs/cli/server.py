@@ -17,6 +17,9 @@ from exportfs.config import DEFAULT_PORT, ServerConfig
 from exportfs.errors import InvalidArgument
 
 PASSWORD_VARIABLE = "EXPORTFS_PASSWORD"
+CREDENTIAL = "axxon-exportfs.password"
+"""Name of the password among the credentials that systemd hands over."""
+KEYRING_SERVICE = "axxon-exportfs"
 _LARGEST_PASSWORD_FILE = 4096
 _HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]*[A-Za-z0-9_.])?", re.ASCII)
 
@@ -35,7 +38,8 @@ def server_options(command: F) -> F:
                 metavar="FILE",
                 type=_FILE,
                 help=f"The user's password, in a file that only its owner can read. Otherwise "
-                f"{PASSWORD_VARIABLE} of the environment, or asked for on a terminal.",
+                f"{PASSWORD_VARIABLE} of the environment, systemd's credential {CREDENTIAL}, the desktop's "
+                "keyring, or asked for on a terminal.",
             ),
             click.option(
                 "--ca-file",
@@ -118,7 +122,8 @@ def find_password(
     environ: Mapping[str, str],
     ask: Callable[[], str] | None,
 ) -> str:
-    """By precedence: the file of the command line, the environment, the file of the profile, the terminal.
+    """By precedence: the file of the command line, the environment, the file of the profile, a credential of
+    systemd's, the desktop's keyring, the terminal.
 
     `ask` is None where nobody can be asked; InvalidArgument where there is no password at all.
     """
@@ -129,11 +134,38 @@ def find_password(
         return environ[PASSWORD_VARIABLE]
     if isinstance(path, Path):
         return read_password_file(path)
+    credential = systemd_credential(environ)
+    if credential is not None:
+        return read_password_file(credential)
+    kept = keyring_password(str(values.get("server", "")), str(values.get("user", "")))
+    if kept is not None:
+        return kept
     if ask is None:
         raise InvalidArgument(
             f"no password for {values.get('user')}: give --password-file FILE, or {PASSWORD_VARIABLE}"
         )
     return ask()
+
+
+def systemd_credential(environ: Mapping[str, str]) -> Path | None:
+    """The password that a service manager put there (`LoadCredential=` of systemd.exec)."""
+    folder = environ.get("CREDENTIALS_DIRECTORY")
+    path = Path(folder) / CREDENTIAL if folder else None
+    return path if path is not None and path.exists() else None
+
+
+def keyring_password(server: str, user: str) -> str | None:
+    """The desktop keyring's password for a user at a server, stored with
+    `keyring set axxon-exportfs USER@SERVER`; None without one, or without the library."""
+    try:
+        import keyring
+    except ImportError:
+        return None
+    try:
+        found: str | None = keyring.get_password(KEYRING_SERVICE, f"{user}@{server}")
+    except Exception:  # whatever the desktop's keyring has to say, there are other sources
+        return None
+    return found or None
 
 
 def find_profile(name: str, configuration: Configuration | None = None) -> tuple[dict[str, object], str]:
@@ -165,7 +197,7 @@ def server_config(
     password = None
     if user:
         password = find_password(
-            values,
+            {**values, "server": address},
             on_command_line=given(ctx, "password_file"),
             environ=os.environ if environ is None else environ,
             ask=(lambda: _ask(f"{user} at {host}")) if on_terminal() else None,

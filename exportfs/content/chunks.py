@@ -2,10 +2,12 @@
 
 Large blocks cost half the CPU of small ones; a seek wants one small block. Which sizes a server serves is unknown
 (recommended: 16 to 64 KiB), so a size that it refuses, or answers with shorter blocks, is not asked for again.
+On a slow line a large block is a long time without anything to show, and the more to be sent again when the line
+breaks: there blocks are as small as they have to be to come about every second.
 """
 
 from exportfs.config import KIB
-from exportfs.errors import ExportfsError, InvalidArgument
+from exportfs.errors import ExportfsError, InvalidArgument, OutOfRange
 
 LADDER = (1024 * KIB, 512 * KIB, 256 * KIB, 64 * KIB, 32 * KIB, 16 * KIB)
 """Bytes. 2 MiB measured no better than 1 MiB; more than 4 MiB would need every client's leave."""
@@ -15,6 +17,12 @@ trip; measured, docs/design/reading.md."""
 WRONG_BEFORE_DOWN = 2
 """A block of the wrong length can be a fault; twice in a row at one size it is the size."""
 
+SLOW = 2.0
+"""Seconds: a block that takes longer is too large for the line."""
+QUICK = 0.2
+"""Seconds: so many blocks in a row, each within this, and larger ones are tried again."""
+QUICK_BEFORE_UP = 8
+
 
 class Chunks:
     """The largest size that works, as far as is known. One for the whole mount: the server is one."""
@@ -22,12 +30,15 @@ class Chunks:
     def __init__(self, cache_size: int) -> None:
         # A block that fills the cache pushes out what was read ahead before it is read.
         self._sizes = [size for size in LADDER if size * 8 <= cache_size] or [LADDER[-1]]
+        self._down = 0
+        """Steps below the largest, for a slow line."""
         self._wrong = 0
+        self._quick = 0
 
     @property
     def stream(self) -> int:
         """Bytes in a block of sequential reading."""
-        return self._sizes[0]
+        return self._sizes[min(self._down, len(self._sizes) - 1)]
 
     @property
     def seek(self) -> int:
@@ -40,22 +51,36 @@ class Chunks:
             return
         self._wrong += 1
         if self._wrong >= WRONG_BEFORE_DOWN:
-            self._down()
+            self._never_again(size)
 
-    def right(self, size: int) -> None:
-        """A block of this size came as it should."""
+    def right(self, size: int, took: float) -> None:
+        """A block of this size came as it should, after so many seconds."""
         if size == self._sizes[0]:
             self._wrong = 0
+        if took > SLOW:
+            self._slow(size, 1)
+        elif self._down and size == self.stream:
+            self._quick = self._quick + 1 if took < QUICK else 0
+            if self._quick >= QUICK_BEFORE_UP:
+                self._down -= 1
+                self._quick = 0
+
+    def stalled(self, size: int) -> None:
+        """Not even one block of this size came before the download was given up."""
+        self._slow(size, 2)
+
+    def _slow(self, size: int, steps: int) -> None:
+        if size == self.stream:
+            self._down = min(self._down + steps, len(self._sizes) - 1)
+            self._quick = 0
 
     def refused(self, size: int, error: ExportfsError) -> bool:
         """Whether a smaller size is worth a try after this error."""
-        if not isinstance(error, InvalidArgument) or len(self._sizes) == 1:
+        if not isinstance(error, InvalidArgument) or isinstance(error, OutOfRange) or size <= LADDER[-1]:
             return False
-        if size == self._sizes[0]:
-            self._down()
+        self._never_again(size)
         return True
 
-    def _down(self) -> None:
-        if len(self._sizes) > 1:
-            self._sizes.pop(0)
-        self._wrong = 0
+    def _never_again(self, size: int) -> None:
+        self._sizes = [smaller for smaller in self._sizes if smaller < size] or [LADDER[-1]]
+        self._down = self._wrong = self._quick = 0

@@ -1,17 +1,27 @@
 """One result's bytes, shared by all who have it open: blocks from the cache, from a download under way, or from a
 new one."""
 
+from collections.abc import Sequence
+
 import trio
 
 from exportfs.config import KIB, MIB
-from exportfs.content.cache import Block, BlockCache
-from exportfs.content.chunks import Chunks
-from exportfs.content.slots import Slots
-from exportfs.content.source import Mender
+from exportfs.content.cache import Block
+from exportfs.content.shared import Shared
 from exportfs.content.stream import FileKey, Phase, Preempted, Stream, WrongLength
-from exportfs.core.patience import Patience, PatienceConfig
+from exportfs.content.stripes import Stripes
+from exportfs.core.patience import Patience
 from exportfs.core.window import Plan
-from exportfs.errors import ExportfsError, Gone, Interrupted, NotFound, TimedOut
+from exportfs.errors import (
+    AccessDenied,
+    Corrupt,
+    ExportfsError,
+    Gone,
+    Interrupted,
+    NotFound,
+    OutOfRange,
+    TimedOut,
+)
 
 REACH_SEEK = 192 * KIB
 REACH_STREAM = 4 * MIB
@@ -33,23 +43,6 @@ class Waiter:
         self.error: ExportfsError | None = None
 
 
-class Shared:
-    """What all results of a mount share."""
-
-    def __init__(
-        self, cache: BlockCache, slots: Slots, chunks: Chunks, mender: Mender, patience: PatienceConfig
-    ) -> None:
-        self.cache = cache
-        self.slots = slots
-        self.chunks = chunks
-        self.mender = mender
-        self.patience = patience
-        self.stall = max(0.2, patience.timeout / 3)
-        """Seconds without a block after which a running download is given up and a new one tried."""
-        self.bytes = 0
-        self.retries = 0
-
-
 class Content:
     """Reads of one result. Not safe for anything but trio's thread; between two awaits all is consistent."""
 
@@ -58,6 +51,12 @@ class Content:
         self._shared = shared
         self._streams: list[Stream] = []
         self._waiters: list[Waiter] = []
+        self._stripes = Stripes(self, shared)
+
+    @property
+    def streams(self) -> Sequence[Stream]:
+        """Downloads of this result, queued or running."""
+        return self._streams
 
     def cached(self, offset: int) -> Block | None:
         """The block that holds the byte at `offset`, if it is at hand."""
@@ -85,16 +84,18 @@ class Content:
                 self._shared.retries += 1
                 failures = failures + 1 if stream.delivered == 0 else 0
                 if self._shared.chunks.refused(stream.chunk_size, error):
+                    await trio.lowlevel.checkpoint()
                     continue
-                pause = patience.after(error, trio.current_time())
-                await self._mend(error, patience)
-                await trio.sleep(pause)
+                await self._mend(_as_met_by_a_read(error), patience)
 
     def ahead(self, end: int, plan: Plan) -> None:
         """Lets a download go on so far that `plan.ahead` bytes beyond `end` are on their way."""
         size = self.key.size
         goal = min(end + plan.ahead, size)
         if not plan.proven or end >= size:
+            return
+        if self._stripes.worth_it(end, plan):
+            self._stripes.ahead(end)
             return
         for stream in self._streams:
             if (
@@ -111,7 +112,7 @@ class Content:
         while position < min(end + plan.ahead // 2, size):
             block = self.cached(position)
             if block is None:
-                self._open(position, goal, seek=False)
+                self.open(position, goal)
                 return
             position = block.end
 
@@ -131,7 +132,7 @@ class Content:
     def arrived(self, stream: Stream, index: int, block: Block) -> None:
         shared = self._shared
         shared.bytes += len(block.data)
-        shared.chunks.right(stream.chunk_size)
+        shared.chunks.right(stream.chunk_size, stream.took)
         shared.cache.put(self.key, stream.chunk_size, index, block)
         for waiter in self._waiters:
             if waiter.block is None and block.start <= waiter.offset < block.end:
@@ -143,6 +144,8 @@ class Content:
         self._streams.remove(stream)
         if isinstance(error, WrongLength):
             self._shared.chunks.wrong_length(stream.chunk_size)
+        elif isinstance(error, TimedOut) and not stream.delivered:
+            self._shared.chunks.stalled(stream.chunk_size)
         for waiter in self._waiters:
             if waiter.stream is stream and waiter.block is None:
                 waiter.error = error or Preempted("the download ended before the block that was due")
@@ -154,7 +157,9 @@ class Content:
 
     def _serving(self, offset: int, end: int, plan: Plan, *, small: bool) -> Stream:
         """The stream that will bring `offset`: the nearest one under way, or a new one."""
-        goal = min(end + plan.ahead, self.key.size)
+        # Segments are fetched in `ahead`; a single download must not run into the next one.
+        striped = self._stripes.worth_it(end, plan)
+        goal = end if striped else min(end + plan.ahead, self.key.size)
         switch = plan.proven and not small and self.key.size - offset > REACH_SEEK
         best: Stream | None = None
         for stream in self._streams:
@@ -167,17 +172,31 @@ class Content:
                 best = stream
         if best is None:
             seek = not plan.proven or small
-            best = self._open(offset, end if seek else goal, seek=seek, stop=seek and not plan.lingering)
+            best = self.open(offset, end if seek else goal, seek=seek, stop=seek and not plan.lingering)
             if switch:
                 self._give_up_seeks()
         best.last_used = trio.current_time()
         best.allow(goal if not best.seek else end)
         return best
 
-    def _open(self, offset: int, goal: int, *, seek: bool, stop: bool = False) -> Stream:
+    def open(
+        self, offset: int, goal: int, *, seek: bool = False, stop: bool = False, line: int = 0
+    ) -> Stream:
+        """A new download that brings `offset` and goes on to `goal`."""
         chunks = self._shared.chunks
         size = chunks.seek if seek else chunks.stream
-        stream = Stream(self, self.key, size, offset // size, seek=seek, clock=trio.current_time, stop=stop)
+        # Where another one is to begin, this one has to end: two requests of the kernel that both lost theirs come
+        # back in any order, and must not fetch the rest of the file twice.
+        begins = [
+            stream.start
+            for stream in self._streams
+            if not stream.seek and offset < stream.start <= max(goal, offset + REACH_STREAM)
+        ]
+        if begins and not seek:
+            goal, stop = min(begins), True
+        stream = Stream(
+            self, self.key, size, offset // size, seek=seek, stop=stop, line=line, clock=trio.current_time
+        )
         stream.allow(goal)
         self._streams.append(stream)
         self._shared.slots.submit(stream)
@@ -197,11 +216,14 @@ class Content:
             since = trio.current_time()
             while not waiter.event.is_set():
                 moved = max(stream.last_moved, since)
-                stalled_at = (
-                    moved + self._shared.stall if stream.phase is Phase.RUNNING else patience.deadline
-                )
-                with trio.move_on_at(min(stalled_at, patience.deadline)):
+                running = stream.phase is Phase.RUNNING
+                look_at = moved + self._shared.stall if running else self._shared.slots.next_free
+                before = self._shared.bytes
+                with trio.move_on_at(min(look_at, patience.deadline)):
                     await waiter.event.wait()
+                self._shared.slots.schedule()
+                if stream.phase is Phase.QUEUED and self._shared.bytes != before:
+                    patience.progress(trio.current_time())  # others get on: our turn comes
                 self._judge(waiter, since, patience)
         finally:
             self._waiters.remove(waiter)
@@ -220,9 +242,28 @@ class Content:
         if stream.phase is Phase.QUEUED:
             if now >= patience.deadline:
                 raise TimedOut("no download slot became free in time")
-        elif now >= min(max(stream.last_moved, since) + self._shared.stall, patience.deadline):
+        elif now >= max(stream.last_moved, since) + self._shared.stall:
             stream.stalled(TimedOut(f"nothing came for {now - max(stream.last_moved, since):.0f} s"))
+        elif now >= patience.deadline:
+            raise TimedOut("nothing came in time")
 
     async def _mend(self, error: ExportfsError, patience: Patience) -> None:
-        with trio.move_on_at(patience.deadline):
-            await self._shared.mender.mend(error)
+        """Mends what can be mended, and pauses before the next try. Raises what is final."""
+        pause = patience.after(error, trio.current_time())
+        while True:
+            try:
+                with trio.move_on_at(patience.deadline) as scope:
+                    await self._shared.remote.mend(error)
+                break
+            except AccessDenied:
+                raise
+            except ExportfsError as failure:  # mending itself failed, and may be tried again
+                await trio.sleep(patience.after(failure, trio.current_time()))
+        if scope.cancelled_caught:
+            raise error
+        await trio.sleep(pause)
+
+
+def _as_met_by_a_read(error: ExportfsError) -> ExportfsError:
+    """We never ask beyond the announced end, so a place that is out of range means that the size does not hold."""
+    return Corrupt(f"the file is shorter than announced: {error}") if isinstance(error, OutOfRange) else error

@@ -5,9 +5,10 @@ import trio
 from exportfs.config import MIB
 from exportfs.content.cache import Block, BlockCache
 from exportfs.content.chunks import Chunks
-from exportfs.content.content import Content, Shared
+from exportfs.content.content import Content
+from exportfs.content.shared import Shared
 from exportfs.content.slots import Slots
-from exportfs.content.source import Mender, Source
+from exportfs.content.source import Remote, Source
 from exportfs.content.stream import FileKey
 from exportfs.core.patience import PatienceConfig
 from exportfs.core.window import Window, WindowConfig
@@ -24,12 +25,12 @@ class Library:
     """
 
     def __init__(
-        self, source: Source, mender: Mender, *, cache_size: int, max_downloads: int, timeout: float
+        self, source: Source, remote: Remote, *, cache_size: int, max_downloads: int, timeout: float
     ) -> None:
         self.cache = BlockCache(cache_size)
-        self.slots = Slots(source, max_downloads)
+        self.slots = Slots(source, remote, max_downloads, trio.current_time)
         self._shared = Shared(
-            self.cache, self.slots, Chunks(cache_size), mender, PatienceConfig(timeout=timeout)
+            self.cache, self.slots, Chunks(cache_size), remote, PatienceConfig(timeout=timeout)
         )
         # What all readers may have read ahead together stays within half of the cache.
         self._window = WindowConfig(most=min(16 * MIB, cache_size // (2 * max_downloads)))

@@ -5,15 +5,24 @@ first; failing that, from one that has had a fair share since it began. No code 
 everything consistent.
 """
 
+import math
 from collections import deque
+from collections.abc import Callable
 
 from exportfs.config import MIB
-from exportfs.content.source import Source
+from exportfs.content.source import Remote, Source
 from exportfs.content.stream import Preempted, Stream
 from exportfs.errors import Interrupted
 
 FAIR_SHARE = 32 * MIB
 """Bytes that a download brings before it has to make room for one that waits."""
+FAREWELL = 0.01
+"""Seconds, and two round trips: until then a server may not have noticed that a download was cancelled, and would count
+one too many."""
+TURN = 2.0
+"""Seconds after which it has to do so however little it has brought: on a slow line a fair share takes too long."""
+STUCK_SECONDS = 10.0
+"""A download that nobody waits for and that brings nothing for this long holds a slot for nothing."""
 IDLE_SECONDS = 3.0
 """An idle download holds a slot and a place among the server's; given up after this, well within 5 s."""
 
@@ -21,11 +30,15 @@ IDLE_SECONDS = 3.0
 class Slots:
     """Starts streams as slots allow. `limit` is the number of calls at once."""
 
-    def __init__(self, source: Source, limit: int) -> None:
+    def __init__(self, source: Source, remote: Remote, limit: int, clock: Callable[[], float]) -> None:
         self._source = source
+        self._remote = remote
         self._limit = limit
+        self._clock = clock
         self._running: list[Stream] = []
         self._waiting: deque[Stream] = deque()
+        # When the slots of downloads that made room for others become free.
+        self._leaving: list[float] = []
         self.started = 0
 
     @property
@@ -49,30 +62,47 @@ class Slots:
     def schedule(self) -> None:
         """Starts what can be started; cheap when nothing waits."""
         while self._waiting:
-            if len(self._running) >= self._limit:
-                victim = self._victim()
-                if victim is None:
-                    return
-                # Ends up in `_ended`, which must not start anything in the middle of this.
-                self._running.remove(victim)
-                victim.give_up(Preempted("made room for another download"))
+            now = self._clock()
+            self._leaving = [moment for moment in self._leaving if moment > now]
+            if len(self._running) + len(self._leaving) < self._limit:
+                stream = self._waiting.popleft()
+                self._running.append(stream)
+                self.started += 1
+                stream.begin(self._source)
                 continue
-            stream = self._waiting.popleft()
-            self._running.append(stream)
-            self.started += 1
-            stream.begin(self._source)
+            if len(self._leaving) >= len(self._waiting):
+                return
+            victim = self._victim()
+            if victim is None:
+                return
+            # Ends up in `_ended`, which must not start anything in the middle of this.
+            self._running.remove(victim)
+            self._leaving.append(now + FAREWELL + 2 * self._remote.round_trip)
+            victim.give_up(Preempted("made room for another download"))
+
+    @property
+    def next_free(self) -> float:
+        """When to look again whether something can be started."""
+        return min(self._leaving, default=math.inf)
 
     def reap(self, now: float) -> None:
         """Gives up downloads that nobody has used for a while."""
         for stream in list(self._running):
-            if stream.idle and now - max(stream.last_used, stream.last_moved) >= IDLE_SECONDS:
+            unused = now - max(stream.last_used, stream.last_moved)
+            stuck = unused >= STUCK_SECONDS and not stream.owner.awaited(stream)
+            if stuck or (stream.idle and unused >= IDLE_SECONDS):
                 stream.give_up(Interrupted("unused"))
 
     def _victim(self) -> Stream | None:
         idle = [stream for stream in self._running if stream.idle]
         if idle:
             return min(idle, key=lambda stream: stream.last_used)
-        sated = [stream for stream in self._running if stream.delivered >= FAIR_SHARE]
+        sated = [
+            stream
+            for stream in self._running
+            if stream.delivered >= FAIR_SHARE
+            or (stream.delivered and stream.last_moved - stream.started_at >= TURN)
+        ]
         return max(sated, key=lambda stream: stream.delivered, default=None)
 
     def _ended(self, stream: Stream) -> None:

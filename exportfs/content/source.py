@@ -37,8 +37,15 @@ class Source(Protocol):
         end."""
 
 
-class Mender(Protocol):
-    """Does what can be done about a failure before the next try."""
+class Remote(Protocol):
+    """The server, as far as reading has to do with it beside downloads."""
+
+    @property
+    def round_trip(self) -> float:
+        """Seconds that an answer takes at least; 0 as long as nothing is known."""
 
     async def mend(self, error: ExportfsError) -> None:
-        """Raises what makes the failure final (a refused login)."""
+        """Does what can be done about a failure before the next try.
+
+        Raises what makes the failure final (a refused login).
+        """

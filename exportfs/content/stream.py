@@ -46,6 +46,7 @@ class Stream:
         *,
         seek: bool,
         stop: bool = False,
+        line: int = 0,
         clock: Callable[[], float],
     ) -> None:
         now = clock()
@@ -54,6 +55,7 @@ class Stream:
         self.key = key
         self.chunk_size = chunk_size
         self.seek = seek
+        self.line = line
         self.stop = stop
         """Whether it ends where it may read no further, for good."""
         self.first = first
@@ -62,11 +64,19 @@ class Stream:
         self.last_used = now
         self.last_moved = now
         self.started_at = now
+        self.took = 0.0
+        """Seconds that the last block took to come, from when it could."""
+        self._asked = now
         self.on_end: Callable[[Stream], None] | None = None
         self._until = first
         self._running: Running | None = None
         self._held: Block | None = None
         self._blocks = -(-key.size // chunk_size)
+
+    @property
+    def start(self) -> int:
+        """Of the first byte that it was opened for."""
+        return self.first * self.chunk_size
 
     @property
     def offset(self) -> int:
@@ -92,6 +102,8 @@ class Stream:
         """Lets it read up to `offset` at least, in whole blocks."""
         until = -(-min(offset, self.key.size) // self.chunk_size)
         if until > self._until and not (self.stop and self._running is not None):
+            if self.next >= self._until:
+                self._asked = self._clock()
             self._until = until
             if self._running is not None:
                 self._running.allow(self._bound())
@@ -108,6 +120,7 @@ class Stream:
             self._bound(),
             seek=self.seek,
             stop=self.stop,
+            line=self.line,
         )
         self._running = source.start(fetch, self)
 
@@ -124,7 +137,9 @@ class Stream:
     def block(self, index: int, data: memoryview) -> None:
         if self.phase is Phase.ENDED:
             return
-        self.last_moved = self._clock()
+        now = self._clock()
+        self.took = now - max(self.last_moved, self._asked)
+        self.last_moved = now
         start = self.next * self.chunk_size
         expected = min(self.chunk_size, self.key.size - start)
         if self._held is not None or expected <= 0:

@@ -8,13 +8,11 @@ from dataclasses import dataclass
 
 from exportfs.errors import (
     AccessDenied,
-    Busy,
     Corrupt,
     ExportfsError,
     Gone,
     InvalidArgument,
     NotFound,
-    TimedOut,
     Unauthenticated,
     Unsupported,
 )
@@ -28,6 +26,9 @@ class PatienceConfig:
     """Without progress for this long, it is over."""
     first_pause: float = 0.05
     longest_pause: float = 2.0
+    last_try: float = 1.0
+    """What is left for the last try, so that it does not end before it has begun; never more than a tenth of
+    the timeout."""
     wrong_answers: int = 4
     """A server that sends wrong blocks this often in a row does not mean it by mistake."""
     fresh_logins: int = 2
@@ -73,10 +74,7 @@ class Patience:
                 raise error
         pause = min(self._config.first_pause * 2.0**self._failures, self._config.longest_pause)
         self._failures += 1
-        if now >= self.deadline:
+        left = self.deadline - min(self._config.last_try, self._config.timeout / 10) - now
+        if left <= 0:
             raise error
-        if now + pause >= self.deadline:
-            if isinstance(error, Busy | TimedOut):
-                raise error
-            pause = max(0.0, self.deadline - now)
-        return pause
+        return min(pause, left)

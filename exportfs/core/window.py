@@ -1,5 +1,5 @@
-"""How far to read ahead for one open file: nothing until reading in sequence is proven, then a multiple of what has been
-read, up to a bound. A random read costs what it asks for and no more."""
+"""How far to read ahead for one open file: nothing until reading in sequence is proven, then a multiple of what has
+been read, up to a bound. A random read costs what it asks for and no more."""
 
 from dataclasses import dataclass
 

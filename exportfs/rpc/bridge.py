@@ -10,7 +10,7 @@ from typing import Any
 import grpc
 import trio
 
-from exportfs.errors import ExportfsError
+from exportfs.errors import ExportfsError, TimedOut, Unreachable
 from exportfs.rpc.channel import Connection, Connections, Lane, Metadata
 from exportfs.rpc.status import translate
 
@@ -49,6 +49,31 @@ class Bridge:
             if call is not None:
                 call.cancel()
             self._connections.release(connection)
+
+    async def connect(self, within: float) -> None:
+        """Returns when there is a connection. Raises Unreachable at once where none can be made, or TimedOut."""
+        token = trio.lowlevel.current_trio_token()
+        settled = trio.Event()
+        states: list[grpc.ChannelConnectivity] = []
+
+        def changed(state: grpc.ChannelConnectivity) -> None:
+            if state in (grpc.ChannelConnectivity.READY, grpc.ChannelConnectivity.TRANSIENT_FAILURE):
+                states.append(state)
+                with contextlib.suppress(trio.RunFinishedError):
+                    token.run_sync_soon(settled.set)
+
+        connection = self._connections.acquire(Lane.CALLS)
+        try:
+            connection.channel.subscribe(changed, try_to_connect=True)
+            with trio.move_on_after(within):
+                await settled.wait()
+        finally:
+            connection.channel.unsubscribe(changed)
+            self._connections.release(connection)
+        if not states:
+            raise TimedOut("the server did not answer in time")
+        if states[0] is not grpc.ChannelConnectivity.READY:
+            raise Unreachable("the server cannot be reached")
 
     def _result(self, call: Any, connection: Connection, metadata: Metadata) -> bytes:
         error = call.exception()

@@ -7,7 +7,7 @@ connection. Pings would need the server's leave (it closes connections that ping
 
 import enum
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -43,7 +43,8 @@ _OPTIONS: dict[Lane, list[tuple[str, int | str]]] = {
     Lane.CALLS: [("grpc.max_receive_message_length", 256 * MIB)],
     Lane.STREAMS: [
         ("grpc.max_receive_message_length", 16 * MIB),
-        # The window grows by probing, as gRPC does by default: over distance that is worth most.
+        # What a line of 20 ms holds, from the start: growing to it by probing takes half a second.
+        ("grpc.http2.lookahead_bytes", 4 * MIB),
         ("grpc.optimization_target", "throughput"),
     ],
     Lane.SEEKS: [
@@ -62,6 +63,7 @@ class Connection:
     """A channel and those who use it; closed when it has been given up and nobody uses it any more."""
 
     lane: Lane
+    line: int
     channel: grpc.Channel
     users: int = 0
     given_up: bool = field(default=False)
@@ -85,14 +87,17 @@ class Connections:
         self._config = config
         self._credentials = None if config.insecure else _credentials(config)
         self._lock = threading.Lock()
-        self._current: dict[Lane, Connection] = {}
+        self._current: dict[tuple[Lane, int], Connection] = {}
+        self._open_ones: set[Connection] = set()
+        self._at_close: list[Callable[[], None]] = []
 
-    def acquire(self, lane: Lane) -> Connection:
-        """The lane's connection, made where there is none. `release` must follow."""
+    def acquire(self, lane: Lane, line: int = 0) -> Connection:
+        """The lane's connection of this number, made where there is none. `release` must follow."""
         with self._lock:
-            connection = self._current.get(lane)
+            connection = self._current.get((lane, line))
             if connection is None:
-                connection = self._current[lane] = Connection(lane, self._open(lane))
+                connection = self._current[lane, line] = Connection(lane, line, self._open(lane))
+                self._open_ones.add(connection)
             connection.users += 1
             return connection
 
@@ -102,25 +107,37 @@ class Connections:
             connection.users -= 1
             close = connection.given_up and connection.users == 0
         if close:
-            connection.channel.close()
+            self._close(connection)
 
     def suspect(self, connection: Connection) -> None:
         """Nothing moves on this connection: the next use of its lane gets a new one."""
         with self._lock:
-            if self._current.get(connection.lane) is connection:
-                del self._current[connection.lane]
+            place = (connection.lane, connection.line)
+            if self._current.get(place) is connection:
+                del self._current[place]
             connection.given_up = True
             close = connection.users == 0
         if close:
-            connection.channel.close()
+            self._close(connection)
+
+    def at_close(self, work: Callable[[], None]) -> None:
+        """Something to be done when all is closed."""
+        self._at_close.append(work)
 
     def close(self) -> None:
         """Closes all; calls that still run are cancelled."""
+        for work in self._at_close:
+            work()
         with self._lock:
-            connections = list(self._current.values())
+            connections = list(self._open_ones)
             self._current.clear()
         for connection in connections:
-            connection.channel.close()
+            self._close(connection)
+
+    def _close(self, connection: Connection) -> None:
+        with self._lock:
+            self._open_ones.discard(connection)
+        connection.channel.close()
 
     def _open(self, lane: Lane) -> grpc.Channel:
         options: list[tuple[str, int | str]] = [*_COMMON, *_OPTIONS[lane]]

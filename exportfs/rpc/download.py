@@ -11,11 +11,13 @@ import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
+from weakref import WeakSet
 
 import grpc
 import trio
 
 from exportfs.core.names import encode
+from exportfs.core.roundtrips import RoundTrips
 from exportfs.errors import Corrupt, ExportfsError, Interrupted
 from exportfs.model import Fetch
 from exportfs.rpc.channel import Connection, Connections, Lane
@@ -42,26 +44,43 @@ HOLD_BACK = 0.02
 class Downloads:
     """Starts downloads. Belongs to one trio run."""
 
-    def __init__(self, connections: Connections, login: Login) -> None:
+    def __init__(self, connections: Connections, login: Login, round_trips: RoundTrips) -> None:
         self._connections = connections
+        self._round_trips = round_trips
         self._login = login
         self._threads = ThreadPoolExecutor(MOST_THREADS, "download")
+        self._started: WeakSet[Download] = WeakSet()
+        # Threads that wait to be allowed more would keep the process from ending.
+        connections.at_close(self._cancel_all)
+
+    def _cancel_all(self) -> None:
+        for download in list(self._started):
+            download.cancel()
+        self._threads.shutdown(wait=False, cancel_futures=True)
 
     def start(self, fetch: Fetch, sink: Sink) -> "Download":
         """Asks for the blocks of `fetch`. Never raises: failures go to the sink."""
-        download = Download(self._connections, self._login, fetch, sink)
-        self._threads.submit(download.run)
+        download = Download(self._connections, self._login, self._round_trips, fetch, sink)
+        self._started.add(download)
+        try:
+            self._threads.submit(download.run)
+        except RuntimeError:  # shut down: the mount is ending, and so are all who could be told
+            download.cancel()
         return download
 
 
 class Download:
     """One running call. `allow`, `cancel` and `suspect` are called in trio's thread."""
 
-    def __init__(self, connections: Connections, login: Login, fetch: Fetch, sink: Sink) -> None:
+    def __init__(
+        self, connections: Connections, login: Login, round_trips: RoundTrips, fetch: Fetch, sink: Sink
+    ) -> None:
         self._connections = connections
+        self._round_trips = round_trips
         self._login = login
         self._sink = sink
         self._lane = Lane.SEEKS if fetch.seek else Lane.STREAMS
+        self._line = fetch.line
         self._stop = fetch.stop
         self._request = message(
             (1, encode(fetch.session_id)),
@@ -105,7 +124,7 @@ class Download:
         error: ExportfsError | None = None
         try:
             metadata = self._login.metadata()
-            self._connection = self._connections.acquire(self._lane)
+            self._connection = self._connections.acquire(self._lane, self._line)
             try:
                 self._take(metadata)
             except grpc.RpcError as failure:
@@ -129,7 +148,11 @@ class Download:
                 return
             self._call = call = start(self._request, metadata=metadata)
         seek, woken = self._lane is Lane.SEEKS, time.monotonic()
+        begun: float | None = time.monotonic()
         for raw in call:
+            if begun is not None:
+                self._round_trips.note(time.monotonic() - begun)
+                begun = None
             try:
                 index, data = file_chunk(raw)
             except MalformedMessage as error:

@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 _SERVICE = "/axxonsoft.bl.auth.AuthenticationService/"
 _Code = auth.AuthenticateResponseEx
 _DEFAULT_LIFE = 300.0
+EXPIRED_PAUSE = 5.0
+"""Seconds between attempts to renew a login that has expired and that no call has needed since."""
 
 # What to do, for every code of EAuthenticateCode but OK. `{user}` is the login name.
 ADVICE: dict[int, str] = {
@@ -64,6 +66,10 @@ class Login:
         self._backoff = Backoff()
         self._lock = trio.Lock()
         self._refusal: AccessDenied | None = None
+        self._attempts = 0
+        """Fresh logins that have come to an end, one way or the other."""
+        self._failure: ExportfsError | None = None
+        """What the last of them ended with."""
         self._expires_at: datetime | None = None
 
     @property
@@ -96,16 +102,24 @@ class Login:
         """
         if not self.needed:
             raise AccessDenied("the server wants a login; mount with --user")
+        attempts = self._attempts
         async with self._lock:
             if self._token is not None and (self._token.name, self._token.value) not in refused:
                 return
+            if self._attempts != attempts and self._failure is not None:
+                # Whoever was first has had its answer while we waited: it is ours as well.
+                raise type(self._failure)(str(self._failure))
             self._token = None
             await self._log_in()
 
     async def start(self) -> None:
-        """The first login. Raises as `refresh` does."""
-        if self.needed:
-            await self.refresh(())
+        """The first login, the only one that may ask for a second factor. Raises as `refresh` does."""
+        try:
+            if self.needed:
+                await self.refresh(())
+        finally:
+            # Later nobody may be there to answer, and calls into the mount would wait for it.
+            self._ask_code = None
 
     async def keep(self) -> None:
         """Renews the token at two thirds of its life, for as long as it is let run."""
@@ -119,13 +133,16 @@ class Login:
             except ExportfsError as error:
                 log.warning("the login could not be renewed: %s", error)
                 # What is left of the token's life allows a few more tries; after that a call will log in anew.
-                await trio.sleep(max(0.5, (token.expires - trio.current_time()) / 4))
+                left = token.expires - trio.current_time()
+                await trio.sleep(max(0.5, left / 4) if left > 0 else EXPIRED_PAUSE)
 
     async def close(self) -> None:
         """Ends the login on the server, so that it does not count against a limit. Raises nothing."""
         token, self._token = self._token, None
-        if token is None:
-            return
+        if token is not None:
+            await self._end(token)
+
+    async def _end(self, token: Token) -> None:
         try:
             request = auth.CloseSessionRequest().SerializeToString()
             metadata = ((token.name, token.value),)
@@ -140,14 +157,32 @@ class Login:
         metadata = ((token.name, token.value),)
         try:
             answer = await self._call("RenewSession2", request, metadata)
-            async with self._lock:
-                if self._token is token:
-                    self._accept(answer)
         except AccessDenied:
             # Expired or revoked in between (a suspended laptop): only a fresh login helps.
             await self.refresh(metadata)
+            return
+        async with self._lock:
+            if self._token is not token:
+                return
+            if answer.error_code == _Code.AUTHENTICATE_CODE_OK and answer.token_value:
+                self._accept(answer)
+                return
+            log.warning("the server does not renew the login: %s", self._words(answer))
+            # The old token is good until it expires or is refused: it is kept until there is a better one.
+            await self._log_in()
+        await self._end(token)
 
     async def _log_in(self) -> None:
+        self._failure = None
+        try:
+            await self._authenticate()
+        except ExportfsError as error:
+            self._failure = error
+            raise
+        finally:
+            self._attempts += 1
+
+    async def _authenticate(self) -> None:
         wait = self._backoff.wait(trio.current_time())
         if wait > 0 and self._refusal is not None:
             raise AccessDenied(
@@ -164,14 +199,19 @@ class Login:
 
     async def _second_factor(self, answer: auth.AuthenticateResponseEx) -> auth.AuthenticateResponseEx:
         assert self._ask_code is not None
-        code = await trio.to_thread.run_sync(self._ask_code)
+        code = await trio.to_thread.run_sync(self._ask_code, abandon_on_cancel=True)
         request = auth.AuthenticateBySecondFactorRequest(
             session_id=answer.auth_second_factor_info.session_id, verification_code=code.strip()
         )
         return await self._call("AuthenticateBySecondFactor", request.SerializeToString(), ())
 
     async def _call(self, method: str, request: bytes, metadata: Metadata) -> auth.AuthenticateResponseEx:
-        raw = await self._bridge.call(_SERVICE + method, request, metadata, self._call_timeout)
+        try:
+            raw = await self._bridge.call(_SERVICE + method, request, metadata, self._call_timeout)
+        except ExportfsError as error:
+            if self._config.password and self._config.password in str(error):
+                raise type(error)("the server refused the login in words that quote the password") from None
+            raise
         try:
             return auth.AuthenticateResponseEx.FromString(raw)
         except DecodeError:

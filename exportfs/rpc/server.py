@@ -9,13 +9,16 @@ import trio
 from exportfs.config import MIB, ServerConfig
 from exportfs.core.names import encode
 from exportfs.core.patience import Patience, PatienceConfig
+from exportfs.core.roundtrips import RoundTrips
 from exportfs.errors import (
+    AccessDenied,
     Busy,
     Corrupt,
     ExportfsError,
     Interrupted,
     InvalidArgument,
     NotFound,
+    NotSent,
     TimedOut,
     Unauthenticated,
     Unreachable,
@@ -45,27 +48,36 @@ class Server:
     def __init__(self, config: ServerConfig, *, timeout: float, ask_code: AskCode | None = None) -> None:
         self.connections = Connections(config)
         self._timeout = timeout
-        # One try of several within the time: a new connection is made after a try in which nothing came.
+        # After a first try in which nothing came, a new connection is made; what is left is for the second, so
+        # that a server that is slow, and not dead, has two thirds of the time to answer.
         self._try_timeout = max(0.2, timeout / 3)
         self._bridge = Bridge(self.connections)
         self.login = Login(config, self._bridge, call_timeout=self._try_timeout, ask_code=ask_code)
         self._known: dict[bytes, Session] = {}
         self._page_size = _PAGE_SIZES[0]
         self.last_contact: float | None = None
+        self.round_trips = RoundTrips()
+
+    async def connect(self, within: float) -> None:
+        """Returns when there is a connection. Raises Unreachable at once where none can be made, or TimedOut."""
+        await self._bridge.connect(within)
 
     async def list_sessions(self) -> Listing:
         """All sessions with their options and states. Resets none of the server's timers (documented)."""
         patience = self._patience()
+        first_within = self._try_timeout
         while True:
             try:
                 with trio.fail_at(patience.deadline):
-                    return await self._list_once()
+                    return await self._list_once(first_within)
             except trio.TooSlowError:
                 raise TimedOut("the server did not finish the list of sessions in time") from None
             except ExportfsError as error:
                 if isinstance(error, InvalidArgument) and self._page_size != _PAGE_SIZES[-1]:
                     self._page_size = _PAGE_SIZES[-1]
                     continue
+                if isinstance(error, TimedOut):
+                    first_within = self._timeout
                 await self._pause(patience, error)
 
     async def get_session_state(self, session_id: str) -> SessionState:
@@ -80,9 +92,10 @@ class Server:
         """Deletes a session and its results. Raises NotFound where there is none."""
         patience = self._patience()
         lost = False
+        slow = False
         while True:
             try:
-                await self._once("DestroySession", _id(session_id), patience)
+                await self._once("DestroySession", _id(session_id), patience, slow=slow)
                 return
             except NotFound:
                 if lost:
@@ -90,6 +103,7 @@ class Server:
                 raise
             except ExportfsError as error:
                 lost = lost or isinstance(error, Interrupted | Unreachable | TimedOut)
+                slow = slow or isinstance(error, TimedOut)
                 await self._pause(patience, error)
 
     async def start_session(self, options: bytes, *, within: float) -> str:
@@ -99,14 +113,15 @@ class Server:
         """
         patience = Patience(PatienceConfig(timeout=within), trio.current_time())
         while True:
-            left = patience.deadline - trio.current_time()
+            asked = trio.current_time()
+            left = patience.deadline - asked
             try:
                 raw = await self._bridge.call(
                     SERVICE + "StartSession", message((2, options)), self.login.metadata(), max(0.1, left)
                 )
             except Unauthenticated as error:  # refused before any work
                 patience.after(error, trio.current_time())
-                await self.login.refresh(error.credentials)
+                await self._log_in_to_start(error)
                 continue
             except Busy as error:
                 # A limit passes; a precondition (no export agent) does not, and costs the writer no wait.
@@ -114,14 +129,31 @@ class Server:
                     raise
                 await trio.sleep(patience.after(error, trio.current_time()))
                 continue
-            self._heard()
+            self._heard(asked)
             session_id = convert.text(raw, 1)
             if not session_id:
                 raise Interrupted("the server started the export but did not name its session")
             return session_id
 
+    @property
+    def round_trip(self) -> float:
+        """Seconds that an answer takes at least; 0 as long as nothing is known."""
+        return self.round_trips.least
+
+    async def _log_in_to_start(self, error: Unauthenticated) -> None:
+        """Raises AccessDenied, or NotSent: whatever becomes of the login, the export was not started."""
+        try:
+            await self.login.refresh(error.credentials)
+        except AccessDenied:
+            raise
+        except ExportfsError as failure:
+            raise NotSent(f"the login could not be made: {failure}") from None
+
     async def mend(self, error: ExportfsError) -> None:
-        """Does what can be done about a failed download before the next try. Raises what makes it final."""
+        """Does what can be done about a failed call before the next try.
+
+        Raises AccessDenied where that makes it final, and others where mending itself may be tried again.
+        """
         if isinstance(error, Unauthenticated):
             await self.login.refresh(error.credentials)
 
@@ -147,14 +179,14 @@ class Server:
         await self.login.close()
         self.connections.close()
 
-    async def _list_once(self) -> Listing:
+    async def _list_once(self, first_within: float) -> Listing:
         known: dict[bytes, Session] = {}
         sessions: dict[str, Session] = {}
-        token, cost = "", 0.0
+        token, cost, room = "", 0.0, _LONGEST_LISTING
         seen_tokens: set[str] = set()
         while True:
             request = message((1, token.encode("utf-8", "surrogateescape")), (2, self._page_size))
-            metadata = self.login.metadata()
+            metadata, asked = self.login.metadata(), trio.current_time()
             pages = await collect(
                 self.connections,
                 SERVICE + "ListSessions",
@@ -162,14 +194,16 @@ class Server:
                 metadata,
                 self._timeout,
                 _page,
-                _LONGEST_LISTING,
+                room,
+                first_within=first_within,
             )
-            self._heard()
+            self._heard(asked)
             token = ""
             for infos, next_token, seconds in pages:
                 token = next_token or token
                 begun = time.thread_time()
                 for info in infos:
+                    room -= len(info)
                     self._note(info, known, sessions)
                 cost += seconds + time.thread_time() - begun
                 await trio.lowlevel.checkpoint()
@@ -195,30 +229,44 @@ class Server:
 
     async def _repeatable(self, method: str, session_id: str) -> bytes:
         patience = self._patience()
+        slow = False
         while True:
             try:
-                return await self._once(method, _id(session_id), patience)
+                return await self._once(method, _id(session_id), patience, slow=slow)
             except ExportfsError as error:
+                slow = slow or isinstance(error, TimedOut)
                 await self._pause(patience, error)
 
-    async def _once(self, method: str, request: bytes, patience: Patience) -> bytes:
-        metadata = self.login.metadata()
-        left = max(0.1, min(self._try_timeout, patience.deadline - trio.current_time()))
+    async def _once(self, method: str, request: bytes, patience: Patience, *, slow: bool) -> bytes:
+        metadata, asked = self.login.metadata(), trio.current_time()
+        left = max(0.1, patience.deadline - asked)
+        if not slow:
+            left = min(left, self._try_timeout)
         raw = await self._bridge.call(SERVICE + method, request, metadata, left)
-        self._heard()
+        self._heard(asked)
         return raw
 
     async def _pause(self, patience: Patience, error: ExportfsError) -> None:
         pause = patience.after(error, trio.current_time())
-        if isinstance(error, Unauthenticated):
-            await self.login.refresh(error.credentials)
+        while True:
+            try:
+                with trio.move_on_at(patience.deadline) as scope:
+                    await self.mend(error)
+                break
+            except AccessDenied:
+                raise
+            except ExportfsError as failure:
+                await trio.sleep(patience.after(failure, trio.current_time()))
+        if scope.cancelled_caught:
+            raise TimedOut("the login was not answered in time")
         await trio.sleep(pause)
 
     def _patience(self) -> Patience:
         return Patience(PatienceConfig(timeout=self._timeout), trio.current_time())
 
-    def _heard(self) -> None:
+    def _heard(self, asked: float) -> None:
         self.last_contact = trio.current_time()
+        self.round_trips.note(self.last_contact - asked)
 
 
 def _page(raw: bytes) -> tuple[list[bytes], str, float]:

@@ -12,6 +12,7 @@ from exportfs.errors import (
     InvalidArgument,
     NotFound,
     NotSent,
+    OutOfRange,
     TimedOut,
     Unauthenticated,
     Unreachable,
@@ -20,7 +21,7 @@ from exportfs.errors import (
 
 _ERRORS: dict[grpc.StatusCode, type[ExportfsError]] = {
     grpc.StatusCode.INVALID_ARGUMENT: InvalidArgument,
-    grpc.StatusCode.OUT_OF_RANGE: InvalidArgument,
+    grpc.StatusCode.OUT_OF_RANGE: OutOfRange,
     grpc.StatusCode.PERMISSION_DENIED: AccessDenied,
     grpc.StatusCode.UNAUTHENTICATED: Unauthenticated,
     grpc.StatusCode.FAILED_PRECONDITION: Busy,
@@ -52,6 +53,9 @@ def translate(error: grpc.RpcError, metadata: Sequence[tuple[str, str]] = ()) ->
     if code is None:
         return Interrupted("the call failed without a status")
     details = " ".join((error.details() or "").split()) if isinstance(error, grpc.Call) else ""
+    for _, secret in metadata:
+        # A server's words may quote the token that it refused.
+        details = details.replace(secret, "***")
     words = _WORDS.get(code)
     if words is None:
         words = f"the server answered {code.name}"

@@ -8,11 +8,14 @@ from typing import TypeVar
 import grpc
 import trio
 
-from exportfs.errors import Corrupt, ExportfsError, Interrupted
+from exportfs.errors import Corrupt, ExportfsError, Interrupted, TimedOut
 from exportfs.rpc.channel import Connections, Lane, Metadata
 from exportfs.rpc.status import translate
 
 T = TypeVar("T")
+
+_OVERHEAD = 256
+"""Bytes that a message takes here beyond its own, about."""
 
 
 async def collect(
@@ -23,24 +26,34 @@ async def collect(
     timeout: float,
     take: Callable[[bytes], T],
     most: int,
+    *,
+    first_within: float,
 ) -> list[T]:
     """All messages of a server-streaming call, each put through `take` in the thread that reads them.
 
     Raises one of our errors; `take` may raise them too. A stream that never ends does: the whole call has
-    `timeout` seconds and `most` bytes (Corrupt beyond).
+    `timeout` seconds and `most` bytes (Corrupt beyond). Where nothing at all has come within `first_within`
+    seconds, the connection is given up (TimedOut).
     """
     token = trio.lowlevel.current_trio_token()
-    done = trio.Event()
+    begun, done = trio.Event(), trio.Event()
     outcome: list[T] = []
     failure: list[ExportfsError] = []
     connection = connections.acquire(Lane.CALLS)
     call = connection.stream(method)(request, timeout=timeout, metadata=metadata)
 
+    def tell(event: trio.Event) -> None:
+        with contextlib.suppress(trio.RunFinishedError):
+            token.run_sync_soon(event.set)
+
     def read() -> None:
         total = 0
         try:
             for message in call:
-                total += len(message)
+                if not total:
+                    tell(begun)
+                # Empty messages cost memory, too.
+                total += len(message) + _OVERHEAD
                 if total > most:
                     raise Corrupt("the server's answer does not end")
                 outcome.append(take(message))
@@ -55,11 +68,16 @@ async def collect(
         finally:
             call.cancel()
             connections.release(connection)
-            with contextlib.suppress(trio.RunFinishedError):
-                token.run_sync_soon(done.set)
+            tell(begun)
+            tell(done)
 
     threading.Thread(target=read, name="listing", daemon=True).start()
     try:
+        with trio.move_on_after(first_within) as scope:
+            await begun.wait()
+        if scope.cancelled_caught:
+            connections.suspect(connection)
+            raise TimedOut("the server did not answer in time")
         await done.wait()
     finally:
         call.cancel()

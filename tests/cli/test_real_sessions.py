@@ -1,14 +1,8 @@
 """`wait`, `stop`, `destroy` and `status` on a real mount of a simulated server."""
 
-import contextlib
-import fcntl
 import json
 import os
-import pty
-import signal
-import struct
 import subprocess
-import termios
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -152,26 +146,6 @@ def test_status_watch(mount: MountProcess) -> None:
         seen = eventually(lambda: json.loads(watching.stdout.readline())["mounts"][0]["sessions"])  # type: ignore[union-attr]
         assert seen[0]["path"] == str(session)
         watching.terminate()
-
-
-def test_status_watch_on_a_terminal(mount: MountProcess, simulator: Simulator) -> None:
-    simulator.add_computed(1000)
-    session = session_of(mount)
-    ours, theirs = pty.openpty()
-    # Wide enough for a path to stay on one line.
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 400, 0, 0))
-    words = [*OURS, "status", mount.mountpoint, "--watch"]
-    with subprocess.Popen(words, stdin=theirs, stdout=theirs, stderr=theirs) as watching:
-        os.close(theirs)
-        shown = b""
-        while session.name.encode() not in shown:
-            shown += os.read(ours, 65536)
-        watching.send_signal(signal.SIGINT)
-        with contextlib.suppress(OSError):  # EIO: the other side is closed
-            while os.read(ours, 65536):
-                pass
-        assert watching.wait(DEADLINE) == 130
-    os.close(ours)
 
 
 def test_status_names_the_file_of_an_operation(mount: MountProcess, simulator: Simulator) -> None:

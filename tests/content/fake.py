@@ -1,0 +1,136 @@
+"""A source of computed content, under trio's clock: every block comes after a delay, and faults can be scripted."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import trio
+
+from exportfs.content.library import Library
+from exportfs.content.source import Sink
+from exportfs.content.stream import FileKey
+from exportfs.errors import ExportfsError
+from exportfs.model import Fetch
+
+PAGE = 4096
+
+
+def content(file_id: str, offset: int, length: int) -> bytes:
+    """Computed from the offset: any read can be checked without keeping the file."""
+    pages = range(offset // PAGE, (offset + length - 1) // PAGE + 1) if length else range(0)
+    data = b"".join(hashlib.sha256(f"{file_id}/{page}".encode()).digest() * (PAGE // 32) for page in pages)
+    start = offset % PAGE
+    return data[start : start + length]
+
+
+Fault = Callable[["FakeDownload", int], "ExportfsError | str | None"]
+"""Asked before each block: an error ends the download, a word spoils the block (`short`, `index`, `twice`, `stall`,
+`end`)."""
+
+
+class FakeDownload:
+    """One running download, as a task of the nursery."""
+
+    def __init__(self, source: "FakeSource", fetch: Fetch, sink: Sink) -> None:
+        self.source = source
+        self.fetch = fetch
+        self.sink = sink
+        self.until = fetch.until
+        self.scope = trio.CancelScope()
+        self.changed = trio.Event()
+        self.sent = 0
+        self.over = False
+        source.running += 1
+        source.most_running = max(source.most_running, source.running)
+
+    def allow(self, until: int) -> None:
+        self.until = max(self.until, until)
+        self.changed.set()
+
+    def cancel(self) -> None:
+        self.scope.cancel()
+        self._end()
+
+    def suspect(self) -> None:
+        self.source.suspected += 1
+
+    async def run(self) -> None:
+        with self.scope:
+            await self._send()
+        self._end()
+
+    def _end(self) -> None:
+        if not self.over:
+            self.over = True
+            self.source.running -= 1
+
+    async def _send(self) -> None:
+        source, fetch = self.source, self.fetch
+        size = source.sizes[fetch.file_id]
+        index = fetch.first
+        while index * fetch.chunk_size < size:
+            while index >= self.until:
+                if fetch.stop:
+                    self.sink.ended(None)
+                    return
+                self.changed = trio.Event()
+                await self.changed.wait()
+            await trio.sleep(source.delay)
+            fault = source.fault(self, index) if source.fault else None
+            if isinstance(fault, ExportfsError):
+                self.sink.ended(fault)
+                return
+            if fault == "end":
+                self.sink.ended(None)
+                return
+            if fault == "stall":
+                await trio.sleep_forever()
+            start = index * fetch.chunk_size
+            data = content(fetch.file_id, start, min(fetch.chunk_size, size - start))
+            self.sent += len(data)
+            source.sent += len(data)
+            if fault == "short":
+                data = data[:-1]
+            self.sink.block(index + 1 if fault == "index" else index, memoryview(data))
+            if fault == "twice":
+                self.sink.block(index, memoryview(data))
+            index += 1
+        while index >= self.until:
+            self.changed = trio.Event()
+            await self.changed.wait()
+        await trio.sleep(source.delay)
+        self.sink.ended(None)
+
+
+@dataclass
+class FakeSource:
+    """Serves files of these sizes, in bytes."""
+
+    nursery: trio.Nursery
+    sizes: dict[str, int]
+    delay: float = 0.001
+    fault: Fault | None = None
+    fetches: list[Fetch] = field(default_factory=list)
+    sent: int = 0
+    running: int = 0
+    most_running: int = 0
+    suspected: int = 0
+    mended: list[ExportfsError] = field(default_factory=list)
+    round_trip: float = 0.0
+
+    def start(self, fetch: Fetch, sink: Sink) -> FakeDownload:
+        self.fetches.append(fetch)
+        download = FakeDownload(self, fetch, sink)
+        self.nursery.start_soon(download.run)
+        return download
+
+    async def mend(self, error: ExportfsError) -> None:
+        self.mended.append(error)
+
+    def library(
+        self, *, cache_size: int = 256 << 20, max_downloads: int = 4, timeout: float = 30.0
+    ) -> Library:
+        return Library(self, self, cache_size=cache_size, max_downloads=max_downloads, timeout=timeout)
+
+    def key(self, file_id: str) -> FileKey:
+        return FileKey("session", file_id, self.sizes[file_id])

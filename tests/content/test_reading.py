@@ -1,0 +1,207 @@
+"""Reading a result: what is asked of the server for it, and what happens when the server errs."""
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from exportfs.config import KIB, MIB
+from exportfs.content.library import Reader
+from exportfs.errors import Busy, Corrupt, Gone, Interrupted, InvalidArgument, NotFound, TimedOut, Unreachable
+from tests.content.fake import FakeDownload, FakeSource, content
+
+KERNEL = 128 * KIB
+
+
+async def read_all(reader: Reader, size: int, step: int = KERNEL, start: int = 0) -> None:
+    """Reads to the end as the kernel would, and compares every byte."""
+    for offset in range(start, size, step):
+        data = await reader.read(offset, step)
+        assert bytes(data) == content(reader.key.file_id, offset, min(step, size - offset)), offset
+
+
+async def test_sequential_reading_costs_two_calls(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    size = 40 * MIB + 777
+    source = FakeSource(nursery, {"f": size})
+    reader = source.library().open(source.key("f"))
+    await read_all(reader, size)
+    reader.close()
+    assert len(source.fetches) == 2
+    assert source.sent < size * 1.02
+
+
+async def test_a_random_read_costs_what_it_asks_for(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    source = FakeSource(nursery, {"f": 100 * MIB})
+    reader = source.library().open(source.key("f"))
+    for offset in (90 * MIB + 5, 10 * MIB, 55 * MIB + 100):
+        assert bytes(await reader.read(offset, 64 * KIB)) == content("f", offset, 64 * KIB)
+    assert len(source.fetches) == 3
+    assert all(fetch.seek and fetch.stop for fetch in source.fetches)
+    assert source.sent <= 3 * 3 * 32 * KIB
+    assert source.running == 0
+
+
+async def test_many_readers_of_one_block_share_one_call(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    source = FakeSource(nursery, {"f": 10 * MIB})
+    library = source.library()
+
+    async def one() -> None:
+        reader = library.open(source.key("f"))
+        assert bytes(await reader.read(5 * MIB, 100)) == content("f", 5 * MIB, 100)
+        reader.close()
+
+    async with trio.open_nursery() as readers:
+        for _ in range(50):
+            readers.start_soon(one)
+    assert len(source.fetches) == 1
+
+
+async def test_never_more_downloads_than_allowed(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    names = [f"f{number}" for number in range(9)]
+    source = FakeSource(nursery, dict.fromkeys(names, 3 * MIB))
+    library = source.library(max_downloads=2)
+
+    async def one(name: str) -> None:
+        reader = library.open(source.key(name))
+        await read_all(reader, 3 * MIB)
+        reader.close()
+
+    async with trio.open_nursery() as readers:
+        for name in names:
+            readers.start_soon(one, name)
+    assert source.most_running <= 2
+
+
+async def test_an_idle_download_is_given_up(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    source = FakeSource(nursery, {"f": 100 * MIB})
+    library = source.library()
+    nursery.start_soon(library.reap)
+    reader = library.open(source.key("f"))
+    await read_all(reader, 5 * MIB)
+    await trio.sleep(1)
+    assert source.running == 1
+    await trio.sleep(4)
+    assert source.running == 0
+    await read_all(reader, 7 * MIB, start=5 * MIB)
+    nursery.cancel_scope.cancel()
+
+
+async def test_closing_ends_the_download(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    source = FakeSource(nursery, {"f": 100 * MIB})
+    reader = source.library().open(source.key("f"))
+    await read_all(reader, 5 * MIB)
+    reader.close()
+    await trio.testing.wait_all_tasks_blocked()
+    assert source.running == 0
+
+
+@pytest.mark.parametrize("spoilt", ["short", "index", "twice", "stall", "end"])
+@pytest.mark.parametrize("often", [1, 2])
+async def test_a_spoilt_block_is_fetched_again(
+    spoilt: str, often: int, autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    left = {6: often}
+
+    def fault(download: FakeDownload, index: int) -> str | None:
+        place = index * download.fetch.chunk_size // MIB
+        if left.get(place):
+            left[place] -= 1
+            return spoilt
+        return None
+
+    source = FakeSource(nursery, {"f": 12 * MIB}, fault=fault)
+    reader = source.library().open(source.key("f"))
+    await read_all(reader, 12 * MIB)
+    assert left[6] < often
+    nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("spoilt", ["short", "index", "twice", "end"])
+async def test_a_block_that_stays_wrong_is_an_error(
+    spoilt: str, autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    source = FakeSource(nursery, {"f": MIB}, fault=lambda download, index: spoilt)
+    reader = source.library().open(source.key("f"))
+    with pytest.raises(Corrupt):
+        await reader.read(0, 64 * KIB if spoilt != "twice" else MIB)
+    nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize(
+    ("failure", "raised"),
+    [
+        (NotFound("gone"), Gone),
+        (Busy("RESOURCE_EXHAUSTED"), Busy),
+        (Unreachable("down"), Unreachable),
+        (Interrupted("reset"), Interrupted),
+    ],
+)
+async def test_lasting_failures(
+    failure: Exception, raised: type[Exception], autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    source = FakeSource(nursery, {"f": MIB}, fault=lambda download, index: failure)  # type: ignore[arg-type, return-value]
+    reader = source.library(timeout=10).open(source.key("f"))
+    begun = trio.current_time()
+    with pytest.raises(raised):
+        await reader.read(0, KERNEL)
+    assert trio.current_time() - begun <= 10
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_server_that_is_silent(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    source = FakeSource(nursery, {"f": MIB}, fault=lambda download, index: "stall")
+    reader = source.library(timeout=30).open(source.key("f"))
+    begun = trio.current_time()
+    with pytest.raises(TimedOut):
+        await reader.read(0, KERNEL)
+    assert trio.current_time() - begun <= 30.1
+    assert source.suspected >= 2
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_server_that_refuses_large_blocks(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    def fault(download: FakeDownload, index: int) -> InvalidArgument | None:
+        return InvalidArgument("chunk_size_kb") if download.fetch.chunk_size > 64 * KIB else None
+
+    source = FakeSource(nursery, {"f": 8 * MIB}, fault=fault)
+    reader = source.library().open(source.key("f"))
+    await read_all(reader, 8 * MIB)
+    assert {fetch.chunk_size for fetch in source.fetches} == {32 * KIB, 64 * KIB, 256 * KIB, 512 * KIB, MIB}
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_server_that_sends_smaller_blocks(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    def fault(download: FakeDownload, index: int) -> str | None:
+        return "short" if download.fetch.chunk_size > 64 * KIB else None
+
+    source = FakeSource(nursery, {"f": 8 * MIB}, fault=fault)
+    reader = source.library().open(source.key("f"))
+    await read_all(reader, 8 * MIB)
+    nursery.cancel_scope.cancel()
+
+
+async def test_several_connections_over_distance(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    size = 200 * MIB
+    source = FakeSource(nursery, {"f": size}, round_trip=0.02, delay=0.004)
+    reader = source.library().open(source.key("f"))
+    begun = trio.current_time()
+    for offset in range(0, size, MIB):
+        assert len(await reader.read(offset, MIB)) == MIB
+    alone = size / MIB * 0.004
+    assert trio.current_time() - begun < alone / 1.5
+    assert {fetch.line for fetch in source.fetches} == {0, 1, 2}
+    assert source.most_running <= 4
+    assert source.sent < size * 1.1
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_tiny_cache(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    source = FakeSource(nursery, {"f": 6 * MIB, "g": 6 * MIB})
+    library = source.library(cache_size=MIB)
+    readers = [library.open(source.key(name)) for name in "fg"]
+    async with trio.open_nursery() as both:
+        for reader in readers:
+            both.start_soon(read_all, reader, 6 * MIB)
+    assert library.cache.used <= MIB
+    nursery.cancel_scope.cancel()

@@ -1,0 +1,186 @@
+"""Each way in which a server cannot be reached is called by its name, and the fix with it."""
+
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from exportfs.config import ServerConfig
+from exportfs.core.findings import Finding
+from exportfs.rpc.diagnose import diagnose_server
+from exportfs.simulator import Config, LoginConfig, Simulator, SimulatorServer, make_certificates
+
+
+def last(config: ServerConfig, *, within: float = 2.0) -> Finding:
+    return diagnose_server(config, within=within)[-1]
+
+
+@contextmanager
+def listener(answer: Callable[[socket.socket], None]) -> Iterator[int]:
+    """A server that does with each connection what it is told."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve() -> None:
+            while True:
+                try:
+                    connection, _ = listening.accept()
+                except OSError:
+                    return
+                with connection:
+                    connection.settimeout(2)
+                    with suppress(OSError):
+                        answer(connection)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield listening.getsockname()[1]
+        finally:
+            listening.shutdown(socket.SHUT_RDWR)
+            thread.join()
+
+
+@pytest.fixture
+def secure(simulator: Simulator, tmp_path: Path) -> Iterator[SimulatorServer]:
+    with SimulatorServer(simulator, tls=make_certificates(tmp_path)) as server:
+        yield server
+
+
+def config(server: SimulatorServer, **changes: object) -> ServerConfig:
+    defaults = (
+        {"ca_file": server.tls.ca_file, "tls_server_name": "Server"} if server.tls else {"insecure": True}
+    )
+    return ServerConfig("127.0.0.1", server.port, **{**defaults, **changes})  # type: ignore[arg-type]
+
+
+def test_all_well(secure: SimulatorServer, server: SimulatorServer) -> None:
+    for one in (secure, server):
+        findings = diagnose_server(config(one))
+        assert [finding.ok for finding in findings] == [True] * len(findings)
+        assert findings[-1].title == "export service"
+
+
+def test_name_that_does_not_resolve() -> None:
+    finding = last(ServerConfig("no-such-host.invalid"))
+    assert (finding.ok, "cannot be resolved" in finding.detail) == (False, True)
+
+
+def test_refused() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    finding = last(ServerConfig("127.0.0.1", port))
+    assert "connection refused" in finding.detail
+    assert "port" in finding.fix
+
+
+def test_unreachable() -> None:
+    # A full backlog drops what comes next, as a firewall would.
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
+        address = full.getsockname()
+        fillers = [socket.socket() for _ in range(4)]
+        for filler in fillers:
+            filler.setblocking(False)
+            filler.connect_ex(address)
+        finding = last(ServerConfig("127.0.0.1", address[1]), within=0.3)
+        for filler in fillers:
+            filler.close()
+    assert "cannot be reached (no answer)" in finding.detail
+
+
+def test_wrong_authority(simulator: Simulator, tmp_path: Path) -> None:
+    with SimulatorServer(simulator, tls=make_certificates(tmp_path, foreign=True)) as server:
+        finding = last(config(server))
+        assert "another CA than the one in" in finding.detail
+        assert "issued by Simulated Root CA" in finding.detail
+        assert "--ca-file" in finding.fix
+        finding = last(config(server, ca_file=None))
+        assert "another CA than one that this system trusts" in finding.detail
+
+
+def test_wrong_name(secure: SimulatorServer) -> None:
+    finding = last(config(secure, tls_server_name=None))
+    assert "not for 127.0.0.1 but for Server" in finding.detail
+    assert "--tls-server-name Server" in finding.fix
+    assert "not for Elsewhere but for Server" in last(config(secure, tls_server_name="Elsewhere")).detail
+
+
+def test_expired(simulator: Simulator, tmp_path: Path) -> None:
+    with SimulatorServer(simulator, tls=make_certificates(tmp_path, expired=True)) as server:
+        assert "has expired" in last(config(server)).detail
+
+
+def test_plaintext_behind_tls(server: SimulatorServer) -> None:
+    finding = last(config(server, insecure=False))
+    assert "speaks gRPC without TLS" in finding.detail
+    assert "--insecure" in finding.fix
+
+
+def test_tls_behind_plaintext(secure: SimulatorServer) -> None:
+    finding = last(config(secure, insecure=True))
+    assert "speaks TLS" in finding.detail
+    assert "leave out --insecure" in finding.fix
+
+
+def web(connection: socket.socket) -> None:
+    connection.recv(1024)
+    connection.sendall(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n")
+
+
+@pytest.mark.parametrize("insecure", [True, False])
+def test_web_server(insecure: bool) -> None:
+    with listener(web) as port:
+        finding = last(ServerConfig("127.0.0.1", port, insecure=insecure))
+    assert ("is a web server" if insecure else "does not speak TLS") in finding.detail
+    assert "check the port" in finding.fix
+
+
+def silent(connection: socket.socket) -> None:
+    while connection.recv(1024):
+        pass
+
+
+def test_silent_server() -> None:
+    with listener(silent) as port:
+        assert "says nothing" in last(ServerConfig("127.0.0.1", port, insecure=True), within=0.3).detail
+        assert "says nothing" in last(ServerConfig("127.0.0.1", port), within=0.3).detail
+
+
+def test_tls_without_grpc(tmp_path: Path) -> None:
+    files = make_certificates(tmp_path)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(files.certificate_file, files.key_file)
+
+    def serve(connection: socket.socket) -> None:
+        with context.wrap_socket(connection, server_side=True) as secure:
+            web(secure)
+
+    with listener(serve) as port:
+        finding = last(ServerConfig("127.0.0.1", port, ca_file=files.ca_file, tls_server_name="Server"))
+    assert "is a web server and speaks no gRPC" in finding.detail
+
+
+@pytest.mark.parametrize(
+    ("content", "words"), [(None, "No such file"), ("junk", "no certificate in PEM form")]
+)
+def test_ca_file(content: str | None, words: str, tmp_path: Path, secure: SimulatorServer) -> None:
+    path = tmp_path / "other.crt"
+    if content is not None:
+        path.write_text(content)
+    assert words in last(config(secure, ca_file=path)).detail
+
+
+def test_login(tmp_path: Path) -> None:
+    simulator = Simulator(Config(login=LoginConfig()))
+    with SimulatorServer(simulator, tls=make_certificates(tmp_path)) as server:
+        assert "wrong user name or password" in last(config(server, user="demo", password="no")).detail
+        assert "mount with --user" in last(config(server)).detail
+        assert [f.ok for f in diagnose_server(config(server, user="demo", password="demo"))][-2:] == [
+            True,
+            True,
+        ]
+        assert simulator.accounts.logins() == 0
+    simulator.close()

@@ -1,0 +1,58 @@
+"""A line that is slow, or shared by many, is no fault: everything comes, if late."""
+
+import math
+
+import pytest
+import trio
+import trio.testing
+
+from exportfs.content.library import Library
+from exportfs.content.stream import FileKey
+from tests.faults.fake_source import CONTENT, FakeSource
+
+KIB = 1024
+TIMEOUT = 30.0
+
+
+async def copy(library: Library, key: FileKey, longest: list[float]) -> None:
+    reader, offset = library.open(key), 0
+    while offset < key.size:
+        begun = trio.current_time()
+        data = await reader.read(offset, 128 * KIB)
+        longest.append(trio.current_time() - begun)
+        assert data == CONTENT[offset : offset + len(data)]
+        offset += len(data)
+    reader.close()
+
+
+async def copies(rate: float, sizes: list[int]) -> tuple[float, float, float]:
+    """Seconds of all and of the longest read, and bytes sent for each byte of them."""
+    longest: list[float] = []
+    async with trio.open_nursery() as nursery:
+        source = FakeSource(nursery, len(CONTENT), rate=rate)
+        library = Library(source, source, cache_size=256 << 20, max_downloads=4, timeout=TIMEOUT)
+        nursery.start_soon(library.reap)
+        async with trio.open_nursery() as readers:
+            for number, size in enumerate(sizes):
+                source.size = size
+                readers.start_soon(copy, library, FileKey("session", f"file-{number}", size), longest)
+        seconds = trio.current_time()
+        nursery.cancel_scope.cancel()
+    return seconds, max(longest), source.sent / sum(sizes)
+
+
+@pytest.mark.parametrize(("rate", "readers"), [(30_000, 1), (64_000, 4), (2_000_000, 4)])
+def test_slow(rate: float, readers: int) -> None:
+    size = 4 << 20
+    clock = trio.testing.MockClock(autojump_threshold=0)
+    seconds, longest, share = trio.run(copies, rate, [size] * readers, clock=clock)
+    assert longest <= TIMEOUT
+    assert share < 1.5, "much is sent twice"
+    assert seconds < 1.6 * size * readers / rate + 60
+
+
+def test_many_readers_wait_for_their_turn() -> None:
+    clock = trio.testing.MockClock(autojump_threshold=0)
+    _, longest, share = trio.run(copies, 1_000_000, [1 << 20] * 64, clock=clock)
+    assert math.isfinite(longest)
+    assert share < 1.5
