@@ -1,7 +1,10 @@
 """`wait`, `stop`, `destroy` and `status` on a real mount of a simulated server."""
 
+import contextlib
 import json
 import os
+import pty
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -146,6 +149,32 @@ def test_status_watch(mount: MountProcess) -> None:
         seen = eventually(lambda: json.loads(watching.stdout.readline())["mounts"][0]["sessions"])  # type: ignore[union-attr]
         assert seen[0]["path"] == str(session)
         watching.terminate()
+
+
+def test_status_watch_on_a_terminal(mount: MountProcess, simulator: Simulator) -> None:
+    simulator.add_computed(3 << 20)
+    session_of(mount)
+    ours, theirs = pty.openpty()
+    os.set_blocking(ours, False)
+    words = [*OURS, "status", mount.mountpoint, "--watch"]
+    watching = subprocess.Popen(words, stdin=theirs, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    shown = b""
+
+    def drawn() -> bool:
+        nonlocal shown
+        with contextlib.suppress(OSError):
+            shown += os.read(ours, 65536)
+        return b"3.0 MiB" in shown and b"completed" in shown
+
+    try:
+        eventually(drawn)
+        watching.send_signal(signal.SIGINT)
+        assert eventually(lambda: drawn() and watching.poll()) == 130
+    finally:
+        watching.kill()
+        watching.wait()
+        os.close(ours)
 
 
 def test_status_names_the_file_of_an_operation(mount: MountProcess, simulator: Simulator) -> None:
