@@ -5,7 +5,11 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 # Simulated media is made with PyAV; these are what the mount and its tests need of the system.
 SYSTEM_PACKAGES := fuse3 libfuse3-dev pkg-config gcc python3-dev python3-venv
-TEST_PACKAGES   := acl attr bzip2 ed ffmpeg file gawk less libglib2.0-bin moreutils nano poppler-utils rsync strace vim zip
+TEST_PACKAGES   := acl attr bzip2 ed ffmpeg file gawk groff less libglib2.0-bin man-db moreutils nano poppler-utils rsync strace vim zip
+# Real players and viewers, which tests/players runs on a mount.
+PLAYER_PACKAGES := chromium ffmpeg gstreamer1.0-libav gstreamer1.0-plugins-bad gstreamer1.0-plugins-base \
+    gstreamer1.0-plugins-base-apps gstreamer1.0-plugins-good gstreamer1.0-plugins-ugly gstreamer1.0-tools \
+    imagemagick mpv poppler-utils vlc
 
 .PHONY: demo test lint fuzz bench soak lock clean system test-system
 
@@ -42,7 +46,7 @@ $(READY): requirements.lock pyproject.toml hatch_build.py $(shell find protos -n
 	@touch $@
 
 test-system:
-	@sh .ci/system-packages $(TEST_PACKAGES)
+	@sh .ci/system-packages $(TEST_PACKAGES) $(PLAYER_PACKAGES)
 
 # After a change of dependencies in pyproject.toml.
 lock:

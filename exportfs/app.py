@@ -27,6 +27,7 @@ from exportfs.sessions.catalogue import Catalogue
 from exportfs.sessions.journal import Journal
 from exportfs.sessions.keeper import Keeper
 from exportfs.sessions.submit import Submitter
+from exportfs.supervision import Notifier, explain_on_signal
 from exportfs.vfs.filesystem import Filesystem
 from exportfs.vfs.inodes import Inodes
 from exportfs.vfs.node import Owner
@@ -50,6 +51,7 @@ class Mount:
     def __init__(self, config: MountConfig, *, ask_code: AskCode | None = None) -> None:
         self.config = config
         self._ask_code = ask_code
+        self._notifier = Notifier()
 
     async def run(self, ready: Callable[[], None]) -> None:
         """Logs in, mounts, calls `ready`, and serves until it is unmounted or told to end by a signal.
@@ -62,6 +64,7 @@ class Mount:
         try:
             async with trio.open_nursery() as nursery:
                 await nursery.start(self._end_on_signal, nursery.cancel_scope)
+                nursery.start_soon(for_ever, explain_on_signal)
                 await server.connect(config.timeout / 2)
                 await server.login.start()
                 await self._serve(nursery, server, ready)
@@ -88,11 +91,14 @@ class Mount:
         try:
             start_background(nursery, server, world)
             nursery.start_soon(trio.to_thread.run_sync, fuse.raise_read_ahead)
+            nursery.start_soon(for_ever, self._notifier.keep_telling)
             nursery.start_soon(partial(trio.to_thread.run_sync, abandon_on_cancel=True), server.warm_up)
             ready()
+            self._notifier.tell("READY=1", f"STATUS=serving {config.server.address} at {config.mountpoint}")
             log.info("serving %s at %s", config.server.address, config.mountpoint)
             await fuse.serve()
         finally:
+            self._notifier.tell("STOPPING=1")
             fuse.close()
             log.info("unmounted %s", config.mountpoint)
 

@@ -26,6 +26,8 @@ class Lazy:
     """`module:attribute`."""
     help: str
     """First sentence of its help, for the list of commands; a test compares them."""
+    hidden: bool = False
+    """Called by programs, not by people."""
 
 
 COMMANDS = {
@@ -42,6 +44,12 @@ COMMANDS = {
     "doctor": Lazy(
         "exportfs.cli.doctor:doctor", "Say what is missing on this machine or wrong with a server."
     ),
+    "setup": Lazy(
+        "exportfs.cli.setup:setup", "Install what the system has to know of this program, or remove it."
+    ),
+    "mount-helper": Lazy(
+        "exportfs.cli.helper:mount_helper", "Mount as mount(8) and /etc/fstab have it.", hidden=True
+    ),
     "simulate": Lazy("exportfs.simulator.command:simulate", "Run the bundled server simulator."),
     "demo": Lazy("exportfs.cli.demo:demo", "Simulator, mount and a first export, in one go."),
 }
@@ -51,7 +59,7 @@ class Program(click.Group):
     """The group of all subcommands. A subcommand returns its exit code, or None for 0."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
+        return [name for name, lazy in COMMANDS.items() if not lazy.hidden]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import the subcommand; `Failure` where a package that it needs is not installed."""
@@ -72,11 +80,11 @@ class Program(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl([(name, lazy.help) for name, lazy in COMMANDS.items()])
+            formatter.write_dl([(name, COMMANDS[name].help) for name in self.list_commands(ctx)])
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """As click does it, without importing every subcommand for its help."""
-        items = [CompletionItem(name, help=lazy.help) for name, lazy in COMMANDS.items()]
+        items = [CompletionItem(name, help=COMMANDS[name].help) for name in self.list_commands(ctx)]
         found = [item for item in items if item.value.startswith(incomplete)]
         return found + click.Command.shell_complete(self, ctx, incomplete)
 

@@ -46,6 +46,8 @@ _EXPECTED = (NotFound, NoAttribute, Unsupported)
 """Answers that programs ask for all day; not worth a line anywhere."""
 
 
+_ON_HANDLES = frozenset({"read", "write", "flush", "fsync", "release", "readdir", "releasedir", "fsyncdir"})
+
 READS_LONGER = 4
 """A read may take longer than the timeout as long as blocks come; this many times it is still too long."""
 
@@ -59,7 +61,7 @@ def handler(function: Handler[P, R]) -> Handler[P, R]:
         activity = self.activity
         bound = self.bound * (READS_LONGER if name == "read" else 1)
         number = self.number = self.number + 1
-        activity.operations[number] = _operation(name, args, activity.monotonic())
+        activity.operations[number] = self.operation(name, args)
         try:
             with trio.fail_after(bound):
                 return await function(self, *args, **kwargs)
@@ -84,13 +86,6 @@ def handler(function: Handler[P, R]) -> Handler[P, R]:
     return bounded  # type: ignore[return-value] # only the name of the first parameter differs
 
 
-def _operation(name: str, args: tuple[Any, ...], now: float) -> Operation:
-    context = args[-1] if args and isinstance(args[-1], RequestContext) else None
-    first = args[0] if args and isinstance(args[0], int) else 0
-    offset = args[1] if name in ("read", "write") and isinstance(args[1], int) else None
-    return Operation(name, context.pid if context is not None else 0, first, offset, now)
-
-
 class ExportOperations(pyfuse3.Operations):
     """pyfuse3's view of the filesystem."""
 
@@ -104,6 +99,21 @@ class ExportOperations(pyfuse3.Operations):
         self.activity = activity
         self.bound = timeout
         self.number = 0
+        self.opened: dict[int, tuple[int, int]] = {}
+        """Of each handle, its inode and who opened it: calls on it do not say."""
+
+    def operation(self, name: str, args: tuple[Any, ...]) -> Operation:
+        """What a call with these arguments is, for people."""
+        context = args[-1] if isinstance(args[-1], RequestContext) else None
+        pid = context.pid if context is not None else 0
+        ino = args[0] if isinstance(args[0], int) else 0
+        offset = entry = None
+        if name in _ON_HANDLES:
+            ino, pid = self.opened.get(ino, (0, 0))
+            offset = args[1] if name in ("read", "write") else None
+        elif len(args) > 1 and isinstance(args[1], bytes) and "xattr" not in name:
+            entry = args[1].decode("utf-8", "replace")
+        return Operation(name, pid, ino, offset, self.activity.monotonic(), entry)
 
     @handler
     async def lookup(self, parent_inode: InodeT, name: FileNameT, ctx: RequestContext) -> EntryAttributes:
@@ -144,7 +154,9 @@ class ExportOperations(pyfuse3.Operations):
 
     @handler
     async def opendir(self, inode: InodeT, ctx: RequestContext) -> FileHandleT:
-        return FileHandleT(self.filesystem.open_directory(inode))
+        handle = self.filesystem.open_directory(inode)
+        self.opened[handle] = inode, ctx.pid
+        return FileHandleT(handle)
 
     @handler
     async def readdir(self, fh: FileHandleT, start_id: int, token: ReaddirToken) -> None:
@@ -158,6 +170,7 @@ class ExportOperations(pyfuse3.Operations):
 
     @handler
     async def releasedir(self, fh: FileHandleT) -> None:
+        self.opened.pop(fh, None)
         self.filesystem.close_directory(fh)
 
     @handler
@@ -166,7 +179,9 @@ class ExportOperations(pyfuse3.Operations):
 
     @handler
     async def open(self, inode: InodeT, flags: FlagT, ctx: RequestContext) -> FileInfo:
-        return _info(*await self.filesystem.open(inode, flags))
+        handle, opening = await self.filesystem.open(inode, flags)
+        self.opened[handle] = inode, ctx.pid
+        return _info(handle, opening)
 
     @handler
     async def create(
@@ -175,6 +190,7 @@ class ExportOperations(pyfuse3.Operations):
         if len(name) > NAME_MAX:
             raise FUSEError(errno.ENAMETOOLONG)
         node, fh, opening = await self.filesystem.create(parent_inode, _text(name), mode & ~ctx.umask, flags)
+        self.opened[fh] = node.ino, ctx.pid
         return _info(fh, opening), self._entry(node)
 
     @handler
@@ -197,6 +213,7 @@ class ExportOperations(pyfuse3.Operations):
 
     @handler
     async def release(self, fh: FileHandleT) -> None:
+        self.opened.pop(fh, None)
         await self.filesystem.release(fh)
 
     @handler

@@ -136,7 +136,10 @@ def run(
 @click.option("--control", is_flag=True, help="Take commands on stdin, one line of JSON each.")
 @click.option("--manual-clock", is_flag=True, help="Time stands still but for the command `advance`.")
 def simulate(**arguments: Any) -> None:
-    """The bundled server simulator, alone: an export server with three cameras."""
+    """Run the bundled server simulator.
+
+    An export server with three cameras, on its own, until Ctrl-C.
+    """
     try:
         run(**arguments)
     except (RuntimeError, OSError) as error:

@@ -54,6 +54,10 @@ class Inodes:
         except KeyError:
             raise Gone("no longer there") from None
 
+    def find(self, ino: int) -> Node | None:
+        """The node of a number, where there is one."""
+        return self._nodes.get(ino)
+
     def intern(self, key: tuple[str, ...], make: Callable[[int], N], *, late: bool = False) -> N:
         """The node that stands for `key`, made where there is none yet; `late`: numbered after all that are not."""
         number = _hash(key) | (_LATE if late else 0)

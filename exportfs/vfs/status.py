@@ -6,9 +6,11 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 
 import exportfs
 from exportfs.core.timestamps import to_rfc3339
+from exportfs.vfs.paths import path_of
 from exportfs.vfs.world import World
 
 MOST_ERRORS = 50
@@ -20,10 +22,14 @@ class Operation:
 
     name: str
     pid: int
+    """Of the process that called; for what is open, of the one that opened it."""
     ino: int
+    """The directory, where the call names something in it."""
     offset: int | None
     since: float
     """Monotonic seconds."""
+    entry: str | None = None
+    """The name in the directory."""
 
 
 class Activity:
@@ -39,7 +45,8 @@ class Activity:
         """Notes an error, for people."""
         self._errors.append({"time": _time(self._wall()), "operation": operation, "message": message})
 
-    def status(self) -> dict[str, object]:
+    def status(self, path_of: Callable[[int], str | None]) -> dict[str, object]:
+        """`path_of` gives the path of an inode within the mount, where it is known."""
         now = self.monotonic()
         return {
             "operations": [
@@ -47,6 +54,7 @@ class Activity:
                     "op": operation.name,
                     "pid": operation.pid,
                     "inode": operation.ino,
+                    "path": _path(path_of(operation.ino), operation.entry),
                     "offset": operation.offset,
                     "age": round(now - operation.since, 3),
                 }
@@ -86,9 +94,15 @@ class StatusMaker:
                 "refresh_seconds": round(catalogue.period, 3),
             },
             **world.library.status(),
-            **self.activity.status(),
+            **self.activity.status(partial(path_of, world)),
         }
         return (json.dumps(status, indent=2) + "\n").encode()
+
+
+def _path(folder: str | None, entry: str | None) -> str | None:
+    if folder is None or entry is None:
+        return folder
+    return f"{folder}/{entry}" if folder else entry
 
 
 def _time(moment: float) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 import pytest
 
-from exportfs.cli import COMMANDS, program, reference
+from exportfs.cli import program, reference
 from exportfs.cli.failures import Failure
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -16,7 +16,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 
 def commands() -> dict[str, click.Command]:
     found = {}
-    for name in COMMANDS:
+    for name in program.list_commands(click.Context(program)):
         try:
             command = program.get_command(click.Context(program), name)
         except Failure:
@@ -56,7 +56,7 @@ def test_documents_name_no_option_that_does_not_exist() -> None:
 
 def test_every_command_is_described() -> None:
     text = (DOCS / "commands.md").read_text()
-    for name in ("status", "export", "wait", "stop", "destroy", "copy", "doctor"):
+    for name in ("status", "export", "wait", "stop", "destroy", "copy", "doctor", "setup"):
         assert re.search(rf"^## .*`{name}`", text, re.MULTILINE), name
 
 

@@ -1,0 +1,60 @@
+"""`setup`: what the system has to know of this program, installed and removed."""
+
+import os
+from pathlib import Path
+
+import click
+
+from exportfs.cli.installing import Record, Trouble, describe, install, remove
+from exportfs.cli.text import printable
+from exportfs.cli.things import places, things, updatedb
+
+
+@click.command(short_help="Install what the system has to know of this program, or remove it.")
+@click.option("--undo", is_flag=True, help="Remove exactly what was installed.")
+@click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
+@click.option(
+    "--system/--user",
+    "for_system",
+    default=None,
+    help="For everybody on this machine (as root), or for yourself. Default: --system as root, else --user.",
+)
+@click.option(
+    "--root",
+    metavar="DIR",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=None,
+    help="Put everything below this directory, for packagers.",
+)
+def setup(undo: bool, dry_run: bool, for_system: bool | None, root: Path | None) -> int:
+    """Install what the system has to know of this program, or remove it.
+
+    With --system: the mount helper for /etc/fstab, systemd units for the system and for users, shell completions,
+    the man page, and an exception for updatedb. With --user: the unit, completions and man page of the user alone.
+    Files that are there already and are not ours are left as they are. It prints each thing that it does.
+    """
+    for_system = os.geteuid() == 0 if for_system is None else for_system
+    where = places(for_system, root.absolute() if root is not None else Path("/"))
+    record = Record.load(where.record)
+    troubles: list[str] = []
+
+    def say(what: str, trouble: bool = False) -> None:
+        click.echo(printable(what), err=trouble)
+        if trouble:
+            troubles.append(what)
+
+    if undo:
+        if not record.files and not record.edits:
+            say("nothing is installed")
+        remove(record, say, dry_run=dry_run)
+        return 1 if troubles else 0
+    for thing in things(where):
+        try:
+            install(thing, record, say, dry_run=dry_run)
+        except Trouble as error:
+            say(str(error), trouble=True)
+    if for_system:
+        updatedb(where, record, say, dry_run=dry_run)
+    if not dry_run and not troubles:
+        describe(where, say)
+    return 1 if troubles else 0

@@ -1,0 +1,128 @@
+"""What `setup` installs, and where."""
+
+import os
+import re
+import shlex
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import platformdirs
+from click.shell_completion import get_completion_class
+
+from exportfs.cli import program, reference
+from exportfs.cli.failures import PROGRAM
+from exportfs.cli.installing import Places, Record, Say, Thing, edit
+from exportfs.cli.mounts import FILESYSTEM_TYPE
+
+_PRUNEFS = re.compile(r'^(\s*PRUNEFS\s*=\s*")([^"]*)(")', re.MULTILINE)
+_WATCHDOG_SECONDS = 60
+
+
+def places(for_system: bool, root: Path) -> Places:
+    """Of Debian and its kin. `root` goes before all of them."""
+    if not for_system:
+        home = root / Path.home().relative_to("/") if root != Path("/") else Path.home()
+        data = home / ".local/share" if root != Path("/") else Path(platformdirs.user_data_path())
+        config = home / ".config" if root != Path("/") else Path(platformdirs.user_config_path())
+        state = home / ".local/state" if root != Path("/") else Path(platformdirs.user_state_path())
+        return Places(
+            False,
+            root,
+            record=state / PROGRAM / "setup.json",
+            helper=None,
+            units=((False, config / "systemd/user"),),
+            bash=data / "bash-completion/completions" / PROGRAM,
+            zsh=data / "zsh/site-functions" / f"_{PROGRAM}",
+            fish=config / "fish/completions" / f"{PROGRAM}.fish",
+            man=data / "man/man1" / f"{PROGRAM}.1",
+            updatedb=None,
+        )
+    return Places(
+        True,
+        root,
+        record=root / "var/lib" / PROGRAM / "setup.json",
+        helper=root / "sbin" / f"mount.{FILESYSTEM_TYPE}",
+        units=((True, root / "etc/systemd/system"), (False, root / "etc/systemd/user")),
+        bash=root / "usr/share/bash-completion/completions" / PROGRAM,
+        zsh=root / "usr/share/zsh/vendor-completions" / f"_{PROGRAM}",
+        fish=root / "usr/share/fish/vendor_completions.d" / f"{PROGRAM}.fish",
+        man=root / "usr/local/share/man/man1" / f"{PROGRAM}.1",
+        updatedb=root / "etc/updatedb.conf",
+    )
+
+
+def our_command() -> list[str]:
+    """How this very installation is called, from anywhere."""
+    beside = Path(sys.executable).with_name(PROGRAM)
+    return [os.fspath(beside)] if beside.exists() else [sys.executable, "-m", "exportfs"]
+
+
+def things(where: Places) -> Iterator[Thing]:
+    """All files, with their content."""
+    if where.helper is not None:
+        yield Thing("the mount helper for mount(8) and /etc/fstab", where.helper, _helper(), 0o755)
+    for of_system, directory in where.units:
+        title = f"the systemd unit for {'the system' if of_system else 'users'}"
+        yield Thing(title, directory / f"{PROGRAM}@.service", unit(of_system))
+    for shell, path in (("bash", where.bash), ("zsh", where.zsh), ("fish", where.fish)):
+        yield Thing(f"completions for {shell}", path, completion(shell))
+    yield Thing("the man page", where.man, reference.man())
+
+
+def _helper() -> str:
+    return f'#!/bin/sh\nexec {shlex.join(our_command())} mount-helper "$@"\n'
+
+
+def completion(shell: str) -> str:
+    """The script that click makes."""
+    kind = get_completion_class(shell)
+    assert kind is not None
+    variable = f"_{PROGRAM.replace('-', '_').upper()}_COMPLETE"
+    return kind(program, {}, PROGRAM, variable).source() + "\n"
+
+
+def unit(of_system: bool) -> str:
+    """A template: the instance is a profile of the configuration."""
+    # systemd splits words by rules of its own; % and $ mean something to it.
+    command = " ".join(f'"{word}"' for word in our_command()).replace("%", "%%").replace("$", "$$")
+    folder = f"/etc/{PROGRAM}" if of_system else f"%E/{PROGRAM}"
+    place = "/mnt/axxon/%i" if of_system else "%h/axxon/%i"
+    more = " --allow-other" if of_system else ""
+    return f"""\
+[Unit]
+Description=Exports of the Axxon One server %i as a folder
+Documentation=man:{PROGRAM}(1)
+{"Wants=network-online.target" + chr(10) + "After=network-online.target" + chr(10) if of_system else ""}
+[Service]
+Type=notify
+NotifyAccess=main
+# %i is a profile in {folder}/config.toml; its password is in {folder}/%i.password (mode 0600).
+{"Environment=XDG_CONFIG_HOME=/etc XDG_STATE_HOME=/var/lib" + chr(10) if of_system else ""}\
+LoadCredential=password:{folder}/%i.password
+ExecStartPre=/bin/mkdir -p {place}
+ExecStart={command} mount %i {place} --foreground --password-file %d/password{more}
+WatchdogSec={_WATCHDOG_SECONDS}
+TimeoutStartSec=90
+Restart=on-failure
+RestartSec=5
+# Nothing here that gives the service a file system namespace of its own: nobody else would see the mount.
+
+[Install]
+WantedBy={"multi-user.target" if of_system else "default.target"}
+"""
+
+
+def updatedb(where: Places, record: Record, say: Say, *, dry_run: bool) -> None:
+    """`locate` must not read through every export at night."""
+
+    def change(text: str) -> str | None:
+        changed, count = _PRUNEFS.subn(rf"\g<1>\g<2> {FILESYSTEM_TYPE}\g<3>", text, count=1)
+        return changed if count else None
+
+    if where.updatedb is not None:
+        try:
+            edit(where.updatedb, FILESYSTEM_TYPE, change, record, say, dry_run=dry_run)
+        except OSError as error:
+            raise click.ClickException(f"{where.updatedb}: {error.strerror}") from None

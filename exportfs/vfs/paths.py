@@ -1,0 +1,49 @@
+"""The path of a node within the mount, for people who look at what the mount is doing. From memory alone."""
+
+from exportfs.vfs.inodes import NEW, README, ROOT, SESSIONS, STATUS, TEMPLATE
+from exportfs.vfs.request_file import RequestFile
+from exportfs.vfs.sessions_dir import (
+    CONTROL,
+    REQUEST_RECORD,
+    SESSION_RECORD,
+    Control,
+    InSession,
+    RemoteLink,
+    RequestRecord,
+    Result,
+    SessionDirectory,
+    SessionRecord,
+)
+from exportfs.vfs.world import World
+
+_FIXED = {
+    ROOT: "",
+    README: "README.txt",
+    STATUS: ".status.json",
+    NEW: "new",
+    SESSIONS: "sessions",
+    TEMPLATE: "new/.template.json",
+}
+_RECORDS = ((SessionRecord, SESSION_RECORD), (RequestRecord, REQUEST_RECORD), (Control, CONTROL))
+
+
+def path_of(world: World, ino: int) -> str | None:
+    """Relative to the mount; None where it is not known, or no longer there."""
+    if ino in _FIXED:
+        return _FIXED[ino]
+    node = world.inodes.find(ino)
+    if isinstance(node, RequestFile):
+        return f"new/{node.name}" if node.name is not None else None
+    if not isinstance(node, InSession):
+        return None
+    entry = world.catalogue.get(node.session_id)
+    if entry is None:
+        return None
+    directory = f"sessions/{entry.name}"
+    if isinstance(node, SessionDirectory):
+        return directory
+    if isinstance(node, Result | RemoteLink):
+        for name, file in zip(entry.names, entry.session.state.files, strict=False):
+            if file.path == node.file.path:
+                return f"{directory}/{name}"
+    return next((f"{directory}/{name}" for kind, name in _RECORDS if isinstance(node, kind)), None)

@@ -1,0 +1,165 @@
+"""`setup`: below a directory of the test's own, and once for real."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from exportfs.cli import program, reference
+from exportfs.cli.things import completion, unit
+from tests.cli.conftest import Run
+from tests.cli.real import command
+
+HELPER = "sbin/mount.fuse.axxon-exportfs"
+UPDATEDB = 'PRUNE_BIND_MOUNTS="yes"\nPRUNEFS="NFS nfs fuse.sshfs"\n'
+
+
+def files(root: Path) -> dict[str, str]:
+    """Everything below, with its content."""
+    return {str(path.relative_to(root)): path.read_text() for path in root.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    root = tmp_path / "root"
+    (root / "etc").mkdir(parents=True)
+    (root / "etc/updatedb.conf").write_text(UPDATEDB)
+    return root
+
+
+def test_install_and_undo(run: Run, root: Path) -> None:
+    before = files(root)
+    result = run("setup", "--system", "--root", root)
+    assert result.exit_code == 0, result.output
+    installed = files(root)
+    assert installed["etc/updatedb.conf"] == UPDATEDB.replace("sshfs", "sshfs fuse.axxon-exportfs")
+    assert os.access(root / HELPER, os.X_OK)
+    assert installed["usr/local/share/man/man1/axxon-exportfs.1"] == reference.man()
+    for path in installed.keys() - before.keys():
+        if not path.startswith("var/lib"):
+            assert str(root / path) in result.stdout
+
+    again = run("setup", "--system", "--root", root)
+    assert again.exit_code == 0
+    assert "installed" not in again.stdout
+    assert files(root) == installed
+
+    assert run("setup", "--system", "--root", root, "--undo").exit_code == 0
+    assert files(root) == before
+    assert sorted(path.name for path in root.rglob("*")) == ["etc", "updatedb.conf"]
+    assert "nothing is installed" in run("setup", "--system", "--root", root, "--undo").stdout
+
+
+def test_dry_run_changes_nothing(run: Run, root: Path) -> None:
+    before = files(root)
+    result = run("setup", "--system", "--root", root, "--dry-run")
+    assert str(root / HELPER) in result.stdout
+    assert files(root) == before
+    run("setup", "--system", "--root", root)
+    installed = files(root)
+    assert (
+        f"{root / HELPER}: would be removed"
+        in run("setup", "--system", "--root", root, "--undo", "--dry-run").stdout
+    )
+    assert files(root) == installed
+
+
+def test_what_others_put_there_stays(run: Run, root: Path) -> None:
+    (root / "sbin").mkdir()
+    (root / HELPER).write_text("somebody else's")
+    result = run("setup", "--system", "--root", root)
+    assert result.exit_code == 1
+    assert "not ours" in result.stderr
+    run("setup", "--system", "--root", root, "--undo")
+    assert files(root) == {HELPER: "somebody else's", "etc/updatedb.conf": UPDATEDB}
+
+
+def test_what_was_changed_since_stays(run: Run, root: Path) -> None:
+    run("setup", "--system", "--root", root)
+    service = root / "etc/systemd/system/axxon-exportfs@.service"
+    service.write_text(service.read_text() + "# mine\n")
+    result = run("setup", "--system", "--root", root, "--undo")
+    assert f"{service}: was changed since" in result.stdout
+    assert service.exists()
+    assert not (root / HELPER).exists()
+
+
+def test_a_newer_version_goes_over_an_older(run: Run, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(reference, "__version__", "0.0.1")
+        run("setup", "--system", "--root", root)
+    man = root / "usr/local/share/man/man1/axxon-exportfs.1"
+    assert "0.0.1" in man.read_text()
+    assert run("setup", "--system", "--root", root).exit_code == 0
+    assert man.read_text() == reference.man()
+
+
+def test_for_a_user(run: Run, root: Path) -> None:
+    assert run("setup", "--user", "--root", root).exit_code == 0
+    names = {Path(path).name for path in files(root)}
+    assert {"axxon-exportfs@.service", "_axxon-exportfs", "axxon-exportfs.fish", "axxon-exportfs.1"} <= names
+    assert not (root / "sbin").exists()
+    assert run("setup", "--user", "--root", root, "--undo").exit_code == 0
+    assert files(root) == {"etc/updatedb.conf": UPDATEDB}
+
+
+@pytest.mark.parametrize("of_system", [True, False])
+def test_systemd_takes_the_units(of_system: bool, tmp_path: Path) -> None:
+    text = unit(of_system)
+    for line in ("Type=notify", "WatchdogSec=60", "LoadCredential=password:"):
+        assert line in text
+    if shutil.which("systemd-analyze") is None:
+        return
+    (tmp_path / "axxon-exportfs@.service").write_text(text)
+    done = subprocess.run(
+        [
+            "systemd-analyze",
+            "verify",
+            *([] if of_system else ["--user"]),
+            tmp_path / "axxon-exportfs@hq.service",
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "XDG_RUNTIME_DIR": str(tmp_path)},
+    )
+    # Only what it says of our file: a container's own units are not ours to mend.
+    assert [line for line in done.stderr.splitlines() if "exportfs" in line and "man" not in line] == []
+
+
+def test_the_unit_only_uses_options_that_there_are() -> None:
+    import click
+
+    mount = program.get_command(click.Context(program), "mount")
+    assert mount is not None
+    known = {option for parameter in mount.params for option in parameter.opts}
+    for text in (unit(True), unit(False)):
+        (line,) = [line for line in text.splitlines() if line.startswith("ExecStart=")]
+        assert {word for word in line.split() if word.startswith("--")} <= known
+
+
+def test_bash_completes() -> None:
+    script = completion("bash") + (
+        'COMP_WORDS=(axxon-exportfs sta); COMP_CWORD=1; "$(complete -p axxon-exportfs | sed "s/.*-F //;s/ .*//")" '
+        'axxon-exportfs sta axxon-exportfs; echo "${COMPREPLY[@]}"'
+    )
+    folder = Path(__file__).parents[2] / ".venv/bin"
+    environment = {**os.environ, "PATH": f"{folder}:{os.environ['PATH']}"}
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True, env=environment)
+    assert done.stdout.split() == ["status"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_for_real() -> None:
+    helper = Path("/") / HELPER
+    if helper.exists():
+        pytest.skip("it is installed on this machine")
+    try:
+        command("setup", "--system")
+        assert helper.exists()
+    finally:
+        command("setup", "--system", "--undo")
+    assert not helper.exists()
+    assert not Path("/var/lib/axxon-exportfs").exists()

@@ -1,0 +1,107 @@
+"""docs/getting-started.md, word by word: its console blocks, in one shell, against the simulator that it starts."""
+
+import os
+import re
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.harness import DEADLINE
+
+PAGE = Path(__file__).parents[1] / "docs" / "getting-started.md"
+BLOCK = re.compile(r"^```console( terminal)?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def steps(block: str) -> Iterator[tuple[str, list[str]]]:
+    """Each command of a block and the output that the page shows."""
+    for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
+        command, *shown = part.splitlines()
+        yield command, shown
+
+
+def matches(shown: list[str], printed: str) -> bool:
+    """`...` alone stands for any lines, and within a line for anything; blanks count as one."""
+    pattern = ""
+    for line in shown:
+        if line == "...":
+            pattern += r"(?:.*\n)*"
+            continue
+        words = [re.escape(word) for word in line.split("...")]
+        pattern += ".*".join(words).replace(r"\ ", " +") + r" *\n"
+    return re.fullmatch(pattern, printed) is not None
+
+
+def test_matching() -> None:
+    assert matches(["a ... c", "..."], "a  b c\nanything\nelse\n")
+    assert matches([], "")
+    assert not matches(["a"], "b\n")
+    assert not matches([], "b\n")
+
+
+class Shell:
+    """One bash for all commands, as a person has it."""
+
+    def __init__(self, environment: dict[str, str]) -> None:
+        self.process = subprocess.Popen(
+            ["bash"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=environment,
+        )
+
+    def run(self, command: str) -> tuple[str, int]:
+        """What it prints on either output, and its exit code."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(f'{command}\necho "@@$?"\n')
+        self.process.stdin.flush()
+        printed = ""
+        for line in self.process.stdout:
+            before, mark, code = line.partition("@@")
+            printed += before
+            if mark:
+                return printed, int(code)
+        raise AssertionError(f"the shell ended: {printed}")
+
+
+@pytest.mark.mount
+def test_every_command_of_the_page(tmp_path: Path) -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = str(listener.getsockname()[1])
+    environment = {**os.environ, "HOME": str(tmp_path), "LC_ALL": "C.UTF-8"}
+    environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
+    for name in ("XDG_STATE_HOME", "XDG_CONFIG_HOME", "EXPORTFS_PASSWORD"):
+        environment.pop(name, None)
+    terminals: list[subprocess.Popen[str]] = []
+    shell = Shell(environment)
+    try:
+        for terminal, block in BLOCK.findall(PAGE.read_text().replace("20109", port)):
+            for command, shown in steps(block):
+                if terminal:
+                    other = subprocess.Popen(
+                        ["bash", "-c", f"exec {command}"], stdout=subprocess.PIPE, text=True, env=environment
+                    )
+                    terminals.append(other)
+                    assert other.stdout is not None
+                    printed, code = "".join(other.stdout.readline() for _ in shown), 0
+                else:
+                    printed, code = shell.run(command)
+                assert code == 0, f"{command}\n{printed}"
+                assert matches(shown, printed), f"{command}\n{printed}\ninstead of\n" + "\n".join(shown)
+        for other in terminals:
+            other.terminate()
+            assert other.wait(DEADLINE) == 0
+    finally:
+        subprocess.run(["fusermount3", "-u", "-z", tmp_path / "vms"], check=False, capture_output=True)
+        shell.process.kill()
+        for process in (shell.process, *terminals):
+            if process.poll() is None:
+                process.kill()
+            process.communicate()
