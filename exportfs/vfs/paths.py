@@ -2,17 +2,14 @@
 
 from exportfs.vfs.inodes import NEW, README, ROOT, SESSIONS, STATUS, TEMPLATE
 from exportfs.vfs.request_file import RequestFile
+from exportfs.vfs.session_files import Control, InSession, RequestRecord, SessionRecord
 from exportfs.vfs.sessions_dir import (
     CONTROL,
     REQUEST_RECORD,
     SESSION_RECORD,
-    Control,
-    InSession,
     RemoteLink,
-    RequestRecord,
     Result,
     SessionDirectory,
-    SessionRecord,
 )
 from exportfs.vfs.world import World
 
