@@ -387,8 +387,8 @@ class MountProcess:
 
     def start(self) -> "MountProcess":
         """Returns when the mount is usable."""
-        if not self.mountpoint.exists():
-            self.mountpoint.mkdir(parents=True)
+        if not is_mounted(self.mountpoint):  # a crashed one cannot even be looked at
+            self.mountpoint.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [*OURS, "mount", self.address, os.fspath(self.mountpoint), "--foreground", *self._options],

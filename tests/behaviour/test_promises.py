@@ -130,7 +130,7 @@ async def test_an_error_that_nobody_foresaw() -> None:
     with pytest.raises(FUSEError) as caught:
         await operations.getattr(1, None)
     assert caught.value.errno == errno.EIO
-    (error,) = cast("list[dict[str, str]]", activity.status()["recent_errors"])
+    (error,) = cast("list[dict[str, str]]", activity.status(lambda ino: None)["recent_errors"])
     assert error["message"] == "RuntimeError: nobody foresaw this"
     assert activity.operations == {}
 
