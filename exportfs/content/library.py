@@ -35,6 +35,8 @@ class Library:
         # What all readers may have read ahead together stays within half of the cache.
         self._window = WindowConfig(most=min(16 * MIB, cache_size // (2 * max_downloads)))
         self._open: dict[FileKey, tuple[Content, int]] = {}
+        self._leaving = trio.Event()
+        self.slots.on_leaving = self._look_again
 
     def open(self, key: FileKey) -> "Reader":
         """A reader of one result; `Reader.close` must follow."""
@@ -51,10 +53,16 @@ class Library:
             content.close()
 
     async def reap(self) -> None:
-        """Gives up idle downloads, for as long as it is let run."""
+        """Gives up idle downloads and starts those whose slot has become free, for as long as it is let run."""
         while True:
-            await trio.sleep(REAP_EVERY)
+            with trio.move_on_at(min(trio.current_time() + REAP_EVERY, self.slots.next_free)):
+                await self._leaving.wait()
+            self._leaving = trio.Event()
+            self.slots.schedule()
             self.slots.reap(trio.current_time())
+
+    def _look_again(self) -> None:
+        self._leaving.set()
 
     def status(self) -> dict[str, dict[str, int]]:
         """Counters, for people."""

@@ -40,6 +40,8 @@ class Slots:
         # When the slots of downloads that made room for others become free.
         self._leaving: list[float] = []
         self.started = 0
+        self.on_leaving: Callable[[], None] | None = None
+        """Told when `next_free` has changed: somebody has to call `schedule` then."""
 
     @property
     def running(self) -> int:
@@ -79,6 +81,8 @@ class Slots:
             self._running.remove(victim)
             self._leaving.append(now + FAREWELL + 2 * self._remote.round_trip)
             victim.give_up(Preempted("made room for another download"))
+            if self.on_leaving is not None:
+                self.on_leaving()
 
     @property
     def next_free(self) -> float:
