@@ -1,5 +1,5 @@
-"""How far to read ahead for one open file: nothing until reading in sequence is proven, then a multiple of what has
-been read, up to a bound. A random read costs what it asks for and no more."""
+"""How far to read ahead for one open file: nothing until reading in sequence is proven, then as far again
+as has been read, up to a bound. A random read costs what it asks for and no more."""
 
 from dataclasses import dataclass
 
@@ -19,9 +19,6 @@ class WindowConfig:
     of order, and players skip small boxes."""
     near: int = 64 * KIB
     """Until then only a read this near does: of many random reads some always fall close to each other."""
-    growth: int = 4
-    """So many times what has been read in sequence is read ahead: a window that grows by doubling only is what a
-    long line waits for at every file."""
     most: int = 16 * MIB
     """Never further ahead than this."""
 
@@ -60,5 +57,5 @@ class Window:
         # One large request alone proves nothing: the kernel makes one of a read beside a page that it has.
         proven = self._run > config.proven and (self._run > length or offset == 0)
         lingering = self._run > length or offset == 0
-        ahead = min(self._run * config.growth, config.most) if proven else 0
+        ahead = min(self._run, config.most) if proven else 0
         return Plan(proven, lingering, ahead, self._run)
