@@ -11,7 +11,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from exportfs import __version__
-from exportfs.cli.failures import PROGRAM, Failure, sentence
+from exportfs.cli.failures import PROGRAM, Failure, complain, sentence
 from exportfs.errors import ExportfsError
 
 INTERRUPTED = 130
@@ -113,6 +113,10 @@ class Program(click.Group):
             sys.stdout.flush()
         except click.Abort:
             sys.exit(INTERRUPTED)
+        except click.UsageError as error:
+            where = error.ctx.command_path if error.ctx else PROGRAM
+            complain(f"{error.format_message()} (see `{where} --help`)")
+            sys.exit(error.exit_code)
         except click.ClickException as error:
             error.show()
             sys.exit(error.exit_code)

@@ -2,8 +2,10 @@
 
 import contextlib
 import ctypes
+import json
 import os
 import resource
+import select
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -19,12 +21,14 @@ from exportfs.cli.server import PASSWORD_VARIABLE, find_profile, server_config, 
 from exportfs.cli.text import on_terminal
 from exportfs.cli.values import DURATION, SIZE
 from exportfs.config import MIB, MountConfig
-from exportfs.errors import AccessDenied, ExportfsError, InvalidArgument, TimedOut, Unreachable
+from exportfs.errors import AccessDenied, ExportfsError, TimedOut, Unreachable
 
 M_ARENA_MAX = -8
 """Of mallopt(3)."""
 PR_SET_DUMPABLE = 4
 """Of prctl(2)."""
+LONGEST_FAREWELL = 5.0
+"""Seconds that `umount` waits for the login to be closed and the process to end."""
 SMALLEST_CACHE = MIB
 """Bytes; below that not even the blocks of one read fit."""
 
@@ -42,7 +46,7 @@ SMALLEST_CACHE = MIB
 )
 @click.option(
     "--log-level",
-    type=click.Choice(LOG_LEVELS),
+    type=click.Choice(LOG_LEVELS, case_sensitive=False),
     default="info",
     show_default=True,
     help="Least level that is logged.",
@@ -101,15 +105,15 @@ def mount(ctx: click.Context, /, server: str, **_: Any) -> None:
 
 
 def mount_config(ctx: click.Context, address: str, profile: Mapping[str, object]) -> MountConfig:
-    """Of the options of `mount`, over the profile. Raises InvalidArgument."""
+    """Of the options of `mount`, over the profile. Raises InvalidArgument, or UsageError for numbers that cannot be."""
     values = resolve(ctx, profile)
     numbers = {key: values[key] for key in ("refresh", "timeout", "keep_alive")}
     refresh, timeout, keep_alive = (float(str(value)) for value in numbers.values())
     cache_size = int(str(values["cache_size"]))
     if refresh <= 0 or timeout <= 0:
-        raise InvalidArgument("--refresh and --timeout must be more than 0 seconds")
+        raise click.UsageError("--refresh and --timeout must be more than 0 seconds")
     if cache_size < SMALLEST_CACHE:
-        raise InvalidArgument("--cache-size must be 1M at least")
+        raise click.UsageError("--cache-size must be 1M at least")
     log_file = values.get("log_file")
     agent = values.get("agent")
     return MountConfig(
@@ -231,4 +235,18 @@ def umount(mountpoint: Path, lazy: bool) -> None:
     """
     from exportfs.fuse.mountpoint import unmount
 
-    unmount(Path(os.path.abspath(mountpoint)), lazy=lazy)
+    place = Path(os.path.abspath(mountpoint))
+    process = None if lazy else process_of(place)
+    unmount(place, lazy=lazy)
+    if process is not None:
+        with contextlib.closing(os.fdopen(process)):
+            select.select([process], [], [], LONGEST_FAREWELL)
+
+
+def process_of(mountpoint: Path) -> int | None:
+    """A descriptor that becomes readable when the process that serves this mount ends; None where there is none."""
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        status = json.loads((mountpoint / ".status.json").read_bytes())
+        if status["mountpoint"] == os.fspath(mountpoint):
+            return os.pidfd_open(int(status["pid"]))
+    return None

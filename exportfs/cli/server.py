@@ -189,9 +189,10 @@ def server_config(
     host, port = split_address(address)
     user = values.get("user")
     insecure = bool(values.get("insecure"))
-    if user and insecure and not is_loopback(host):
+    secret = user or values.get("password_file")
+    if secret and insecure and not is_loopback(host):
         raise InvalidArgument(
-            f"--insecure would send {user}'s password readable to everyone on the way to {host}: "
+            f"--insecure would send {user or 'the user'}'s password readable to everyone on the way to {host}: "
             "leave it out, and give --ca-file FILE"
         )
     password = None

@@ -7,6 +7,7 @@ import trio
 
 from exportfs.config import KIB, MIB
 from exportfs.content.cache import Block
+from exportfs.content.chunks import Sizes
 from exportfs.content.shared import Shared
 from exportfs.content.stream import FileKey, Phase, Preempted, Stream, WrongLength
 from exportfs.content.stripes import Stripes
@@ -15,9 +16,11 @@ from exportfs.core.window import Plan
 from exportfs.errors import (
     AccessDenied,
     Corrupt,
+    Exhausted,
     ExportfsError,
     Gone,
     Interrupted,
+    InvalidArgument,
     NotFound,
     OutOfRange,
     TimedOut,
@@ -54,6 +57,7 @@ class Content:
         self._streams: list[Stream] = []
         self._waiters: list[Waiter] = []
         self._stripes = Stripes(self, shared)
+        self._sizes = Sizes(shared.chunks)
 
     @property
     def streams(self) -> Sequence[Stream]:
@@ -85,7 +89,8 @@ class Content:
             except ExportfsError as error:
                 self._shared.retries += 1
                 failures = failures + 1 if stream.delivered == 0 else 0
-                if self._shared.chunks.refused(stream.chunk_size, error):
+                refused = isinstance(error, InvalidArgument) and not isinstance(error, OutOfRange)
+                if refused and self._sizes.refused(stream.chunk_size):
                     await trio.lowlevel.checkpoint()
                     continue
                 await self._mend(_as_met_by_a_read(error), patience)
@@ -134,7 +139,7 @@ class Content:
     def arrived(self, stream: Stream, index: int, block: Block) -> None:
         shared = self._shared
         shared.bytes += len(block.data)
-        shared.chunks.right(stream.chunk_size, stream.took)
+        self._sizes.right(stream.chunk_size, stream.took)
         shared.cache.put(self.key, stream.chunk_size, index, block)
         for waiter in self._waiters:
             if waiter.block is None and block.start <= waiter.offset < block.end:
@@ -144,8 +149,10 @@ class Content:
 
     def finished(self, stream: Stream, error: ExportfsError | None) -> None:
         self._streams.remove(stream)
+        if isinstance(error, Exhausted):
+            self._shared.slots.server_is_full()
         if isinstance(error, WrongLength):
-            self._shared.chunks.wrong_length(stream.chunk_size)
+            self._sizes.wrong_length(stream.chunk_size, error.got)
         elif isinstance(error, TimedOut) and not stream.delivered:
             self._shared.chunks.stalled(stream.chunk_size)
         for waiter in self._waiters:
@@ -185,8 +192,7 @@ class Content:
         self, offset: int, goal: int, *, seek: bool = False, stop: bool = False, line: int = 0
     ) -> Stream:
         """A new download that brings `offset` and goes on to `goal`."""
-        chunks = self._shared.chunks
-        size = chunks.seek if seek else chunks.stream
+        size = self._sizes.seek if seek else self._sizes.stream
         # Where another one is to begin, this one has to end: two requests of the kernel that both lost theirs come
         # back in any order, and must not fetch the rest of the file twice.
         begins = [
@@ -219,7 +225,9 @@ class Content:
             while not waiter.event.is_set():
                 moved = max(stream.last_moved, since)
                 running = stream.phase is Phase.RUNNING
-                look_at = moved + self._shared.stall if running else self._shared.slots.next_free
+                # A queued one is looked at again soon: nobody tells when it begins, and then it can stall.
+                queued = min(self._shared.slots.next_free, trio.current_time() + self._shared.stall / 4)
+                look_at = moved + self._shared.stall if running else queued
                 before = self._shared.bytes
                 with trio.move_on_at(min(look_at, patience.deadline)):
                     await waiter.event.wait()

@@ -23,6 +23,8 @@ TURN = 2.0
 """Seconds after which it has to do so however little it has brought: on a slow line a fair share takes too long."""
 STUCK_SECONDS = 10.0
 """A download that nobody waits for and that brings nothing for this long holds a slot for nothing."""
+FULL_SECONDS = 10.0
+"""Seconds for which no more are started than the server bears, before one more is tried."""
 IDLE_SECONDS = 3.0
 """An idle download holds a slot and a place among the server's; given up after this, well within 5 s."""
 
@@ -39,6 +41,8 @@ class Slots:
         self._waiting: deque[Stream] = deque()
         # When the slots of downloads that made room for others become free.
         self._leaving: list[float] = []
+        self._bearable = limit
+        self._more_at = math.inf
         self.started = 0
         self.on_leaving: Callable[[], None] | None = None
         """Told when `next_free` has changed: somebody has to call `schedule` then."""
@@ -65,8 +69,11 @@ class Slots:
         """Starts what can be started; cheap when nothing waits."""
         while self._waiting:
             now = self._clock()
+            if now >= self._more_at:
+                self._bearable += 1
+                self._more_at = now + FULL_SECONDS if self._bearable < self._limit else math.inf
             self._leaving = [moment for moment in self._leaving if moment > now]
-            if len(self._running) + len(self._leaving) < self._limit:
+            if len(self._running) + len(self._leaving) < self._bearable:
                 stream = self._waiting.popleft()
                 self._running.append(stream)
                 self.started += 1
@@ -83,6 +90,11 @@ class Slots:
             victim.give_up(Preempted("made room for another download"))
             if self.on_leaving is not None:
                 self.on_leaving()
+
+    def server_is_full(self) -> None:
+        """A download was refused since the server serves no more at once: for a while ours take turns."""
+        self._bearable = max(1, min(self._bearable, len(self._running)))
+        self._more_at = self._clock() + FULL_SECONDS if self._bearable < self._limit else math.inf
 
     @property
     def next_free(self) -> float:

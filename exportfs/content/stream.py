@@ -141,6 +141,8 @@ class Stream:
     def block(self, index: int, data: memoryview) -> None:
         if self.phase is Phase.ENDED:
             return
+        if not data and self._held is not None and index == self._blocks:
+            return  # how a server may end a file that is a multiple of the block size
         now = self._clock()
         self.took = now - max(self.last_moved, self._asked)
         self.last_moved = now
@@ -151,7 +153,7 @@ class Stream:
         elif index != self.next:
             self._end(Corrupt(f"block {index} came where {self.next} was due"))
         elif len(data) != expected:
-            self._end(WrongLength(f"block {index} has {len(data)} bytes instead of {expected}"))
+            self._end(WrongLength(f"block {index} has {len(data)} bytes instead of {expected}", len(data)))
         elif index == self._blocks - 1:
             # Whether this is the end shows only when the stream ends: until then nobody gets the last block.
             self._held = Block(start, data)
@@ -163,7 +165,7 @@ class Stream:
         stopped = self.stop and self.next >= self._until
         if error is None and not self._release_held() and not stopped:
             at = self.offset
-            error = WrongLength(f"the download ended at byte {at} of {self.key.size}")
+            error = Corrupt(f"the download ended at byte {at} of {self.key.size}")
         self._end(error)
 
     def _release_held(self) -> bool:
@@ -191,6 +193,11 @@ class Stream:
 
 class WrongLength(Corrupt):
     """A block of another length than asked for: a fault, or a server that sends smaller blocks than it is asked for."""
+
+    def __init__(self, message: str, got: int) -> None:
+        super().__init__(message)
+        self.got = got
+        """Its length in bytes."""
 
 
 class Preempted(Interrupted):

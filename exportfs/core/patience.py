@@ -8,7 +8,9 @@ from dataclasses import dataclass
 
 from exportfs.errors import (
     AccessDenied,
+    Busy,
     Corrupt,
+    Exhausted,
     ExportfsError,
     Gone,
     InvalidArgument,
@@ -68,6 +70,8 @@ class Patience:
             return 0.0
         if isinstance(error, AccessDenied):
             raise error
+        if isinstance(error, Busy) and not isinstance(error, Exhausted):
+            raise error  # a limit passes, a precondition does not
         if isinstance(error, Corrupt):
             self._wrong += 1
             if self._wrong >= self._config.wrong_answers:

@@ -26,7 +26,8 @@ class FuseSession:
 
     def __init__(self, operations: ExportOperations, mountpoint: Path) -> None:
         self._operations = operations
-        self._mountpoint = mountpoint
+        # The kernel's table has it without symbolic links, and later it cannot be resolved: that would ask ourselves.
+        self._mountpoint = Path(os.path.realpath(mountpoint))
 
     def open(self, *, source: str, read_only: bool, allow_other: bool) -> None:
         """Mounts. Raises ExportfsError with what to do."""

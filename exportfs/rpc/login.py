@@ -157,10 +157,10 @@ class Login:
         metadata = ((token.name, token.value),)
         try:
             answer = await self._call("RenewSession2", request, metadata)
-        except AccessDenied:
-            # Expired or revoked in between (a suspended laptop): only a fresh login helps.
-            await self.refresh(metadata)
-            return
+        except AccessDenied as error:
+            # Expired or revoked in between (a suspended laptop), or not to be renewed: only a fresh login helps.
+            answer = auth.AuthenticateResponseEx(error_code=_Code.AUTHENTICATE_CODE_GENERAL_ERROR)
+            log.info("the login was not renewed: %s", error)
         async with self._lock:
             if self._token is not token:
                 return
@@ -189,12 +189,16 @@ class Login:
                 f"{self._refusal} (not tried again for {math.ceil(wait)} s, so as not to lock {self._user} out)"
             )
         request = auth.AuthenticateRequest(user_name=self._user, password=self._config.password or "")
-        answer = await self._call("AuthenticateEx2", request.SerializeToString(), ())
-        if (
-            answer.error_code == _Code.AUTHENTICATE_CODE_SECOND_FACTOR_AUTH_NEEDED
-            and self._ask_code is not None
-        ):
-            answer = await self._second_factor(answer)
+        try:
+            answer = await self._call("AuthenticateEx2", request.SerializeToString(), ())
+            needed = answer.error_code == _Code.AUTHENTICATE_CODE_SECOND_FACTOR_AUTH_NEEDED
+            if needed and self._ask_code is not None:
+                answer = await self._second_factor(answer)
+        except AccessDenied as error:
+            # Refused by a status in place of a code: as good a reason not to knock again at once.
+            self._backoff.refused(trio.current_time(), for_good=True)
+            self._refusal = AccessDenied(str(error))
+            raise self._refusal from None
         self._accept(answer)
 
     async def _second_factor(self, answer: auth.AuthenticateResponseEx) -> auth.AuthenticateResponseEx:
@@ -231,9 +235,13 @@ class Login:
         expires_at = parse_server(answer.expires_at)
         life = float(answer.expires_in)
         if life <= 0:
-            life = (expires_at - datetime.now(UTC)).total_seconds() if expires_at else _DEFAULT_LIFE
+            life = (expires_at - datetime.now(UTC)).total_seconds() if expires_at else 0.0
+        if life <= 0:
+            life = _DEFAULT_LIFE  # the clocks differ, or nothing was said
         self._expires_at = expires_at
-        self._token = Token(answer.token_name or "auth_token", answer.token_value, now, life)
+        known = self._token.name if self._token is not None else "auth_token"
+        # gRPC takes lower-case keys only, and a server compares them so.
+        self._token = Token((answer.token_name or known).lower(), answer.token_value, now, life)
 
     def _words(self, answer: auth.AuthenticateResponseEx) -> str:
         unknown = f"the server refused the login with code {answer.error_code}"

@@ -181,18 +181,24 @@ class Server:
         while True:
             request = message((1, token.encode("utf-8", "surrogateescape")), (2, self._page_size))
             metadata, asked = self.login.metadata(), trio.current_time()
-            pages = await collect(
-                self.connections,
-                SERVICE + "ListSessions",
-                request,
-                metadata,
-                self._timeout,
-                _page,
-                room,
-                first_within=first_within,
-            )
+            try:
+                pages = await collect(
+                    self.connections,
+                    SERVICE + "ListSessions",
+                    request,
+                    metadata,
+                    self._timeout,
+                    _page,
+                    room,
+                    first_within=first_within,
+                )
+            except InvalidArgument as error:
+                if not token:
+                    raise
+                # Tokens may die when the list changes: from the first page again.
+                raise Interrupted(f"the list of sessions broke off: {error}") from None
             self._heard(asked)
-            token = ""
+            token, before = "", len(sessions)
             for infos, next_token, seconds in pages:
                 token = next_token or token
                 begun = time.thread_time()
@@ -204,7 +210,8 @@ class Server:
             if not token:
                 self._known = known
                 return Listing(tuple(sessions.values()), cost)
-            if token in seen_tokens:
+            # A cursor may keep its token; a page that brings nothing new is a circle, or as good as one.
+            if token in seen_tokens and len(sessions) == before:
                 raise Corrupt("the list of sessions goes round in circles")
             seen_tokens.add(token)
 

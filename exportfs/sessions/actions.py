@@ -2,7 +2,8 @@
 
 import contextlib
 
-from exportfs.errors import NotFound
+from exportfs.errors import Gone, NotFound
+from exportfs.model import State
 from exportfs.sessions.catalogue import Catalogue
 from exportfs.sessions.journal import Journal
 from exportfs.sessions.service import SessionService
@@ -23,15 +24,19 @@ class Actions:
         return session_id in self._stopped or (record is not None and record.stopped)
 
     async def stop(self, session_id: str) -> None:
-        """Stops a running export. Raises NotFound where the session is gone, Busy where it cannot be stopped."""
+        """Stops a running export. Raises Gone where there is no such session, Busy where it cannot be stopped."""
+        entry = self._catalogue.get(session_id)
         try:
             state = await self._service.stop_session(session_id)
-        except NotFound:
+        except NotFound as error:
             self._catalogue.remove(session_id)
-            raise
-        self._stopped.add(session_id)
-        self._journal.stopped(session_id)
-        self._catalogue.state(session_id, state)
+            raise Gone(str(error)) from None
+        if entry is None or not entry.completed:
+            # What had completed before was not stopped by us, whatever the server answers.
+            self._stopped.add(session_id)
+            self._journal.stopped(session_id)
+        if state.state is not State.NONE:
+            self._catalogue.state(session_id, state)
         self._catalogue.changed(session_id)
 
     async def destroy(self, session_id: str) -> None:

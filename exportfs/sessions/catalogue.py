@@ -88,6 +88,8 @@ class Catalogue:
         """Told the name of each session that is no longer there."""
         self.refreshed_at: float | None = None
         self.changes = 0
+        self.named_at: float | None = None
+        """Unix time when a session last came, went or got another name."""
         self.listings = 0
         """How many have been taken over."""
 
@@ -263,6 +265,7 @@ class Catalogue:
         return True
 
     def _name_all(self) -> None:
+        self.named_at = self._wall()
         names = disambiguate((key, entry.plain_name) for key, entry in self._entries.items())
         self._by_name = {}
         for session_id, name in names:

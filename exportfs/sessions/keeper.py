@@ -9,7 +9,7 @@ from exportfs.core import keepalive
 from exportfs.core.keepalive import KeepAliveConfig, Use
 from exportfs.errors import ExportfsError, NotFound
 from exportfs.model import State
-from exportfs.sessions.catalogue import Catalogue, Entry
+from exportfs.sessions.catalogue import Catalogue
 from exportfs.sessions.service import SessionService
 
 log = logging.getLogger(__name__)
@@ -80,12 +80,12 @@ class Keeper:
 
     def _due(self) -> list[str]:
         now = trio.current_time()
-        self._forget()
+        self._forget(now)
         wanted = []
-        for entry in self._candidates():
-            use = self._described(entry.id)
+        for session_id in self._uses:
+            use = self._described(session_id) or self._missed(session_id)
             if use is not None and keepalive.kept(use, now, self._config):
-                wanted.append((entry.id, use))
+                wanted.append((session_id, use))
         due = []
         for session_id, use in wanted:
             moment = keepalive.next_question(use, now, len(wanted), self._config)
@@ -93,17 +93,23 @@ class Keeper:
                 due.append((moment, session_id))
         return [session_id for _, session_id in sorted(due)]
 
-    def _candidates(self) -> list[Entry]:
-        entries = (self._catalogue.get(session_id) for session_id in self._uses)
-        return [entry for entry in entries if entry is not None]
+    def _missed(self, session_id: str) -> Use | None:
+        """The use of a session that was started here and that the last listing had not: a list can lag behind, or
+        lose an entry between two pages, and only the server's word that it is gone counts."""
+        use = self._uses[session_id]
+        use.started_here = self._started_here(session_id)
+        return use if use.started_here else None
 
     def watch(self, session_id: str) -> None:
         """A session that was started here, now or before the mount was restarted."""
-        self._use(session_id)
+        self._uses.setdefault(session_id, Use(running=True))
 
-    def _forget(self) -> None:
-        """Uses of sessions that are gone; those of open files stay, to be counted down."""
-        for session_id in [key for key, use in self._uses.items() if not use.open_files]:
+    def _forget(self, now: float) -> None:
+        """Uses of sessions that are gone and not ours to ask about; those of open files stay, to be counted down."""
+        for session_id, use in list(self._uses.items()):
+            lately = use.last_use is not None and now - use.last_use < self._config.keep
+            if use.open_files or lately or self._started_here(session_id):
+                continue
             if self._catalogue.get(session_id) is None:
                 del self._uses[session_id]
 
@@ -112,9 +118,13 @@ class Keeper:
             async with self._limiter:
                 state = await self._service.get_session_state(session_id)
             self._use(session_id).last_asked = trio.current_time()
+            if state.state is State.REMOVED and not self._use(session_id).open_files:
+                del self._uses[session_id]
             self._catalogue.state(session_id, state)
         except NotFound:
             self._catalogue.remove(session_id)
+            if not self._use(session_id).open_files:
+                del self._uses[session_id]
         except ExportfsError as error:
             log.info("could not ask about a session: %s", error)
             await trio.sleep(RETRY)

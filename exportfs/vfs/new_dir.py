@@ -110,9 +110,8 @@ class NewDirectory(Directory):
         return node
 
     async def entries(self) -> Entries:
-        self._drop_dead_links()
         errors = {error_name(name): node for name, node in self._errors.items()}
-        named: dict[str, Node] = {**self._links, **self._files, **errors}
+        named: dict[str, Node] = {**self._living_links(), **self._files, **errors}
         return Entries(list(named), FixedNodes(named.values()))
 
     async def create(self, name: str, mode: int, flags: int) -> tuple[RequestFile, Handle]:
@@ -253,21 +252,25 @@ class NewDirectory(Directory):
         if link is not None:
             self._world.inodes.unpin(link)
 
-    def _drop_dead_links(self) -> None:
-        """Sessions that are gone from the server leave no link behind."""
-        for name, link in list(self._links.items()):
-            if self._world.catalogue.get(link.session_id) is None:
-                self._drop_link(name)
+    def _living_links(self) -> dict[str, SessionLink]:
+        """Sessions that are gone from the server show no link; one that a listing had lost shows it again."""
+        catalogue = self._world.catalogue
+        return {
+            name: link for name, link in self._links.items() if catalogue.get(link.session_id) is not None
+        }
+
+    def _link(self, name: str) -> SessionLink | None:
+        link = self._links.get(name)
+        return link if link is not None and self._world.catalogue.get(link.session_id) is not None else None
 
     def _find(self, name: str) -> Node | None:
         if name == TEMPLATE_NAME:
             return self._template
-        self._drop_dead_links()
         if name.endswith(ERROR_ENDING):
             for about, node in self._errors.items():
                 if error_name(about) == name:
                     return node
-        return self._files.get(name) or self._links.get(name)
+        return self._files.get(name) or self._link(name)
 
     def _directory_name(self, session_id: str) -> str:
         entry = self._world.catalogue.get(session_id)

@@ -42,24 +42,21 @@ LONGEST_TARGET = 4000
 class SessionsDirectory(Directory):
     """`sessions/` itself. Its attributes come from memory, whatever the server does."""
 
-    __slots__ = ("_changes", "_mtime_ns", "_world")
+    __slots__ = ("_world",)
 
     def __init__(self, world: World) -> None:
         super().__init__(SESSIONS)
         self._world = world
-        self._changes = -1
-        self._mtime_ns = 0
 
     def attributes(self) -> Attributes:
         catalogue = self._world.catalogue
-        if self._changes != catalogue.changes:
-            self._changes = catalogue.changes
-            self._mtime_ns = int((catalogue.refreshed_at or self._world.mounted_at) * SECOND)
+        # Not when a session merely gets on: `tar` takes a directory whose time changes for one that changed.
+        mtime_ns = int((catalogue.named_at or self._world.mounted_at) * SECOND)
         return Attributes(
             SESSIONS,
             stat.S_IFDIR | 0o755,
             nlink=2 + len(catalogue),
-            mtime_ns=self._mtime_ns,
+            mtime_ns=mtime_ns,
             keep=self._world.keep,
         )
 

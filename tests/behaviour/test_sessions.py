@@ -1,5 +1,6 @@
 """Sessions: records, states, stopping and destroying, and what changes on the server."""
 
+import contextlib
 import errno
 import json
 import os
@@ -8,7 +9,7 @@ import re
 import pytest
 
 from exportfs.core.names import percent_encode
-from exportfs.simulator import FailExport, Simulator
+from exportfs.simulator import Fail, FailExport, Simulator
 from exportfs.wire import export
 from tests.behaviour.looking import calls_but_listings, directory, exists, record, results
 from tests.conftest import MountFactory
@@ -257,3 +258,22 @@ def test_names_of_other_kinds(tree: Tree, simulator: Simulator) -> None:
     )
     path = directory(tree, simulator.add_computed(10, mime_type="application/pdf", options=options))
     assert path.startswith("sessions/live_Server.DeviceIpint.1+2_pdf_")
+
+
+@pytest.mark.promise("S1")
+def test_stopping_what_has_completed_changes_nothing(tree: Tree, simulator: Simulator) -> None:
+    simulator.add_computed(1000)
+    (path,) = eventually(lambda: ["sessions/" + name for name in tree.listdir("sessions")])
+    with contextlib.suppress(OSError):
+        tree.write(f"{path}/.control", b"stop\n")
+    assert record(tree, path)["state"] == "completed"
+
+
+@pytest.mark.promise("E1")
+def test_stopping_what_is_gone(tree: Tree, simulator: Simulator) -> None:
+    session_id = simulator.add_computed(1000)
+    (path,) = eventually(lambda: ["sessions/" + name for name in tree.listdir("sessions")])
+    simulator.faults.add(
+        "StopSession", Fail("NOT_FOUND", "There is no session with provided ID"), session=session_id
+    )
+    expect_errno(errno.ESTALE, tree.write, f"{path}/.control", b"stop\n")

@@ -9,7 +9,7 @@ import trio
 from exportfs.content.library import Library
 from exportfs.content.source import Sink
 from exportfs.content.stream import FileKey
-from exportfs.errors import ExportfsError
+from exportfs.errors import Exhausted, ExportfsError
 from exportfs.model import Fetch
 
 PAGE = 4096
@@ -67,6 +67,12 @@ class FakeDownload:
     async def _send(self) -> None:
         source, fetch = self.source, self.fetch
         size = source.sizes[fetch.file_id]
+        if source.at_most is not None and source.running > source.at_most:
+            self.sink.ended(Exhausted("RESOURCE_EXHAUSTED"))
+            return
+        if source.largest is not None and fetch.chunk_size > source.largest:
+            await self._send_short(source.largest, size)
+            return
         index = fetch.first
         while index * fetch.chunk_size < size:
             while index >= self.until:
@@ -99,6 +105,16 @@ class FakeDownload:
             self.changed = trio.Event()
             await self.changed.wait()
         await trio.sleep(source.delay)
+        if source.empty_end and size % fetch.chunk_size == 0:
+            self.sink.block(index, memoryview(b""))
+        self.sink.ended(None)
+
+    async def _send_short(self, largest: int, size: int) -> None:
+        """As a server that goes by its own largest block, also for the place to begin."""
+        for index in range(self.fetch.first, -(-size // largest)):
+            await trio.sleep(self.source.delay)
+            data = content(self.fetch.file_id, index * largest, min(largest, size - index * largest))
+            self.sink.block(index, memoryview(data))
         self.sink.ended(None)
 
 
@@ -117,6 +133,12 @@ class FakeSource:
     suspected: int = 0
     mended: list[ExportfsError] = field(default_factory=list)
     round_trip: float = 0.0
+    largest: int | None = None
+    """Blocks are cut to so many bytes, whatever was asked for."""
+    empty_end: bool = False
+    """Whether a file that is a multiple of the block size ends with an empty block."""
+    at_most: int | None = None
+    """Downloads served at once."""
 
     def start(self, fetch: Fetch, sink: Sink) -> FakeDownload:
         self.fetches.append(fetch)

@@ -6,7 +6,18 @@ from trio.testing import MockClock
 
 from exportfs.config import KIB, MIB
 from exportfs.content.library import Reader
-from exportfs.errors import Busy, Corrupt, Gone, Interrupted, InvalidArgument, NotFound, TimedOut, Unreachable
+from exportfs.errors import (
+    Busy,
+    Corrupt,
+    Exhausted,
+    ExportfsError,
+    Gone,
+    Interrupted,
+    InvalidArgument,
+    NotFound,
+    TimedOut,
+    Unreachable,
+)
 from tests.content.fake import FakeDownload, FakeSource, content
 
 KERNEL = 128 * KIB
@@ -132,7 +143,8 @@ async def test_a_block_that_stays_wrong_is_an_error(
     ("failure", "raised"),
     [
         (NotFound("gone"), Gone),
-        (Busy("RESOURCE_EXHAUSTED"), Busy),
+        (Busy("FAILED_PRECONDITION"), Busy),
+        (Exhausted("RESOURCE_EXHAUSTED"), Exhausted),
         (Unreachable("down"), Unreachable),
         (Interrupted("reset"), Interrupted),
     ],
@@ -204,4 +216,97 @@ async def test_a_tiny_cache(autojump_clock: MockClock, nursery: trio.Nursery) ->
         for reader in readers:
             both.start_soon(read_all, reader, 6 * MIB)
     assert library.cache.used <= MIB
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_precondition_is_not_waited_for(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    source = FakeSource(nursery, {"f": MIB}, fault=lambda download, index: Busy("FAILED_PRECONDITION"))
+    reader = source.library(timeout=30).open(source.key("f"))
+    begun = trio.current_time()
+    with pytest.raises(Busy):
+        await reader.read(0, KERNEL)
+    assert trio.current_time() - begun < 1
+    nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("largest", [16 * KIB, 64 * KIB, 256 * KIB])
+async def test_a_server_that_cuts_blocks_short(
+    largest: int, autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    source = FakeSource(nursery, {"f": 8 * MIB + 5, "g": 2 * MIB}, largest=largest)
+    library = source.library()
+    reader = library.open(source.key("f"))
+    assert bytes(await reader.read(0, KERNEL)) == content("f", 0, KERNEL)
+    await read_all(reader, 8 * MIB + 5, start=KERNEL)
+    source.fetches.clear()
+    await read_all(library.open(source.key("g")), 2 * MIB)
+    assert all(fetch.chunk_size <= largest for fetch in source.fetches)
+    nursery.cancel_scope.cancel()
+
+
+async def test_one_bad_file_does_not_make_blocks_smaller(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    def fault(download: FakeDownload, index: int) -> ExportfsError | str | None:
+        return InvalidArgument("bad file id") if download.fetch.file_id == "bad" else None
+
+    source = FakeSource(nursery, {"bad": 8 * MIB, "good": 8 * MIB}, fault=fault)
+    library = source.library()
+    with pytest.raises(InvalidArgument):
+        await library.open(source.key("bad")).read(0, KERNEL)
+    source.fetches.clear()
+    await read_all(library.open(source.key("good")), 8 * MIB)
+    assert {fetch.chunk_size for fetch in source.fetches} == {32 * KIB, MIB}
+    nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("size", [MIB, 4 * MIB, 4 * MIB + 1])
+async def test_an_empty_block_may_end_a_file(
+    size: int, autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    source = FakeSource(nursery, {"f": size}, empty_end=True)
+    await read_all(source.library().open(source.key("f")), size)
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_server_that_serves_fewer_downloads_than_we_may_start(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    names = [f"f{number}" for number in range(5)]
+    source = FakeSource(nursery, dict.fromkeys(names, 40 * MIB), at_most=1, delay=0.01)
+    library = source.library(timeout=10)
+    nursery.start_soon(library.reap)
+
+    async def one(name: str) -> None:
+        reader = library.open(source.key(name))
+        for offset in range(0, 40 * MIB, MIB):
+            assert len(await reader.read(offset, MIB)) == MIB
+        reader.close()
+
+    async with trio.open_nursery() as readers:
+        for name in names:
+            readers.start_soon(one, name)
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_download_that_stalls_after_it_had_to_wait(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    stalled = []
+
+    def fault(download: FakeDownload, index: int) -> str | None:
+        if download.fetch.file_id == "g" and not stalled:
+            stalled.append(index)
+            return "stall"
+        return None
+
+    source = FakeSource(nursery, {"f": 64 * MIB, "g": MIB}, fault=fault, delay=0.05)
+    library = source.library(max_downloads=1, timeout=9)
+    nursery.start_soon(library.reap)
+    first, second = library.open(source.key("f")), library.open(source.key("g"))
+    async with trio.open_nursery() as readers:
+        readers.start_soon(read_all, first, 64 * MIB)
+        await trio.sleep(0.2)
+        readers.start_soon(read_all, second, MIB)
+    assert stalled
     nursery.cancel_scope.cancel()

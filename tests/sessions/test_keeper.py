@@ -141,3 +141,31 @@ async def test_many_sessions_share_the_calls(autojump_clock: Clock, kept: Kept) 
     await trio.sleep(1200)
     assert {asked for _, asked in kept.server.asked} == set(kept.server.sessions)
     assert len(kept.server.asked) <= 1200 * 11
+
+
+@pytest.mark.promise("K1")
+async def test_a_listing_that_misses_a_session_does_not_end_its_life(
+    autojump_clock: Clock, kept: Kept
+) -> None:
+    kept.put("ours", State.RUNNING, started=True)
+    await trio.sleep(30)
+    kept.catalogue.apply([], trio.current_time())
+    assert kept.catalogue.get("ours") is None
+    before = len(kept.asked("ours"))
+    await trio.sleep(600)
+    assert len(kept.asked("ours")) > before + 10
+    kept.catalogue.apply(list(kept.server.sessions.values()), trio.current_time())
+    await trio.sleep(60)
+    assert trio.current_time() - kept.asked("ours")[-1] <= 5
+
+
+async def test_a_session_that_the_server_says_is_gone_is_not_asked_about_again(
+    autojump_clock: Clock, kept: Kept
+) -> None:
+    kept.put("ours", State.RUNNING, started=True)
+    await trio.sleep(30)
+    kept.server.sessions.clear()
+    await trio.sleep(30)
+    before = len(kept.asked("ours"))
+    await trio.sleep(600)
+    assert len(kept.asked("ours")) == before
