@@ -221,18 +221,19 @@ class Content:
         try:
             if stream.phase is Phase.ENDED:  # it ended while it was being opened
                 raise Interrupted("the download ended at once")
-            since = trio.current_time()
+            since, brought = trio.current_time(), self._shared.bytes
             while not waiter.event.is_set():
                 moved = max(stream.last_moved, since)
                 running = stream.phase is Phase.RUNNING
                 # A queued one is looked at again soon: nobody tells when it begins, and then it can stall.
                 queued = min(self._shared.slots.next_free, trio.current_time() + self._shared.stall / 4)
                 look_at = moved + self._shared.stall if running else queued
-                before = self._shared.bytes
                 with trio.move_on_at(min(look_at, patience.deadline)):
                     await waiter.event.wait()
                 self._shared.slots.schedule()
-                if stream.phase is Phase.QUEUED and self._shared.bytes != before:
+                late = stream.phase is Phase.QUEUED and trio.current_time() >= patience.deadline
+                if late and self._shared.bytes != brought:
+                    brought = self._shared.bytes
                     patience.progress(trio.current_time())  # others get on: our turn comes
                 self._judge(waiter, since, patience)
         finally:

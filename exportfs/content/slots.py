@@ -98,8 +98,9 @@ class Slots:
 
     @property
     def next_free(self) -> float:
-        """When to look again whether something can be started."""
-        return min(self._leaving, default=math.inf)
+        """When to look again whether something can be started; always to come."""
+        now = self._clock()
+        return min((moment for moment in self._leaving if moment > now), default=math.inf)
 
     def reap(self, now: float) -> None:
         """Gives up downloads that nobody has used for a while."""

@@ -20,7 +20,7 @@ from exportfs.core.names import encode
 from exportfs.core.roundtrips import RoundTrips
 from exportfs.errors import Corrupt, ExportfsError, Interrupted
 from exportfs.model import Fetch
-from exportfs.rpc.channel import Connection, Connections, Lane
+from exportfs.rpc.channel import Connection, Connections, Lane, Metadata
 from exportfs.rpc.cut import MalformedMessage, file_chunk, message
 from exportfs.rpc.login import Login
 from exportfs.rpc.server import SERVICE
@@ -62,10 +62,12 @@ class Downloads:
         """Asks for the blocks of `fetch`. Never raises: failures go to the sink."""
         download = Download(self._connections, self._login, self._round_trips, fetch, sink)
         self._started.add(download)
+        download.begin()
         try:
             self._threads.submit(download.run)
         except RuntimeError:  # shut down: the mount is ending, and so are all who could be told
             download.cancel()
+            download.let_go()
         return download
 
 
@@ -96,6 +98,30 @@ class Download:
         self._connection: Connection | None = None
         self._queue: deque[tuple[int, memoryview]] = deque()
         self._end: tuple[ExportfsError | None] | None = None
+        self._metadata: Metadata = ()
+        self._begun = 0.0
+        self._early: ExportfsError | None = None
+        """What the call failed with before there was one."""
+
+    def begin(self) -> None:
+        """Sends the call, from trio's thread and without waiting: the server is at work while ours wakes up."""
+        try:
+            self._metadata = self._login.metadata()
+            self._connection = self._connections.acquire(self._lane, self._line)
+            start = self._connection.stream(SERVICE + "DownloadFile")
+            self._begun = time.monotonic()
+            self._call = start(self._request, metadata=self._metadata)
+        except ExportfsError as error:
+            self._early = error
+        except Exception as error:
+            self._early = Interrupted(f"the download failed: {type(error).__name__}: {error}")
+
+    def let_go(self) -> None:
+        """Nothing more is wanted of the call and its connection."""
+        if self._call is not None:
+            self._call.cancel()
+        if self._connection is not None:
+            self._connections.release(self._connection)
 
     def allow(self, until: int) -> None:
         """Lets the thread take the blocks below `until`."""
@@ -120,35 +146,27 @@ class Download:
             self._connections.suspect(self._connection)
 
     def run(self) -> None:
-        """The whole download; in a thread of its own."""
-        error: ExportfsError | None = None
+        """Takes the blocks; in a thread of its own."""
+        error = self._early
         try:
-            metadata = self._login.metadata()
-            self._connection = self._connections.acquire(self._lane, self._line)
-            try:
-                self._take(metadata)
-            except grpc.RpcError as failure:
-                error = translate(failure, metadata)
-            finally:
-                if self._call is not None:
-                    self._call.cancel()
-                self._connections.release(self._connection)
+            if error is None:
+                self._take()
+        except grpc.RpcError as failure:
+            error = translate(failure, self._metadata)
         except ExportfsError as failure:
             error = failure
         except Exception as failure:
             error = Interrupted(f"the download failed: {type(failure).__name__}: {failure}")
-        self._end = (error,)
-        self._wake()
+        finally:
+            self.let_go()
+        if self._end is None:
+            self._end = (error,)
+            self._wake()
 
-    def _take(self, metadata: Any) -> None:
-        assert self._connection is not None
-        start = self._connection.stream(SERVICE + "DownloadFile")
-        with self._turn:
-            if self._cancelled:
-                return
-            self._call = call = start(self._request, metadata=metadata)
+    def _take(self) -> None:
+        call = self._call
         seek, woken = self._lane is Lane.SEEKS, time.monotonic()
-        begun: float | None = time.monotonic()
+        begun: float | None = self._begun
         for raw in call:
             if begun is not None:
                 self._round_trips.note(time.monotonic() - begun)
@@ -160,7 +178,9 @@ class Download:
             self._queue.append((index, data))
             full = index + 1 >= self._until
             if full and self._stop:
-                # Before anybody is woken: what the server sends meanwhile is wasted.
+                self._end = (None,)
+                self._wake()
+                # While trio wakes up: what the server sends until then is wasted.
                 call.cancel()
                 return
             if full or not seek or time.monotonic() - woken > HOLD_BACK:

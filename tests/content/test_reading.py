@@ -310,3 +310,32 @@ async def test_a_download_that_stalls_after_it_had_to_wait(
         readers.start_soon(read_all, second, MIB)
     assert stalled
     nursery.cancel_scope.cancel()
+
+
+async def test_nothing_spins_when_all_is_done(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    names = [f"f{number}" for number in range(6)]
+    source = FakeSource(nursery, dict.fromkeys(names, 40 * MIB))
+    library = source.library(max_downloads=1)
+    nursery.start_soon(library.reap)
+
+    async def one(name: str) -> None:
+        reader = library.open(source.key(name))
+        for offset in range(0, 40 * MIB, MIB):
+            await reader.read(offset, MIB)
+        reader.close()
+
+    async with trio.open_nursery() as readers:
+        for name in names:
+            readers.start_soon(one, name)
+    looks = 0
+    schedule = library.slots.schedule
+
+    def counted() -> None:
+        nonlocal looks
+        looks += 1
+        schedule()
+
+    library.slots.schedule = counted  # type: ignore[method-assign]
+    await trio.sleep(100)
+    assert looks <= 101
+    nursery.cancel_scope.cancel()

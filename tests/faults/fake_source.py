@@ -9,8 +9,8 @@ import trio
 
 from exportfs.content.source import Sink
 from exportfs.errors import (
-    Busy,
     Corrupt,
+    Exhausted,
     ExportfsError,
     Interrupted,
     InvalidArgument,
@@ -22,7 +22,7 @@ from exportfs.model import Fetch
 CONTENT = random.Random(20109).randbytes(6 << 20)
 """What every file of it holds, up to its size."""
 
-ERRORS = (Unreachable, Interrupted, Busy, Unauthenticated, Corrupt)
+ERRORS = (Unreachable, Interrupted, Exhausted, Unauthenticated, Corrupt)
 KINDS = ("error", "clean end", "stall", "short", "long", "skip", "repeat", "index", "swap", "overrun", "slow")
 
 
