@@ -246,6 +246,8 @@ class Content:
     def _judge(self, waiter: Waiter, since: float, patience: Patience) -> None:
         """After a wait that ended: whether the stream still moves, or is to be given up."""
         stream, now = waiter.stream, trio.current_time()
+        if stream.phase is Phase.RUNNING and stream.started_at > since:
+            patience.turn(stream.started_at)
         # That it has begun is no progress yet.
         if stream.phase is Phase.RUNNING and stream.last_moved > max(since, stream.started_at):
             patience.progress(stream.last_moved)

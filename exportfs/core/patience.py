@@ -48,6 +48,7 @@ class Patience:
         self._failures = 0
         self._wrong = 0
         self._logins = 0
+        self._had_turn = False
 
     @property
     def deadline(self) -> float:
@@ -58,6 +59,13 @@ class Patience:
         """Something moved: the time without progress starts anew. The number of wrong answers stays."""
         self._moved = now
         self._failures = 0
+
+    def turn(self, now: float) -> None:
+        """After having queued, it begins: a third of the timeout is left for it at least. Once only, or beginning again
+        and again would never end."""
+        if not self._had_turn:
+            self._had_turn = True
+            self._moved = max(self._moved, now - self._config.timeout * 2 / 3)
 
     def after(self, error: ExportfsError, now: float) -> float:
         """Seconds to pause before the next try. Raises the error that is final instead, where it is over."""

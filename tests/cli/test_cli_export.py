@@ -196,7 +196,7 @@ def test_a_folder_that_starts_nothing(run: Any, mount: Any) -> None:
         ["--camera", "x", "--format", "wmv"],
         ["--camera", "x", "--format", "mp4", "--from", "2026-05-11T08:04:11Z"],
         ["--camera", "x", "--format", "mp4", "--name", "a/b"],
-        ["--camera", "x", "--format", "mp4", "--split", "5MB"],
+        ["--camera", "x", "--format", "mp4", "--split", "5XB"],
     ],
 )
 def test_wrong_words(run: Any, mount: Any, words: list[str]) -> None:
