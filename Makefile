@@ -52,7 +52,7 @@ test-system:
 lock:
 	$(PYTHON) -m venv .tools && .tools/bin/pip install --quiet uv
 	.tools/bin/uv pip compile --quiet --universal --python-version 3.11 --all-extras --generate-hashes \
-	    --no-emit-index-url --no-emit-find-links --no-header pyproject.toml -o requirements.lock
+	    --no-header pyproject.toml -o requirements.lock
 
 clean:
 	rm -rf $(VENV) .tools exportfs/wire/axxonsoft dist

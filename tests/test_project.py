@@ -7,7 +7,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 HOST = re.compile(
-    r"index-url|^registry *=|https?://[^ \"]+/simple\b|https?://[^ \"]+\.(whl|tar\.gz|tgz)\b", re.M
+    r"index[-]url|^registry *=|https?://[^ \"]+/simple\b|https?://[^ \"]+\.(whl|tar\.gz|tgz)\b", re.M
 )
 
 
