@@ -211,3 +211,18 @@ def test_a_state_for_a_session_that_is_not_there_is_passed_over() -> None:
     catalogue = catalogue_of(FakeServer())
     catalogue.state("a", SessionState(State.COMPLETED))
     assert len(catalogue) == 0
+
+
+@pytest.mark.promise("T6")
+async def test_a_session_that_gets_on_does_not_change_the_directory(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    now = [1000.0]
+    catalogue = Catalogue(FakeServer(), refresh=5.0, timeout=30.0, wall=lambda: now[0])
+    catalogue.apply([session("a", State.RUNNING)], trio.current_time())
+    assert catalogue.named_at == 1000.0
+    now[0] = 2000.0
+    catalogue.apply([session("a", State.COMPLETED)], trio.current_time())
+    assert catalogue.named_at == 1000.0
+    catalogue.apply([], trio.current_time())
+    assert catalogue.named_at == 2000.0
