@@ -13,7 +13,7 @@ from exportfs.cli.following import follow, verdict
 from exportfs.cli.options import JSON, MOUNTPOINT
 from exportfs.cli.request import QUALITIES, SNAPSHOTS, STREAMS, Wish, build, check_name, default_name
 from exportfs.cli.sessions import SessionRecord
-from exportfs.cli.submit import submit
+from exportfs.cli.submit import interrupt_held_back, submit
 from exportfs.cli.text import echo_path
 from exportfs.cli.times import TIME
 from exportfs.cli.values import DURATION, SIZE
@@ -82,23 +82,23 @@ def export(
     if dry_run:
         click.echo(text, nl=False)
         return 0
-    directory = submit(mountpoint, stem, text.encode())
+    directory = record = None
+    try:
+        with interrupt_held_back():
+            directory = submit(mountpoint, stem, text.encode())
+        if waiting:
+            (record,) = follow([directory])
+    except KeyboardInterrupt:
+        if directory is not None:
+            complain(f"the export goes on; `axxon-exportfs wait {directory}` waits for it")
+        raise
     answer: dict[str, Any] = {
         "request": str(mountpoint.absolute() / "new" / f"{stem}.json"),
         "session": str(directory),
     }
-    if waiting:
-        return _wait(directory, answer, as_json)
-    _print(answer, [directory], as_json)
-    return 0
-
-
-def _wait(directory: Path, answer: Mapping[str, Any], as_json: bool) -> int:
-    try:
-        (record,) = follow([directory])
-    except KeyboardInterrupt:
-        complain(f"the export goes on; `axxon-exportfs wait {directory}` waits again")
-        raise
+    if record is None:
+        _print(answer, [directory], as_json)
+        return 0
     results = _results(record)
     more = {
         "state": record.state,

@@ -3,7 +3,10 @@
 import contextlib
 import errno
 import os
+import signal
+from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
 
 from exportfs.cli.failures import sentence
 from exportfs.errors import ExportfsError, InvalidArgument, NotFound
@@ -12,6 +15,28 @@ from exportfs.errors import ExportfsError, InvalidArgument, NotFound
 _NOTHING_STARTED = frozenset(
     {errno.EINVAL, errno.EACCES, errno.EPERM, errno.EOPNOTSUPP, errno.EFBIG, errno.EROFS, errno.EBUSY}
 )
+
+
+@contextlib.contextmanager
+def interrupt_held_back() -> Iterator[None]:
+    """Ctrl-C counts at the end of the block, where it raises `KeyboardInterrupt` as ever.
+
+    The close of a request cannot be interrupted, and whoever presses Ctrl-C meanwhile must learn what it
+    has started. The main thread only.
+    """
+    seen = False
+
+    def note(number: int, frame: FrameType | None) -> None:
+        nonlocal seen
+        seen = True
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if seen:
+        raise KeyboardInterrupt
 
 
 def submit(mountpoint: Path, name: str, content: bytes) -> Path:

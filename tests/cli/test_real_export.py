@@ -7,7 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from exportfs.simulator import Config, Delay, Fail, FailExport, LoginConfig, Simulator, SimulatorServer
+from exportfs.simulator import (
+    Config,
+    Delay,
+    Fail,
+    FailExport,
+    Hang,
+    LoginConfig,
+    Simulator,
+    SimulatorServer,
+)
 from tests.cli.real import CAMERA, START, command, export, record
 from tests.conftest import MountFactory
 from tests.harness import DEADLINE, OURS, MountProcess, eventually
@@ -173,3 +182,26 @@ def test_ctrl_c_ends_the_waiting_alone(start_mount: MountFactory, tmp_path: Path
         assert record(session / name)["state"] == "running"
         assert mount.stop() == 0
     simulator.close()
+
+
+@pytest.mark.parametrize("waiting", [True, False])
+def test_ctrl_c_during_the_start_tells_what_was_started(
+    mount: MountProcess, simulator: Simulator, waiting: bool
+) -> None:
+    simulator.faults.add("StartSession", Hang())
+    words = ["--camera", CAMERA, "--from", START, "--duration", "10s", "--format", "mp4"]
+    process = subprocess.Popen(
+        [*OURS, "export", str(mount.mountpoint), *words, *(["--wait"] if waiting else [])],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    eventually(lambda: simulator.log.count("StartSession") == 1)
+    process.send_signal(signal.SIGINT)
+    simulator.faults.release()
+    out, err = process.communicate(timeout=DEADLINE)
+    (session,) = (mount.mountpoint / "sessions").iterdir()
+    assert process.returncode == 130
+    assert out == ""
+    assert f"axxon-exportfs wait {session}" in err
+    assert simulator.log.count("StartSession") == 1
