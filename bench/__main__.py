@@ -14,7 +14,7 @@ from bench import measures, report
 from bench.content import GIB, MIB
 from bench.goals import LINE, NEAR, Results, evaluate
 from bench.processes import Failed, drop_caches
-from bench.subjects import Bare, BareSeek, MountSubject, Ours, Rclone, Sshfs, Subject, all_subjects
+from bench.subjects import Bare, BareSeek, Bridge, MountSubject, Ours, Rclone, Sshfs, Subject, all_subjects
 from bench.world import Plan, World, build
 
 Measure = Callable[[Subject, World, bool], measures.Numbers]
@@ -86,6 +86,8 @@ def wants(subject: Subject, name: str, line: bool, kinds: set[str]) -> bool:
     kind = SEEKS if isinstance(subject, BareSeek) else LOOPS if isinstance(subject, Bare) else MOUNTS
     if kind not in kinds or (line and not subject.line):
         return False
+    if isinstance(subject, Bridge):
+        return SEEKS in kinds
     if name == "line big":  # minutes for a peer that keeps little in flight, and no goal speaks of peers
         return isinstance(subject, Bare | Ours)
     if name in ("sizes", "readers"):

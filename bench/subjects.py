@@ -88,6 +88,20 @@ class Trivial(MountSubject):
         return python("bench.trivialfs", str(world.data), str(mountpoint))
 
 
+class Bridge(MountSubject):
+    """Measured in seeks only, which is all that it is for."""
+
+    name = "shortest bridge, one call a read"
+    color = "#9467bd"
+
+    def command(self, world: World, mountpoint: Path, line: bool) -> list[str]:
+        port = world.port("grpc", line)
+        return python("bench.bridge", str(world.data), str(mountpoint), str(port))
+
+    def sent(self, world: World, child: Child) -> Callable[[], int]:
+        return lambda: world.settled()["bytes"]
+
+
 class Rclone(MountSubject):
     name = "rclone mount"
     color = "#ff7f0e"
@@ -205,6 +219,7 @@ def all_subjects() -> list[Subject]:
     return [
         Ours(),
         Trivial(),
+        Bridge(),
         Bare("bare loop, 256 KiB", 256 * KIB),
         Bare("bare loop, 1 MiB", MIB),
         Bare("bare loop, 2 MiB", 2 * MIB, line=False),

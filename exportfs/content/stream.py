@@ -1,9 +1,8 @@
 """One running download of one file: checks every block before anyone sees it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import Enum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from exportfs.content.cache import Block
 from exportfs.content.source import Running, Source
@@ -11,9 +10,11 @@ from exportfs.errors import Corrupt, ExportfsError, Interrupted
 from exportfs.model import Fetch
 
 
-@dataclass(frozen=True, slots=True)
-class FileKey:
-    """A result as the server announced it. Another size is another file."""
+class FileKey(NamedTuple):
+    """A result as the server announced it. Another size is another file.
+
+    A tuple, since it is hashed dozens of times in a read, which a dataclass does in Python.
+    """
 
     session_id: str
     file_id: str
