@@ -6,6 +6,7 @@ memory, threads, descriptors or connections grow.
 """
 
 import argparse
+import errno
 import json
 import os
 import sys
@@ -31,6 +32,8 @@ class Soak:
     simulator: Simulator
     mount: MountProcess
     readers: int = 4
+    lost: int = 0
+    """Requests whose answer did not come."""
 
     def copy(self, size: int) -> int:
         """Copies new files of `size` bytes at once, compares, destroys them. Gives the bytes."""
@@ -49,10 +52,34 @@ class Soak:
     def export(self, number: int) -> None:
         """One request, and away with what it gave."""
         request = self.mount.mountpoint / f"new/soak-{number}.json"
-        request.write_text(json.dumps(ARCHIVE_REQUEST))
+        self.ask(request)
         session = (self.mount.mountpoint / f"new/soak-{number}").resolve()
         os.unlink(request)
         os.rmdir(session)
+        running = [path.name for path in session.parent.iterdir()]
+        if running:
+            raise SystemExit(f"a second session was started: {running}")
+
+    def ask(self, request: Path) -> None:
+        """Writes it as a person would: where the answer was lost, again, which must start no second one.
+
+        It may have to wait until the mount is certain that the first one started nothing.
+        """
+        deadline = time.monotonic() + 120
+        while True:
+            try:
+                request.write_text(json.dumps(ARCHIVE_REQUEST))
+                return
+            except OSError as error:
+                if (
+                    error.errno not in (errno.EIO, errno.ENOTCONN, errno.ETIMEDOUT)
+                    or time.monotonic() > deadline
+                ):
+                    raise
+                reason = request.with_name(f"{request.name}.error").read_text(errors="replace").strip()
+                print(f"{request.name}: {error.strerror}: {reason}", flush=True)
+                self.lost += 1
+                time.sleep(1)
 
     def look(self) -> dict[str, int]:
         """What the mount's process uses now."""
