@@ -32,8 +32,6 @@ class Soak:
     simulator: Simulator
     mount: MountProcess
     readers: int = 4
-    lost: int = 0
-    """Requests whose answer did not come."""
 
     def copy(self, size: int) -> int:
         """Copies new files of `size` bytes at once, compares, destroys them. Gives the bytes."""
@@ -56,9 +54,9 @@ class Soak:
         session = (self.mount.mountpoint / f"new/soak-{number}").resolve()
         os.unlink(request)
         os.rmdir(session)
-        running = [path.name for path in session.parent.iterdir()]
-        if running:
-            raise SystemExit(f"a second session was started: {running}")
+        others = [path.name for path in session.parent.iterdir()]
+        if others:
+            raise SystemExit(f"a second session was started: {others}")
 
     def ask(self, request: Path) -> None:
         """Writes it as a person would: where the answer was lost, again, which must start no second one.
@@ -78,7 +76,6 @@ class Soak:
                     raise
                 reason = request.with_name(f"{request.name}.error").read_text(errors="replace").strip()
                 print(f"{request.name}: {error.strerror}: {reason}", flush=True)
-                self.lost += 1
                 time.sleep(1)
 
     def look(self) -> dict[str, int]:
