@@ -242,21 +242,24 @@ def fairness(subject: Subject, world: World, line: bool) -> Numbers:
             beside = [_first(world, mount, f"part{number}.mp4") for number in range(4, PARTS)]
     numbers = {"alone": median(alone) * 1e3, "beside": median(beside) * 1e3}
     found: dict[str, list[float]] = {"stat": [], "ls": []}
-    with cold(subject, world, line) as mount:
-        with reading(mount, [f"part{number}.mp4" for number in range(PARTS)]) as busy:
-            while any(process.poll() is None for process in busy):
-                # A name that is not there is asked of the mount each time; the kernel may keep what is.
-                missing = mount.root / f"missing{len(found['stat'])}"
-                found["stat"].append(timed(partial(_stat_missing, missing)))
-                found["ls"].append(timed(partial(os.listdir, mount.root)))
-                time.sleep(0.002)
-        for what, times in found.items():
-            if len(times) > 1:
-                numbers[what] = percentiles(times)[1]
-        if mount.ours:
-            numbers["most_active"] = world.stats()["most_active"]
-            numbers["abandoned"] = _abandoned(world, mount)
-    return numbers
+    for _ in range(4):  # one run gives some sixty looks: too few for one in a hundred
+        with cold(subject, world, line) as mount:
+            with reading(mount, [f"part{number}.mp4" for number in range(PARTS)]) as busy:
+                _look_around(mount, busy, found)
+            if mount.ours:
+                numbers["most_active"] = max(numbers.get("most_active", 0), world.stats()["most_active"])
+                numbers["abandoned"] = _abandoned(world, mount)
+    return numbers | {what: percentiles(times)[1] for what, times in found.items() if len(times) > 1}
+
+
+def _look_around(mount: Mounted, busy: list[subprocess.Popen[bytes]], found: dict[str, list[float]]) -> None:
+    """Times `stat` and `ls` for as long as the readers run."""
+    while any(process.poll() is None for process in busy):
+        # A name that is not there is asked of the mount each time; the kernel may keep what is.
+        missing = mount.root / f"missing{len(found['stat'])}"
+        found["stat"].append(timed(partial(_stat_missing, missing)))
+        found["ls"].append(timed(partial(os.listdir, mount.root)))
+        time.sleep(0.002)
 
 
 @contextlib.contextmanager

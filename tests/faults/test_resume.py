@@ -1,5 +1,7 @@
 """What breaks and comes back in the middle of a copy is not noticed by who copies."""
 
+import errno
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,11 +90,21 @@ BREAKS: dict[str, Callable[[Scene], object]] = {
 
 
 def outage(scene: Scene) -> None:
-    """Back once the mount has tried in vain."""
-    errors = scene.mount.log.read_text().count("cannot be had")
-    eventually(lambda: scene.mount.log.read_text().count("cannot be had") > errors or True)
+    """Back once the mount has tried in vain for as long as it tries."""
+    eventually(lambda: "cannot be had" in scene.mount.log.read_text(), within=20)
     scene.proxy.heal()
     scene.proxy.accept()
+    eventually(lambda: listed(scene.mount.mountpoint / "sessions"))
+
+
+def listed(directory: Path) -> bool:
+    """Whether names are to be had: for a moment after an outage they still say that the server is away."""
+    try:
+        return bool(os.listdir(directory))
+    except OSError as error:
+        if error.errno != errno.ENOTCONN:
+            raise
+        return False
 
 
 @pytest.mark.promise("E6")
