@@ -27,7 +27,7 @@ WORK: list[tuple[str, Measure, bool, set[str]]] = [
     ("random", measures.seeks, False, {SEEKS, MOUNTS}),
     ("ends", measures.ends, False, {SEEKS, MOUNTS}),
     ("parallel", measures.parallel, False, {LOOPS, MOUNTS}),
-    ("fairness", measures.fairness, False, {MOUNTS}),
+    ("fairness", measures.fairness, False, {SEEKS, MOUNTS}),
     ("sizes", measures.size_curve, False, {LOOPS, MOUNTS}),
     ("readers", measures.reader_curve, False, {LOOPS, MOUNTS}),
     ("line sequential", measures.sequential, True, {LOOPS, MOUNTS}),
@@ -87,7 +87,7 @@ def wants(subject: Subject, name: str, line: bool, kinds: set[str]) -> bool:
     if kind not in kinds or (line and not subject.line):
         return False
     if isinstance(subject, Bridge):
-        return SEEKS in kinds
+        return SEEKS in kinds and name != "fairness"
     if name == "line big":  # minutes for a peer that keeps little in flight, and no goal speaks of peers
         return isinstance(subject, Bare | Ours)
     if name in ("sizes", "readers"):

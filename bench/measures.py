@@ -235,6 +235,8 @@ def parallel(subject: Subject, world: World, line: bool, readers: int = PARTS) -
 
 def fairness(subject: Subject, world: World, line: bool) -> Numbers:
     """What others feel while readers keep the mount busy, and what runs on after a reader left."""
+    if isinstance(subject, BareSeek):
+        return _bare_fairness(subject, world, line)
     assert isinstance(subject, MountSubject)
     with cold(subject, world, line) as mount:
         alone = [_first(world, mount, f"part{number}.mp4") for number in range(4)]
@@ -250,6 +252,14 @@ def fairness(subject: Subject, world: World, line: bool) -> Numbers:
                 numbers["most_active"] = max(numbers.get("most_active", 0), world.stats()["most_active"])
                 numbers["abandoned"] = _abandoned(world, mount)
     return numbers | {what: percentiles(times)[1] for what, times in found.items() if len(times) > 1}
+
+
+def _bare_fairness(subject: BareSeek, world: World, line: bool) -> Numbers:
+    """First blocks without a mount, alone and beside a bare loop: what the server and the cores make of it."""
+    first = subject.job(world, line, "seek", files=["part0.mp4"], ranges=[[[0, READ]]] * 4)
+    loop = subject.job(world, line, "loop", files=["big.mp4"]) | {"block": MIB, "options": []}
+    alone, beside = run_bare(world, first)[0], run_bare(world, first, beside=loop)[0]
+    return {"alone": median(alone["times"]) * 1e3, "beside": median(beside["times"]) * 1e3}
 
 
 def _look_around(mount: Mounted, busy: list[subprocess.Popen[bytes]], found: dict[str, list[float]]) -> None:

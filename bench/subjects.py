@@ -5,6 +5,7 @@ import getpass
 import json
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -199,18 +200,32 @@ class BareSeekAnywhere(BareSeek):
     any_offset = True
 
 
-def run_bare(world: World, job: dict[str, Any]) -> tuple[dict[str, Any], dict[str, int]]:
-    """Its result, and the server's counters over just what was timed."""
-    log = world.work / "bare.log"
+def run_bare(
+    world: World, job: dict[str, Any], beside: dict[str, Any] | None = None
+) -> tuple[dict[str, Any], dict[str, int]]:
+    """Its result, and the server's counters over just what was timed; while another job is in full swing, if given."""
+    with contextlib.ExitStack() as stack:
+        other = stack.enter_context(_bare(world, beside)) if beside else None
+        child = stack.enter_context(_bare(world, job))
+        world.settled()
+        world.server.ask("reset")
+        if other is not None:
+            other.say("go")
+            time.sleep(0.05)
+        child.say("go")
+        result: dict[str, Any] = json.loads(child.line())
+        return result, {} if other is not None else world.settled()
+
+
+@contextlib.contextmanager
+def _bare(world: World, job: dict[str, Any]) -> Iterator[Child]:
+    """Connected, warm, and waiting for its "go"."""
+    log = world.work / f"bare-{job['what']}.log"
     log.write_text("")
     child = Child(python("bench.bare", json.dumps(job)), log, pipes=True)
     try:
-        child.line()  # connected, warm
-        world.settled()
-        world.server.ask("reset")
-        child.say("go")
-        result: dict[str, Any] = json.loads(child.line())
-        return result, world.settled()
+        child.line()
+        yield child
     finally:
         child.stop()
 
