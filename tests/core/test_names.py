@@ -190,6 +190,12 @@ def test_disambiguate(names: dict[str, str], random) -> None:  # type: ignore[no
 
 
 @pytest.mark.promise("N4")
+def test_the_later_in_the_order_of_ids_is_numbered() -> None:
+    pairs = [("c", "same"), ("a", "same"), ("b", "other"), ("b2", "same")]
+    assert dict(disambiguate(pairs)) == {"a": "same", "b": "other", "b2": "same~2", "c": "same~3"}
+
+
+@pytest.mark.promise("N4")
 def test_names_are_the_same_in_another_process() -> None:
     files = [
         ("\udcff/x\u202e.MP4", "video/mp4"),
