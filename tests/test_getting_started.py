@@ -81,8 +81,11 @@ def test_every_command_of_the_page(tmp_path: Path) -> None:
         environment.pop(name, None)
     terminals: list[subprocess.Popen[str]] = []
     shell = Shell(environment)
+    page = PAGE.read_text().replace("20109", port)
+    blocks = BLOCK.findall(page)
+    assert len(blocks) == page.count("```console") > 5
     try:
-        for terminal, block in BLOCK.findall(PAGE.read_text().replace("20109", port)):
+        for terminal, block in blocks:
             for command, shown in steps(block):
                 if terminal:
                     other = subprocess.Popen(

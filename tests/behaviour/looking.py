@@ -4,7 +4,10 @@ import json
 from typing import Any
 
 from exportfs.simulator import Simulator
-from tests.harness import Tree, eventually
+from tests.harness import CAMERA, Tree, eventually
+
+LIVE_REQUEST: dict[str, Any] = {"live": {"sources": [{"origin": CAMERA}]}, "stream": {"format": "MKV"}}
+"""Of an export that runs until it is stopped."""
 
 
 def directory(tree: Tree, session_id: str) -> str:

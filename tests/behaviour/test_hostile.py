@@ -135,5 +135,8 @@ def test_the_same_names_in_another_mount(start_mount: MountFactory, simulator: S
         paths = [os.path.join(folder, name) for folder, _, names in os.walk(root) for name in names]
         return sorted(path.removeprefix(root) for path in paths if b"/sessions/" in path)
 
-    assert walk(os.fsencode(one.mountpoint)) == walk(os.fsencode(two.mountpoint))
+    eventually(lambda: len(os.listdir(one.mountpoint / "sessions")) == 2)
+    found = walk(os.fsencode(one.mountpoint))
+    assert len(found) == len(FILE_IDS) + 1 + 2 * len((".session.json", ".request.json"))
+    assert walk(os.fsencode(two.mountpoint)) == found
     assert not exists(one.tree, "sessions/" + os.fsdecode(encode("\udcff")))

@@ -1,14 +1,13 @@
 """Keeping sessions alive, for once in real time: real mounts, and a server whose limits are seconds."""
 
+import contextlib
 import json
 import os
-import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from exportfs.simulator import Config, LoginConfig, Simulator, TimerConfig
+from exportfs.simulator import Config, LoginConfig, ManualClock, Simulator, TimerConfig
 from exportfs.simulator.session import RUNNING
 from exportfs.wire import export
 from tests.behaviour.looking import directory, exists, record
@@ -22,9 +21,15 @@ LIMIT = 4.0
 
 
 @pytest.fixture
-def simulator() -> Iterator[Simulator]:
+def clock() -> ManualClock:
+    """Of the server: it moves only while a test waits, and no faster than the mount's."""
+    return ManualClock()
+
+
+@pytest.fixture
+def simulator(clock: ManualClock) -> Iterator[Simulator]:
     timers = TimerConfig(live_stream=LIMIT, running=LIMIT, completed=LIMIT)
-    simulator = Simulator(Config(login=LoginConfig(required=False), timers=timers))
+    simulator = Simulator(Config(login=LoginConfig(required=False), timers=timers), clock)
     yield simulator
     simulator.close()
 
@@ -34,7 +39,9 @@ def alive(simulator: Simulator, session_id: str) -> bool:
 
 
 @pytest.mark.promise("K1", "K2", "K3", "S9")
-def test_what_is_kept_and_what_is_not(start_mount: MountFactory, simulator: Simulator) -> None:
+def test_what_is_kept_and_what_is_not(
+    start_mount: MountFactory, simulator: Simulator, clock: ManualClock
+) -> None:
     mount = start_mount("--keep-alive", "2")
     paused, read, listed = (simulator.add_computed(100_000) for _ in range(3))
     theirs = simulator.sessions.start(
@@ -53,14 +60,15 @@ def test_what_is_kept_and_what_is_not(start_mount: MountFactory, simulator: Simu
     player = os.open(files[paused], os.O_RDONLY)
     begin = os.pread(player, 4096, 0)
     # For longer than the limit: one session is open and not read, one read from the page cache, one looked at.
-    end = time.monotonic() + 1.6 * LIMIT
+    end = clock.now() + 1.6 * LIMIT
 
     def passed() -> bool:
         assert files[read].read_bytes() == content[read]
-        if exists(tree, f"sessions/{paths[listed].name}"):
+        with contextlib.suppress(OSError):  # it goes at some point
             os.listdir(paths[listed])
             record(tree, f"sessions/{paths[listed].name}")
-        return time.monotonic() > end
+        clock.advance(0.3)
+        return clock.now() > end
 
     eventually(passed, every=0.3)
     assert alive(simulator, paused)
@@ -68,12 +76,12 @@ def test_what_is_kept_and_what_is_not(start_mount: MountFactory, simulator: Simu
     assert os.pread(player, 4096, 0) == begin
     assert alive(simulator, read)
     assert not alive(simulator, listed)
-    assert not exists(tree, f"sessions/{paths[listed].name}")
+    eventually(lambda: not exists(tree, f"sessions/{paths[listed].name}"))
     assert theirs not in running(simulator)
     assert simulator.log.calls("GetSessionState", session=theirs) == []
     assert simulator.log.calls("GetSessionState", session=listed) == []
     os.close(player)
-    eventually(lambda: not alive(simulator, paused))
+    eventually(lambda: clock.advance(0.2) or not alive(simulator, paused), every=0.2)
 
 
 def running(simulator: Simulator) -> list[str]:
@@ -82,15 +90,15 @@ def running(simulator: Simulator) -> list[str]:
 
 @pytest.mark.promise("K1", "K4")
 def test_running_exports_outlive_the_mount(
-    start_mount: MountFactory, simulator: Simulator, tmp_path: Path
+    start_mount: MountFactory, simulator: Simulator, clock: ManualClock
 ) -> None:
     mount = start_mount()
     mount.tree.write("new/a.json", json.dumps(LIVE).encode())
     (session_id,) = simulator.sessions.ids()
 
     def asked_for(seconds: float) -> None:
-        end = time.monotonic() + seconds
-        eventually(lambda: time.monotonic() > end, every=0.2)
+        end = clock.now() + seconds
+        eventually(lambda: clock.advance(0.2) or clock.now() > end, every=0.2)
         assert running(simulator) == [session_id]
 
     asked_for(1.2 * LIMIT)

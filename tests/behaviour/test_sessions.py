@@ -11,11 +11,9 @@ import pytest
 from exportfs.core.names import percent_encode
 from exportfs.simulator import Fail, FailExport, Simulator
 from exportfs.wire import export
-from tests.behaviour.looking import calls_but_listings, directory, exists, record, results
+from tests.behaviour.looking import LIVE_REQUEST, calls_but_listings, directory, exists, record, results
 from tests.conftest import MountFactory
 from tests.harness import ARCHIVE_REQUEST, CAMERA, Tree, eventually, expect_errno
-
-LIVE_REQUEST = {"live": {"sources": [{"origin": CAMERA}]}, "stream": {"format": "MKV"}}
 
 
 def started(tree: Tree, request: dict[str, object], name: str = "a") -> str:
@@ -170,15 +168,37 @@ def test_xattrs(tree: Tree, simulator: Simulator) -> None:
     assert tree.listxattr(f"{plain}/{results(tree, plain)[0]}") == []
 
 
+@pytest.mark.mount
+@pytest.mark.promise("S8")
+def test_xattrs_cannot_be_changed(start_mount: MountFactory, simulator: Simulator) -> None:
+    session_id = simulator.add_computed(10, mime_type="video/mp4")
+    mount = start_mount()
+    folder = mount.mountpoint / directory(mount.tree, session_id)
+    (result,) = folder.glob("[!.]*")
+    for path, name in ((folder, "user.exportfs.state"), (result, "user.mime_type")):
+        before = os.getxattr(path, name)
+        expect_errno(errno.EPERM, os.setxattr, path, name, b"other")
+        expect_errno(errno.EPERM, os.setxattr, path, "user.other", b"new")
+        expect_errno(errno.EPERM, os.removexattr, path, name)
+        assert os.getxattr(path, name) == before
+        assert "user.other" not in os.listxattr(path)
+
+
 @pytest.mark.promise("N5", "N11")
 def test_links_by_id(tree: Tree, simulator: Simulator) -> None:
-    session_id = simulator.add_computed(10, session_id="a/b%é \udcff".encode("utf-8", "replace").decode())
+    session_id = simulator.add_computed(10, session_id="a/b%é ?")
     path = directory(tree, session_id)
     link = f"sessions/{percent_encode(session_id)}"
     assert f"sessions/{tree.readlink(link)}" == path
     assert tree.listdir(link) == tree.listdir(path)
     assert len(tree.listdir("sessions")) == 1
-    for wrong in ("a%2fb", "%61%2Fb", "%", "%zz", "\udcff\udcfe", "a%2Fb%25"):
+    spelled = link.removeprefix("sessions/")
+    assert spelled == "a%2Fb%25%C3%A9%20%3F"
+    others = (
+        *("a%2fb%25%C3%A9%20%3F", "%61%2Fb%25%C3%A9%20%3F", "a%2Fb%25é%20%3F", "a%2Fb%25%C3%A9 %3F"),
+        *("a%2Fb%25%C3%A9+%3F", "a%2Fb%%C3%A9%20%3F", "a%2Fb%25%C3%A9%20?", "a%2Fb%2525%C3%A9%20%3F"),
+    )
+    for wrong in (*others, "%", "%zz", "\udcff\udcfe", "a%2Fb%25"):
         expect_errno(errno.ENOENT, tree.stat, f"sessions/{wrong}")
 
 

@@ -1,5 +1,6 @@
 """What people copy, pack and look with, on a real mount: exit code 0, right bytes, nothing changed."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -18,6 +19,7 @@ from tests.harness import MountProcess, eventually
 
 pytestmark = pytest.mark.mount
 RECORDS = {".session.json", ".request.json"}
+SESSIONS = 5
 
 
 @dataclass
@@ -34,8 +36,12 @@ class Filled:
         return self.mount.mountpoint
 
     def check(self, copied: Path, below: str = "") -> None:
-        """A copy of what is below a path holds the right results, and nothing else but records."""
-        wanted = {path for path in self.results if path.startswith(below)}
+        """A copy of what is below a path holds the right results, links and records, and nothing else."""
+        sessions = {f"sessions/{name}" for name in os.listdir(self.root / "sessions")}
+        assert len(sessions) == SESSIONS
+        records = {f"{session}/{name}" for session in sessions for name in RECORDS}
+        own = {"README.txt", ".status.json"}
+        wanted = {path for path in {*self.results, *self.remote, *records, *own} if path.startswith(below)}
         found = set()
         for folder, _, names in os.walk(copied):
             for name in names:
@@ -44,9 +50,13 @@ class Filled:
                 )
                 if path in self.remote:
                     assert os.readlink(os.path.join(folder, name)) == self.remote[path]
-                elif name not in RECORDS and path not in ("README.txt", ".status.json"):
+                elif path in records or path == ".status.json":
+                    assert json.loads(Path(folder, name).read_bytes())
+                elif path == "README.txt":
+                    assert Path(folder, name).read_bytes() == (self.root / path).read_bytes()
+                else:
                     assert Path(folder, name).read_bytes() == self.results[path], path
-                    found.add(path)
+                found.add(path)
         assert found == wanted
 
 
@@ -189,7 +199,7 @@ def test_a_second_read_costs_no_call(filled: Filled, simulator: Simulator) -> No
     path, data = max(filled.results.items(), key=lambda item: len(item[1]))
     run("cmp", filled.root / path, filled.root / path)
     assert subprocess.run(["cat", filled.root / path], capture_output=True, check=True).stdout == data
-    eventually(lambda: not simulator.log.running() or simulator.log.count("DownloadFile"))
+    eventually(lambda: simulator.log.downloads_now == 0)
     before = simulator.log.count("DownloadFile")
     assert (filled.root / path).read_bytes() == data
     assert simulator.log.count("DownloadFile") == before

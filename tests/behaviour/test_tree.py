@@ -4,15 +4,19 @@ import errno
 import json
 import os
 import stat
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from exportfs.simulator import Simulator, SimulatorServer
-from tests.behaviour.looking import calls_but_listings, directory, exists, record, results
+from exportfs.wire import export
+from tests.behaviour.looking import LIVE_REQUEST, calls_but_listings, directory, exists, record, results
 from tests.conftest import MountFactory
-from tests.harness import InProcessTree, Tree, config_for, eventually, expect_errno
+from tests.harness import CAMERA, InProcessTree, Tree, config_for, eventually, expect_errno
+
+RECORDS = (".session.json", ".request.json")
 
 
 @pytest.mark.promise("T1", "T14", "E4")
@@ -77,6 +81,56 @@ def test_attributes(tree: Tree, simulator: Simulator) -> None:
 
 
 @pytest.mark.mount
+@pytest.mark.promise("R1")
+def test_modes_less_the_umask(start_mount: MountFactory, simulator: Simulator) -> None:
+    session_id = simulator.add_computed(1000)
+    before = os.umask(0o037)
+    try:
+        mount = start_mount()
+    finally:
+        os.umask(before)
+    (result,) = (mount.mountpoint / directory(mount.tree, session_id)).glob("[!.]*")
+    assert stat.S_IMODE(result.stat().st_mode) == 0o440
+
+
+@pytest.mark.promise("R3")
+def test_times_fall_back(tree: Tree, simulator: Simulator) -> None:
+    """From the footage's end on its start, the end of the archive interval, and when the session was seen."""
+    seen_after = int(time.time())
+    live = export.Options(live=export.LiveMode(sources=[export.LiveMode.Source(origin=CAMERA)]))
+    archive = simulator.options()
+    archive.archive.end_timestamp = "20260601T000000"
+
+    def with_times(options: export.Options, first: str, last: str) -> int:
+        session_id = simulator.add_computed(10, options=options)
+        (file,) = simulator.files(session_id)
+        file.message.min_timestamp, file.message.max_timestamp = first, last
+        simulator.sessions.find(session_id).changed()
+        path = directory(tree, session_id)
+        eventually(
+            lambda: (
+                [(f["min_timestamp"], f["max_timestamp"]) for f in record(tree, path)["files"]]
+                == [(first, last)]
+            )
+        )
+        status = tree.stat(f"{path}/{results(tree, path)[0]}")
+        return int(status.st_mtime)
+
+    first, last = "20260511T080000", "20260511T080100.5"
+    assert with_times(archive, first, last) == 1_778_486_400 + 60
+    assert with_times(archive, first, "") == 1_778_486_400
+    assert with_times(archive, "", "") == 1_780_272_000
+    assert seen_after <= with_times(live, "", "") <= time.time()
+
+
+@pytest.mark.promise("T9")
+def test_records_have_inodes_above_those_of_results(tree: Tree, simulator: Simulator) -> None:
+    paths = [directory(tree, session_id) for session_id in simulator.add_many(20, 1000)]
+    records = [tree.stat(f"{path}/{name}").st_ino for path in paths for name in RECORDS]
+    assert min(records) > max(tree.stat(f"{path}/{results(tree, path)[0]}").st_ino for path in paths)
+
+
+@pytest.mark.mount
 @pytest.mark.promise("R1", "R2", "T9", "T10", "T11", "T12", "N4")
 def test_what_only_a_mount_has_and_remounts_keep(start_mount: MountFactory, simulator: Simulator) -> None:
     ids = [simulator.add_computed(1_000_001, 5) for _ in range(3)]
@@ -113,10 +167,30 @@ def test_what_only_a_mount_has_and_remounts_keep(start_mount: MountFactory, simu
 @pytest.mark.promise("T8")
 def test_texts_have_a_true_size(tree: Tree, simulator: Simulator) -> None:
     path = directory(tree, simulator.add_computed(1000))
-    for name in (".session.json", ".request.json", ".control"):
+    for name in (*RECORDS, ".control"):
         assert tree.stat(f"{path}/{name}").st_size == len(tree.read(f"{path}/{name}")) > 0
     assert tree.stat("README.txt").st_size == len(tree.read("README.txt"))
     assert json.loads(tree.read(".status.json"))
+
+
+@pytest.mark.mount
+@pytest.mark.promise("T8")
+def test_what_is_open_stays_as_it_was(start_mount: MountFactory, simulator: Simulator) -> None:
+    mount = start_mount()
+    descriptor = os.open(mount.mountpoint / ".status.json", os.O_RDONLY)
+    size = os.fstat(descriptor).st_size
+    status = os.pread(descriptor, size + 1, 0)
+    assert len(status) == size
+    mount.tree.write("new/a.json", json.dumps(LIVE_REQUEST).encode())
+    path = mount.mountpoint / directory(mount.tree, simulator.sessions.ids()[0])
+    with (path / ".session.json").open("rb", buffering=0) as file:
+        mount.tree.write(f"{path}/.control", b"stop\n")
+        assert json.loads((path / ".session.json").read_bytes())["state"] == "stopped"
+        assert json.loads(file.read())["state"] == "running"
+    # Written anew by then: it counts sessions and calls.
+    assert (mount.mountpoint / ".status.json").read_bytes() != status
+    assert os.pread(descriptor, size + 1, 0) == status
+    os.close(descriptor)
 
 
 @pytest.mark.promise("T13", "E4")

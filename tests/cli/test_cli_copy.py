@@ -3,6 +3,7 @@
 import errno
 import fcntl
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from exportfs.cli import copying
 
@@ -308,8 +310,11 @@ def fd_is_file(descriptor: str) -> bool:
 def test_progress_is_drawn_on_a_terminal(
     run: Any, mount: Any, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    console = Console(file=io.StringIO(), force_terminal=True, width=200)
     monkeypatch.setattr("exportfs.cli.progress.visible", lambda: True)
+    monkeypatch.setattr("exportfs.cli.progress._console", lambda: console)
     assert run("copy", mount.session("a", files={"[red]a.mp4": CONTENT}), out).exit_code == 0
+    assert "[red]a.mp4" in console.file.getvalue()  # type: ignore[attr-defined]
 
 
 def test_mount_gone_in_between(run: Any, mount: Any, out: Path) -> None:

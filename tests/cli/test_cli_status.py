@@ -1,12 +1,14 @@
 """`status`: what the mounts say, complete or not."""
 
 import errno
+import io
 import json
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from exportfs.cli import status as command
 from exportfs.cli.mounts import mountpoints, read_mount, server_address
@@ -199,9 +201,13 @@ def test_watch_draws(mount: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     def nap(seconds: float) -> None:
         raise Enough
 
+    console = Console(file=io.StringIO(), force_terminal=True, width=200)
+    mount.session("watched")
+    monkeypatch.setattr("exportfs.cli.status_view.terminal", lambda: console)
     monkeypatch.setattr("exportfs.cli.status.time.sleep", nap)
     with pytest.raises(Enough):
         command._watch(mount.root)
+    assert "watched" in console.file.getvalue()  # type: ignore[attr-defined]
 
 
 def test_mountinfo(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """`wait`, `stop` and `destroy`."""
 
 import errno
+import io
 import json
 import os
 import shutil
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from exportfs.cli import following
 from exportfs.cli.sessions import locate, read_session
@@ -91,7 +93,9 @@ def test_mount_that_goes_away_is_not_the_session(mount: Any, time: Any) -> None:
 def test_bars_are_drawn_on_a_terminal(
     run: Any, mount: Any, waited: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    console = Console(file=io.StringIO(), force_terminal=True, width=200)
     monkeypatch.setattr("exportfs.cli.progress.visible", lambda: True)
+    monkeypatch.setattr("exportfs.cli.progress._console", lambda: console)
     options = {"archive": {"startTimestamp": "20260511T080000", "endTimestamp": "20260511T081000"}}
     session = mount.session("[bold]a", "running", options=options)
     waited.script = [
@@ -100,6 +104,7 @@ def test_bars_are_drawn_on_a_terminal(
         lambda: mount.change(session, state="completed"),
     ]
     assert run("wait", session).exit_code == 0
+    assert "[bold]a" in console.file.getvalue()  # type: ignore[attr-defined]
 
 
 def test_display_says_state_and_rate(mount: Any, time: Any) -> None:

@@ -37,8 +37,8 @@ MAGIC = {
     "exe": b"MZ",
     "jpg": b"JFIF",
     "pdf": b"%PDF-",
-    "video": b"",
-    "image": b"",
+    "video": b"\x1aE\xdf\xa3",
+    "image": b"JFIF",
 }
 
 
@@ -86,6 +86,7 @@ def test_json(mount: MountProcess) -> None:
     ended = json.loads(command(*words, "--wait").stdout)
     assert ended["state"] == "completed"
     assert ended["error"] is None
+    assert ended["results"]
     assert all(Path(path).is_file() for path in ended["results"])
 
 

@@ -177,7 +177,8 @@ def test_status_watch_on_a_terminal(mount: MountProcess, simulator: Simulator) -
         os.close(ours)
 
 
-def test_status_names_the_file_of_an_operation(mount: MountProcess, simulator: Simulator) -> None:
+def test_status_names_the_file_of_an_operation(start_mount: MountFactory, simulator: Simulator) -> None:
+    mount = start_mount("--timeout", "60")
     simulator.add_computed(1 << 20)
     session = session_of(mount)
     (name,) = [name for name in os.listdir(session) if not name.startswith(".")]

@@ -1,13 +1,18 @@
 """`umount` on a real mount: when it returns, nothing is left."""
 
+import os
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from exportfs.cli import mount as command
+from exportfs.errors import ExportfsError
 from exportfs.simulator import Simulator, SimulatorServer
-from tests.harness import OURS, MountProcess, is_mounted
+from tests.conftest import MountFactory
+from tests.harness import DEADLINE, OURS, MountProcess, is_mounted
 
 
 @pytest.fixture
@@ -37,3 +42,47 @@ def test_login_and_process_are_gone_when_umount_returns(with_login: SimulatorSer
         mount.check_log()
     finally:
         mount.clean_up()
+
+
+@pytest.mark.mount
+@pytest.mark.promise("C3")
+def test_lazy_returns_while_something_still_uses_the_mount(
+    start_mount: MountFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mount = start_mount()
+    with (mount.mountpoint / "README.txt").open("rb") as file:
+        with pytest.raises(ExportfsError, match="busy"):
+            command.umount.main([str(mount.mountpoint)], standalone_mode=False)
+        assert is_mounted(mount.mountpoint)
+        monkeypatch.setattr(command, "process_of", lambda _: pytest.fail("it looks for what to wait for"))
+        command.umount.main([str(mount.mountpoint), "--lazy"], standalone_mode=False)
+        assert not is_mounted(mount.mountpoint)
+        assert file.read()
+        assert mount.process is not None
+        assert mount.process.poll() is None
+    assert mount.process.wait(DEADLINE) == 0
+
+
+@pytest.mark.mount
+@pytest.mark.promise("C3")
+def test_umount_does_not_wait_for_ever(start_mount: MountFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For a process that does not end: here one that is stopped once it has said who it is."""
+    mount = start_mount()
+    assert command.LONGEST_FAREWELL == 5
+    monkeypatch.setattr(command, "LONGEST_FAREWELL", 0.1)
+    find = command.process_of
+
+    def stopping(mountpoint: Path) -> int | None:
+        found = find(mountpoint)
+        os.kill(mount.pid, signal.SIGSTOP)
+        return found
+
+    monkeypatch.setattr(command, "process_of", stopping)
+    try:
+        command.umount.main([str(mount.mountpoint)], standalone_mode=False)
+        assert not is_mounted(mount.mountpoint)
+        assert mount.process is not None
+        assert mount.process.poll() is None
+    finally:
+        os.kill(mount.pid, signal.SIGCONT)
+    assert mount.process.wait(DEADLINE) == 0

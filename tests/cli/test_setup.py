@@ -111,7 +111,7 @@ def test_systemd_takes_the_units(of_system: bool, tmp_path: Path) -> None:
     for line in ("Type=notify", "WatchdogSec=60", "LoadCredential=password:"):
         assert line in text
     if shutil.which("systemd-analyze") is None:
-        return
+        pytest.skip("no systemd-analyze")
     (tmp_path / "axxon-exportfs@.service").write_text(text)
     done = subprocess.run(
         [
@@ -126,7 +126,8 @@ def test_systemd_takes_the_units(of_system: bool, tmp_path: Path) -> None:
         env={**os.environ, "XDG_RUNTIME_DIR": str(tmp_path)},
     )
     # Only what it says of our file: a container's own units are not ours to mend.
-    assert [line for line in done.stderr.splitlines() if "exportfs" in line and "man" not in line] == []
+    lines = [line for line in done.stderr.splitlines() if "exportfs" in line]
+    assert [line for line in lines if "Command 'man" not in line] == []
 
 
 def test_the_unit_only_uses_options_that_there_are() -> None:

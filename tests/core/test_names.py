@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 import unicodedata
 from urllib.parse import unquote_to_bytes
 
@@ -111,7 +112,11 @@ def test_equal_names_are_numbered_in_the_servers_order() -> None:
 
 
 def test_many_equal_names_take_no_quadratic_time() -> None:
+    begun = time.process_time()
     names = result_names([("same.mp4", "video/mp4")] * 20_000)
+    assert (
+        time.process_time() - begun < 5
+    )  # a fifteenth of a second; minutes, where each looks through all before
     assert names[-1] == "same~20000.mp4"
 
 
@@ -187,6 +192,12 @@ def test_disambiguate(names: dict[str, str], random) -> None:  # type: ignore[no
     assert all(len(name.encode()) <= 255 for name in unique.values())
     random.shuffle(pairs)
     assert dict(disambiguate(pairs)) == unique
+
+
+@pytest.mark.promise("N4")
+def test_the_later_in_the_order_of_ids_is_numbered() -> None:
+    pairs = [("c", "same"), ("a", "same"), ("b", "other"), ("b2", "same")]
+    assert dict(disambiguate(pairs)) == {"a": "same", "b": "other", "b2": "same~2", "c": "same~3"}
 
 
 @pytest.mark.promise("N4")

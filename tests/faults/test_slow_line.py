@@ -1,7 +1,5 @@
 """A line that is slow, or shared by many, is no fault: everything comes, if late."""
 
-import math
-
 import pytest
 import trio
 import trio.testing
@@ -48,11 +46,11 @@ def test_slow(rate: float, readers: int) -> None:
     seconds, longest, share = trio.run(copies, rate, [size] * readers, clock=clock)
     assert longest <= TIMEOUT
     assert share < 1.5, "much is sent twice"
-    assert seconds < 1.6 * size * readers / rate + 60
+    assert seconds < 1.2 * size * readers / rate + 5
 
 
 def test_many_readers_wait_for_their_turn() -> None:
     clock = trio.testing.MockClock(autojump_threshold=0)
     _, longest, share = trio.run(copies, 1_000_000, [1 << 20] * 64, clock=clock)
-    assert math.isfinite(longest)
+    assert longest <= 4 * TIMEOUT  # the handler ends it after that
     assert share < 1.5

@@ -324,7 +324,9 @@ def test_private(guarded: tuple[Simulator, MountProcess], tmp_path: Path) -> Non
     """Others get nothing: not through the mount, nor of the journal."""
     _, mount = guarded
     (mount.mountpoint / "new/one.json").write_text(json.dumps(ARCHIVE_REQUEST))
-    for path in (tmp_path / "state").rglob("*"):
+    paths = list((tmp_path / "state").rglob("*"))
+    assert any(path.is_file() for path in paths)
+    for path in paths:
         assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600), path
     if os.geteuid() == 0:
         result = subprocess.run(

@@ -31,6 +31,9 @@ class FakeServer:
     fail: ExportfsError | None = None
     cost: float = 0.0
     delay: float = 0.0
+    running: int = 0
+    """Questions under way, and the most that were at a time."""
+    most_running: int = 0
     on_list: Callable[[], None] = lambda: None
 
     def put(self, *sessions: Session) -> None:
@@ -47,7 +50,10 @@ class FakeServer:
 
     async def get_session_state(self, session_id: str) -> SessionState:
         self.asked.append((trio.current_time(), session_id))
+        self.running += 1
+        self.most_running = max(self.most_running, self.running)
         await trio.sleep(self.delay)
+        self.running -= 1
         if self.fail is not None:
             raise self.fail
         return self._find(session_id).state

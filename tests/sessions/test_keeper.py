@@ -143,6 +143,16 @@ async def test_many_sessions_share_the_calls(autojump_clock: Clock, kept: Kept) 
     assert len(kept.server.asked) <= 1200 * 11
 
 
+@pytest.mark.promise("K5")
+async def test_four_questions_at_a_time(autojump_clock: Clock, kept: Kept) -> None:
+    kept.server.delay = 3.0
+    for number in range(50):
+        kept.put(f"s{number}", State.RUNNING, started=True)
+    await trio.sleep(60)
+    assert {asked for _, asked in kept.server.asked} == set(kept.server.sessions)
+    assert kept.server.most_running == 4
+
+
 @pytest.mark.promise("K1")
 async def test_a_listing_that_misses_a_session_does_not_end_its_life(
     autojump_clock: Clock, kept: Kept

@@ -75,17 +75,17 @@ def test_it_forwards(through: Client, proxy: Proxy, server: SimulatorServer) -> 
 
 def test_latency(echo: int) -> None:
     with Proxy(echo) as proxy, _open(proxy) as connection:
-        assert _round_trip(connection) < 0.1
-        proxy.latency = 0.1
-        assert 0.1 <= _round_trip(connection) < 0.3
-        # Pieces under way do not wait for each other.
-        assert _round_trip(connection, bytes(1 << 20)) < 0.6
+        _round_trip(connection)
+        proxy.latency = 0.5
+        assert _round_trip(connection) >= 0.5
+        # Pieces under way do not wait for each other: there are sixteen or more.
+        assert _round_trip(connection, bytes(1 << 20)) < 6
 
 
 def test_bandwidth(echo: int) -> None:
     with Proxy(echo) as proxy, _open(proxy) as connection:
         proxy.bandwidth = 1e6
-        assert 0.1 < _round_trip(connection, bytes(256 * 1024)) < 1.5
+        assert _round_trip(connection, bytes(256 * 1024)) > 0.1
 
 
 def test_a_blackhole_and_its_end(echo: int) -> None:
