@@ -90,9 +90,10 @@ class Mount:
         catalogue.on_gone = fuse.session_gone
         try:
             start_background(nursery, server, world)
-            nursery.start_soon(trio.to_thread.run_sync, fuse.raise_read_ahead)
+            nursery.start_soon(for_ever, partial(trio.to_thread.run_sync, fuse.raise_read_ahead))
             nursery.start_soon(for_ever, self._notifier.keep_telling)
-            nursery.start_soon(partial(trio.to_thread.run_sync, abandon_on_cancel=True), server.warm_up)
+            warm_up = partial(trio.to_thread.run_sync, server.warm_up, abandon_on_cancel=True)
+            nursery.start_soon(for_ever, warm_up)
             ready()
             self._notifier.tell("READY=1", f"STATUS=serving {config.server.address} at {config.mountpoint}")
             log.info("serving %s at %s", config.server.address, config.mountpoint)

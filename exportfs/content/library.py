@@ -28,10 +28,9 @@ class Library:
         self, source: Source, remote: Remote, *, cache_size: int, max_downloads: int, timeout: float
     ) -> None:
         self.cache = BlockCache(cache_size)
-        self.slots = Slots(source, remote, max_downloads, trio.current_time)
-        self._shared = Shared(
-            self.cache, self.slots, Chunks(cache_size), remote, PatienceConfig(timeout=timeout)
-        )
+        patience = PatienceConfig(timeout=timeout)
+        self.slots = Slots(source, remote, max_downloads, trio.current_time, stall=patience.stall)
+        self._shared = Shared(self.cache, self.slots, Chunks(cache_size), remote, patience)
         # What all readers may have read ahead together stays within half of the cache.
         self._window = WindowConfig(most=min(16 * MIB, cache_size // (2 * max_downloads)))
         self._open: dict[FileKey, tuple[Content, int]] = {}

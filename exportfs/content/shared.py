@@ -18,7 +18,6 @@ class Shared:
         self.chunks = chunks
         self.remote = remote
         self.patience = patience
-        self.stall = max(0.2, patience.timeout / 3)
-        """Seconds without a block after which a running download is given up and a new one tried."""
+        self.stall = patience.stall
         self.bytes = 0
         self.retries = 0

@@ -22,7 +22,8 @@ one too many."""
 TURN = 2.0
 """Seconds after which it has to do so however little it has brought: on a slow line a fair share takes too long."""
 STUCK_SECONDS = 10.0
-"""A download that nobody waits for and that brings nothing for this long holds a slot for nothing."""
+"""A download that nobody waits for and that brings nothing for this long holds a slot for nothing; sooner where reads
+have less patience, since others wait for the slot."""
 FULL_SECONDS = 10.0
 """Seconds for which no more are started than the server bears, before one more is tried."""
 IDLE_SECONDS = 3.0
@@ -30,13 +31,17 @@ IDLE_SECONDS = 3.0
 
 
 class Slots:
-    """Starts streams as slots allow. `limit` is the number of calls at once."""
+    """Starts streams as slots allow. `limit` is the number of calls at once; `stall` the seconds without a block after
+    which a read gives up a download."""
 
-    def __init__(self, source: Source, remote: Remote, limit: int, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, source: Source, remote: Remote, limit: int, clock: Callable[[], float], *, stall: float
+    ) -> None:
         self._source = source
         self._remote = remote
         self._limit = limit
         self._clock = clock
+        self._stuck = min(STUCK_SECONDS, stall)
         self._running: list[Stream] = []
         self._waiting: deque[Stream] = deque()
         # When the slots of downloads that made room for others become free.
@@ -106,7 +111,7 @@ class Slots:
         """Gives up downloads that nobody has used for a while."""
         for stream in list(self._running):
             unused = now - max(stream.last_used, stream.last_moved)
-            stuck = unused >= STUCK_SECONDS and not stream.owner.awaited(stream)
+            stuck = unused >= self._stuck and not stream.owner.awaited(stream)
             if stuck or (stream.idle and unused >= IDLE_SECONDS):
                 stream.give_up(Interrupted("unused"))
 

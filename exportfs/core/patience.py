@@ -35,6 +35,11 @@ class PatienceConfig:
     """A server that sends wrong blocks this often in a row does not mean it by mistake."""
     fresh_logins: int = 2
 
+    @property
+    def stall(self) -> float:
+        """Seconds without a block after which a running download is given up and a new one tried."""
+        return max(0.2, self.timeout / 3)
+
 
 _FINAL = (InvalidArgument, NotFound, Gone, Unsupported)
 

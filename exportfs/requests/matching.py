@@ -1,8 +1,10 @@
 """Whether a session that the server lists is the one that was asked for."""
 
 import hashlib
-from functools import lru_cache
+import threading
 from typing import Any
+
+from cachetools import LRUCache, cached
 
 from exportfs.core.timestamps import parse_server, to_server
 from exportfs.errors import Corrupt
@@ -26,7 +28,12 @@ def matches(sent: bytes, listed: bytes) -> bool:
         return False
 
 
-@lru_cache(maxsize=4096)
+def _key(options: bytes, *, any_agent: bool) -> tuple[bytes, bool]:
+    # Not the options themselves: a request may be megabytes, and would be held long after its file is gone.
+    return hashlib.sha256(options).digest(), any_agent
+
+
+@cached(LRUCache(4096), _key, threading.Lock())
 def fingerprint(options: bytes, *, any_agent: bool) -> str:
     """Equal for Options that ask for the same export; `any_agent` leaves the agent out of it. Hexadecimal SHA-256.
 

@@ -6,6 +6,7 @@ woken once.
 """
 
 import contextlib
+import logging
 import threading
 import time
 from collections import deque
@@ -25,6 +26,8 @@ from exportfs.rpc.cut import MalformedMessage, file_chunk, message
 from exportfs.rpc.login import Login
 from exportfs.rpc.server import SERVICE
 from exportfs.rpc.status import translate
+
+log = logging.getLogger(__name__)
 
 
 class Sink(Protocol):
@@ -65,9 +68,8 @@ class Downloads:
         download.begin()
         try:
             self._threads.submit(download.run)
-        except RuntimeError:  # shut down: the mount is ending, and so are all who could be told
-            download.cancel()
-            download.let_go()
+        except RuntimeError as error:  # no thread can be started, or the mount is ending
+            download.refuse(Interrupted(f"no thread for the download: {error}"))
         return download
 
 
@@ -100,6 +102,7 @@ class Download:
         self._end: tuple[ExportfsError | None] | None = None
         self._metadata: Metadata = ()
         self._begun = 0.0
+        self._gone = False
         self._early: ExportfsError | None = None
         """What the call failed with before there was one."""
 
@@ -118,10 +121,20 @@ class Download:
 
     def let_go(self) -> None:
         """Nothing more is wanted of the call and its connection."""
+        with self._turn:
+            again, self._gone = self._gone, True
+        if again:
+            return
         if self._call is not None:
             self._call.cancel()
         if self._connection is not None:
             self._connections.release(self._connection)
+
+    def refuse(self, error: ExportfsError) -> None:
+        """Ends it in trio's thread, where no other thread will run it, or one that is late."""
+        self._end = (error,)
+        self.let_go()
+        self._wake()
 
     def allow(self, until: int) -> None:
         """Lets the thread take the blocks below `until`."""
@@ -198,6 +211,15 @@ class Download:
             self._token.run_sync_soon(self._deliver, idempotent=True)
 
     def _deliver(self) -> None:
+        try:
+            self._hand_over()
+        except Exception as error:  # from here it would end trio's run, and the mount
+            log.exception("a block could not be taken")
+            self.cancel()
+            with contextlib.suppress(Exception):
+                self._sink.ended(Interrupted(f"the download failed: {type(error).__name__}: {error}"))
+
+    def _hand_over(self) -> None:
         # `end` is read first: what the thread put before it is then in the queue.
         end = self._end
         while self._queue and not self._cancelled:

@@ -36,6 +36,8 @@ SERVICE = "/axxonsoft.bl.mmexport.ExportService/"
 _PAGE_SIZES = (1000, 100)
 """Sessions a page: few calls for many sessions; 100 is what was observed, should a server refuse more."""
 _LONGEST_LISTING = 512 * MIB
+LEAST_LEFT = 0.1
+"""Share of its time that starting an export needs: sent with less, its answer would be lost."""
 
 
 class Server:
@@ -115,13 +117,16 @@ class Server:
         while True:
             asked = trio.current_time()
             left = patience.deadline - asked
+            if left < within * LEAST_LEFT:
+                raise NotSent("the login took too long to start the export afterwards")
             try:
                 raw = await self._bridge.call(
-                    SERVICE + "StartSession", message((2, options)), self.login.metadata(), max(0.1, left)
+                    SERVICE + "StartSession", message((2, options)), self.login.metadata(), left
                 )
             except Unauthenticated as error:  # refused before any work
                 patience.after(error, trio.current_time())
-                await self._log_in_to_start(error)
+                with trio.move_on_at(patience.deadline):
+                    await self._log_in_to_start(error)
                 continue
             self._heard(asked)
             session_id = convert.text(raw, 1)

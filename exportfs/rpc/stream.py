@@ -40,7 +40,11 @@ async def collect(
     outcome: list[T] = []
     failure: list[ExportfsError] = []
     connection = connections.acquire(Lane.CALLS)
-    call = connection.stream(method)(request, timeout=timeout, metadata=metadata)
+    try:
+        call = connection.stream(method)(request, timeout=timeout, metadata=metadata)
+    except Exception as error:
+        connections.release(connection)
+        raise Interrupted(f"the call failed: {type(error).__name__}: {error}") from None
 
     def tell(event: trio.Event) -> None:
         with contextlib.suppress(trio.RunFinishedError):
@@ -71,7 +75,12 @@ async def collect(
             tell(begun)
             tell(done)
 
-    threading.Thread(target=read, name="listing", daemon=True).start()
+    try:
+        threading.Thread(target=read, name="listing", daemon=True).start()
+    except RuntimeError as error:
+        call.cancel()
+        connections.release(connection)
+        raise Interrupted(f"no thread for the call: {error}") from None
     try:
         with trio.move_on_after(first_within) as scope:
             await begun.wait()

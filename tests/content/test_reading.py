@@ -339,3 +339,24 @@ async def test_nothing_spins_when_all_is_done(autojump_clock: MockClock, nursery
     await trio.sleep(100)
     assert looks <= 101
     nursery.cancel_scope.cancel()
+
+
+async def test_read_ahead_that_hangs_does_not_starve_others(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    """Nobody waits for it: so it has to go before another file's reader has lost patience."""
+
+    def fault(download: FakeDownload, index: int) -> str | None:
+        hangs = download.fetch.file_id != "g" and index * download.fetch.chunk_size >= 2 * MIB
+        return "stall" if hangs else None
+
+    names = ["a", "b", "c", "d"]
+    source = FakeSource(nursery, dict.fromkeys(names, 64 * MIB) | {"g": MIB}, fault=fault, delay=0.002)
+    library = source.library(max_downloads=len(names), timeout=5)
+    nursery.start_soon(library.reap)
+    for name in names:
+        await read_all(library.open(source.key(name)), 3 * MIB // 2)
+    await trio.sleep(0.1)
+    assert source.running == len(names)
+    assert bytes(await library.open(source.key("g")).read(0, KIB)) == content("g", 0, KIB)
+    nursery.cancel_scope.cancel()
