@@ -123,6 +123,7 @@ def assemble(
         catalogue,
         KeepAliveConfig(keep=config.keep_alive, refresh=config.refresh),
         lambda session_id: journal.of_session(session_id) is not None,
+        timeout=config.timeout,
     )
     for session_id in journal.session_ids():
         keeper.watch(session_id)

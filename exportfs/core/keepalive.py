@@ -13,6 +13,13 @@ RUNNING_LIMIT = 1800.0
 """Seconds, for any other running export (documented)."""
 COMPLETED_LIMIT = 3600.0
 """Seconds after which a completed export's files are deleted (documented)."""
+RETRY = 2.0
+"""Seconds before a question that failed is asked again."""
+ROUND = 60.0
+"""Seconds in which all sessions whose questions failed have had another, one at a time, even where none is answered:
+well within LIVE_LIMIT."""
+LEAST = 1.0
+"""Seconds that every question is given at least."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +29,8 @@ class KeepAliveConfig:
     keep: float = 900.0
     """A completed session is kept for this long after its last use."""
     refresh: float = 5.0
-    """Running sessions are asked about more often than this, so that their progress shows; see `interval`."""
+    """Running sessions are asked about more often than this, so that their progress shows, but not every 0.4 s or
+    more often; see `interval`."""
     calls_per_second: float = 10.0
     """Never more than about this many questions, however many sessions are kept."""
 
@@ -38,6 +46,8 @@ class Use:
     last_use: float | None = None
     last_asked: float | None = None
     """When the server last answered a question about it."""
+    last_failed: float | None = None
+    """When the last question failed; None where it was answered."""
 
     @property
     def limit(self) -> float:
@@ -74,9 +84,20 @@ def next_question(use: Use, now: float, population: int, config: KeepAliveConfig
     """When to ask next, never asked first; None where it is not to be kept."""
     if not kept(use, now, config):
         return None
+    if use.last_failed is not None:
+        return use.last_failed + RETRY
     if use.last_asked is None:
         return float("-inf")  # before all that have been asked about: none may wait for ever
     return use.last_asked + interval(use, population, config)
+
+
+def patience(failing: int, timeout: float) -> float:
+    """Seconds that one question is given while those of `failing` sessions fail.
+
+    A third of the timeout, after which a call is made on another connection, and time for that. Less where many fail:
+    if they all hang they take turns within ROUND, and no more than that is lost on those that will join them.
+    """
+    return max(LEAST, min(timeout / 3 + 1.0, ROUND / max(1, failing)))
 
 
 def expires(use: Use, now: float, config: KeepAliveConfig) -> float | None:

@@ -8,18 +8,26 @@ import trio
 from exportfs.core import keepalive
 from exportfs.core.keepalive import KeepAliveConfig, Use
 from exportfs.errors import ExportfsError, NotFound
-from exportfs.model import State
+from exportfs.model import SessionState, State
 from exportfs.sessions.catalogue import Catalogue
 from exportfs.sessions.service import SessionService
 
 log = logging.getLogger(__name__)
 
 AT_ONCE = 4
-"""Questions under way at a time."""
+"""Questions under way at a time. No more than one of them is about a session whose last question failed: however many
+hang, they cannot keep the others from being asked about."""
 LOOK_EVERY = 1.0
 """Seconds between two looks at what is due; the schedule itself is finer than the server's limits by far."""
-RETRY = 2.0
-"""Seconds before a question that failed is asked again."""
+
+
+class Lane:
+    """Questions of one kind, which leave room for those of the other."""
+
+    def __init__(self, at_once: int) -> None:
+        self.limiter = trio.CapacityLimiter(at_once)
+        self.asking: set[str] = set()
+        """Sessions whose question is under way or waits for its turn."""
 
 
 class Keeper:
@@ -31,14 +39,20 @@ class Keeper:
         catalogue: Catalogue,
         config: KeepAliveConfig,
         started_here: Callable[[str], bool],
+        *,
+        timeout: float,
     ) -> None:
         self._service = service
         self._catalogue = catalogue
         self._config = config
         self._started_here = started_here
         self._uses: dict[str, Use] = {}
-        self._asking: set[str] = set()
+        self._timeout = timeout
         self._limiter = trio.CapacityLimiter(AT_ONCE)
+        self._healthy = Lane(AT_ONCE)
+        self._failing = Lane(1)
+        self._failures = 0
+        """How many sessions that are kept have failed last."""
 
     def opened(self, session_id: str) -> None:
         """A result of this session was opened. `closed` must follow."""
@@ -69,16 +83,23 @@ class Keeper:
 
     async def run(self) -> None:
         """Keeps sessions alive for as long as it is let run."""
-        pause = min(LOOK_EVERY, self._config.refresh / 2)
-        at_a_look = max(1, round(self._config.calls_per_second * pause))
+        # So long that a look has room for at least AT_ONCE questions: fewer, and one that hangs would hold up others.
+        pause = max(AT_ONCE / self._config.calls_per_second, min(LOOK_EVERY, self._config.refresh / 2))
+        at_a_look = round(self._config.calls_per_second * pause)
         async with trio.open_nursery() as nursery:
             while True:
-                for session_id in self._due()[: max(0, at_a_look - len(self._asking))]:
-                    self._asking.add(session_id)
-                    nursery.start_soon(self._ask, session_id)
+                healthy, failing = self._due()
+                failing = failing[: max(0, at_a_look // 2 - len(self._failing.asking))]
+                room = at_a_look - len(failing) - len(self._healthy.asking)
+                for session_id in failing:
+                    self._start(nursery, session_id, self._failing)
+                for session_id in healthy[: max(0, room)]:
+                    self._start(nursery, session_id, self._healthy)
                 await trio.sleep(pause)
 
-    def _due(self) -> list[str]:
+    def _due(self) -> tuple[list[str], list[str]]:
+        """Sessions to ask about now, the most urgent first: those that were answered last, or never asked about, and
+        those whose last question failed."""
         now = trio.current_time()
         self._forget(now)
         wanted = []
@@ -86,12 +107,19 @@ class Keeper:
             use = self._described(session_id) or self._missed(session_id)
             if use is not None and keepalive.kept(use, now, self._config):
                 wanted.append((session_id, use))
-        due = []
+        self._failures = sum(use.last_failed is not None for _, use in wanted)
+        asking = self._healthy.asking | self._failing.asking
+        healthy: list[tuple[float, str]] = []
+        failing: list[tuple[float, str]] = []
         for session_id, use in wanted:
             moment = keepalive.next_question(use, now, len(wanted), self._config)
-            if moment is not None and moment <= now and session_id not in self._asking:
-                due.append((moment, session_id))
-        return [session_id for _, session_id in sorted(due)]
+            if moment is not None and moment <= now and session_id not in asking:
+                (healthy if use.last_failed is None else failing).append((moment, session_id))
+        return [key for _, key in sorted(healthy)], [key for _, key in sorted(failing)]
+
+    def _start(self, nursery: trio.Nursery, session_id: str, lane: Lane) -> None:
+        lane.asking.add(session_id)
+        nursery.start_soon(self._ask, session_id, lane)
 
     def _missed(self, session_id: str) -> Use | None:
         """The use of a session that was started here and that the last listing had not: a list can lag behind, or
@@ -113,23 +141,38 @@ class Keeper:
             if self._catalogue.get(session_id) is None:
                 del self._uses[session_id]
 
-    async def _ask(self, session_id: str) -> None:
+    async def _ask(self, session_id: str, lane: Lane) -> None:
         try:
-            async with self._limiter:
-                state = await self._service.get_session_state(session_id)
-            self._use(session_id).last_asked = trio.current_time()
-            if state.state is State.REMOVED and not self._use(session_id).open_files:
-                del self._uses[session_id]
+            async with lane.limiter, self._limiter:
+                state = await self._answer(session_id)
+        finally:
+            lane.asking.discard(session_id)
+        use = self._use(session_id)
+        if state is None:
+            use.last_failed = trio.current_time()
+            return
+        use.last_asked, use.last_failed = trio.current_time(), None
+        if state.state is not State.REMOVED:
             self._catalogue.state(session_id, state)
+            return
+        self._catalogue.remove(session_id)
+        if not use.open_files:
+            del self._uses[session_id]
+
+    async def _answer(self, session_id: str) -> SessionState | None:
+        """None where there was none."""
+        try:
+            with trio.fail_after(keepalive.patience(self._failures, self._timeout)):
+                return await self._service.get_session_state(session_id)
         except NotFound:
-            self._catalogue.remove(session_id)
-            if not self._use(session_id).open_files:
-                del self._uses[session_id]
+            return SessionState(State.REMOVED)
+        except trio.TooSlowError:
+            log.info("could not ask about a session: no answer came in time")
         except ExportfsError as error:
             log.info("could not ask about a session: %s", error)
-            await trio.sleep(RETRY)
-        finally:
-            self._asking.discard(session_id)
+        except Exception:
+            log.exception("could not ask about a session")
+        return None
 
     def _use(self, session_id: str) -> Use:
         use = self._uses.get(session_id)

@@ -12,6 +12,7 @@ from exportfs.core.keepalive import (
     interval,
     kept,
     next_question,
+    patience,
 )
 
 CONFIG = KeepAliveConfig(keep=900.0, refresh=5.0, calls_per_second=10.0)
@@ -61,6 +62,21 @@ def test_first_question_is_due_at_once() -> None:
     assert next_question(use, NOW, 1, CONFIG) == float("-inf")
     use.last_asked = NOW
     assert next_question(use, NOW, 1, CONFIG) == NOW + 2.0
+
+
+def test_a_question_that_failed_is_due_again_soon() -> None:
+    for asked in (None, NOW - 100, NOW - 1):
+        use = Use(running=False, open_files=1, last_asked=asked, last_failed=NOW)
+        assert next_question(use, NOW, 1000, CONFIG) == NOW + 2.0
+
+
+@pytest.mark.promise("K5")
+@pytest.mark.parametrize(
+    ("failing", "timeout", "seconds"),
+    [(0, 30.0, 11.0), (1, 30.0, 11.0), (20, 30.0, 3.0), (10**6, 30.0, 1.0), (0, 0.3, 1.1), (20, 600.0, 3.0)],
+)
+def test_patience(failing: int, timeout: float, seconds: float) -> None:
+    assert patience(failing, timeout) == pytest.approx(seconds)
 
 
 @pytest.mark.promise("S3")

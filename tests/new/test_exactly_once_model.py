@@ -150,7 +150,7 @@ class Mounted:
         submitter = Submitter(server, catalogue, journal, timeout=TIMEOUT)
         world = World(
             catalogue=catalogue,
-            keeper=Keeper(server, catalogue, KeepAliveConfig(), lambda _: True),
+            keeper=Keeper(server, catalogue, KeepAliveConfig(), lambda _: True, timeout=TIMEOUT),
             submitter=submitter,
             actions=Actions(server, catalogue, journal),
             journal=journal,

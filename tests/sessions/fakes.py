@@ -34,6 +34,8 @@ class FakeServer:
     running: int = 0
     """Questions under way, and the most that were at a time."""
     most_running: int = 0
+    failing: dict[str, tuple[float, ExportfsError]] = field(default_factory=dict)
+    """Sessions about which questions fail: after how many seconds, and how."""
     on_list: Callable[[], None] = lambda: None
 
     def put(self, *sessions: Session) -> None:
@@ -52,10 +54,16 @@ class FakeServer:
         self.asked.append((trio.current_time(), session_id))
         self.running += 1
         self.most_running = max(self.most_running, self.running)
-        await trio.sleep(self.delay)
-        self.running -= 1
-        if self.fail is not None:
-            raise self.fail
+        try:
+            return await self._answer(session_id)
+        finally:
+            self.running -= 1
+
+    async def _answer(self, session_id: str) -> SessionState:
+        seconds, error = self.failing.get(session_id, (self.delay, self.fail))
+        await trio.sleep(seconds)
+        if error is not None:
+            raise error
         return self._find(session_id).state
 
     async def stop_session(self, session_id: str) -> SessionState:

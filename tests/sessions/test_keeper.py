@@ -7,13 +7,14 @@ import trio
 import trio.testing
 
 from exportfs.core.keepalive import KeepAliveConfig
-from exportfs.errors import Unreachable
-from exportfs.model import State
+from exportfs.errors import AccessDenied, ExportfsError, TimedOut, Unreachable
+from exportfs.model import OptionsSummary, State
 from exportfs.sessions.catalogue import Catalogue
 from exportfs.sessions.keeper import Keeper
-from tests.sessions.fakes import FakeServer, session
+from tests.sessions.fakes import LIVE, SUMMARY, FakeServer, session
 
 CONFIG = KeepAliveConfig(keep=900.0, refresh=5.0)
+TIMEOUT = 30.0
 Clock = trio.testing.MockClock
 
 
@@ -22,17 +23,34 @@ class Kept:
 
     def __init__(self, nursery: trio.Nursery) -> None:
         self.server = FakeServer()
-        self.catalogue = Catalogue(self.server, refresh=5.0, timeout=30.0)
+        self.catalogue = Catalogue(self.server, refresh=5.0, timeout=TIMEOUT)
         self.started: set[str] = set()
-        self.keeper = Keeper(self.server, self.catalogue, CONFIG, self.started.__contains__)
+        self.keeper = Keeper(self.server, self.catalogue, CONFIG, self.started.__contains__, timeout=TIMEOUT)
         nursery.start_soon(self.keeper.run)
 
-    def put(self, session_id: str, state: State, *, started: bool = False) -> None:
-        self.server.put(session(session_id, state))
+    def put(
+        self, session_id: str, state: State, *, started: bool = False, summary: OptionsSummary = SUMMARY
+    ) -> None:
+        self.server.put(session(session_id, state, summary=summary))
         self.catalogue.apply(list(self.server.sessions.values()), trio.current_time())
         if started:
             self.started.add(session_id)
             self.keeper.watch(session_id)
+
+    def put_live(self, prefix: str, count: int) -> list[str]:
+        """Running exports of ours that the server stops first; the ids."""
+        ids = [f"{prefix}{number}" for number in range(count)]
+        for session_id in ids:
+            self.put(session_id, State.RUNNING, started=True, summary=LIVE)
+        return ids
+
+    def longest_wait(self, session_ids: list[str], since: float = 0.0) -> float:
+        """Between two questions about one of these sessions, from `since` until now."""
+        longest = 0.0
+        for session_id in session_ids:
+            times = [since, *(when for when in self.asked(session_id) if when > since), trio.current_time()]
+            longest = max(longest, *(b - a for a, b in pairwise(times)))
+        return longest
 
     def asked(self, session_id: str) -> list[float]:
         return [when for when, asked in self.server.asked if asked == session_id]
@@ -179,3 +197,82 @@ async def test_a_session_that_the_server_says_is_gone_is_not_asked_about_again(
     before = len(kept.asked("ours"))
     await trio.sleep(600)
     assert len(kept.asked("ours")) == before
+
+
+REFUSED = (0.01, AccessDenied("no"))
+HANGS = (TIMEOUT - 1, Unreachable("this node is down"))
+NEVER_ENDS = (float("inf"), TimedOut("never raised"))
+
+
+@pytest.mark.promise("K1", "K5")
+@pytest.mark.parametrize(
+    "kinds",
+    [(REFUSED,), (HANGS,), (NEVER_ENDS,), (REFUSED, HANGS, NEVER_ENDS)],
+    ids=["refused", "hanging", "endless", "mixed"],
+)
+@pytest.mark.parametrize(("failing", "healthy"), [(1, 1), (10, 3), (9, 10), (20, 20)])
+async def test_sessions_that_fail_hold_up_no_others(
+    autojump_clock: Clock, kept: Kept, kinds: list[tuple[float, ExportfsError]], failing: int, healthy: int
+) -> None:
+    """They fail from the start, when none has been asked about, and sort before and after the healthy ones."""
+    bad = [*kept.put_live("a", failing - failing // 2), *kept.put_live("z", failing // 2)]
+    good = kept.put_live("m", healthy)
+    kept.server.failing = {one: kinds[number % len(kinds)] for number, one in enumerate(bad)}
+    await trio.sleep(3600)
+    assert kept.longest_wait(good) <= 60
+    assert kept.longest_wait(bad) <= 100
+    # As soon as it is known who fails, the others are as well off as ever.
+    assert kept.longest_wait(good, since=trio.current_time() - 3000) <= 8
+    assert kept.server.most_running <= 4
+
+
+@pytest.mark.promise("K1", "K5")
+@pytest.mark.parametrize("kind", [REFUSED, HANGS], ids=["refused", "hanging"])
+async def test_very_many_sessions_that_begin_to_fail_hold_up_no_others(
+    autojump_clock: Clock, kept: Kept, kind: tuple[float, ExportfsError]
+) -> None:
+    bad, good = kept.put_live("a", 200), kept.put_live("m", 20)
+    await trio.sleep(300)
+    kept.server.failing = dict.fromkeys(bad, kind)
+    await trio.sleep(3600)
+    assert kept.longest_wait(good) <= 200
+    assert kept.longest_wait(bad) <= 280
+    assert kept.server.most_running <= 4
+
+
+@pytest.mark.promise("K1", "K5")
+async def test_one_lost_question_among_many_that_hang(autojump_clock: Clock, kept: Kept) -> None:
+    bad, good = kept.put_live("a", 40), kept.put_live("m", 5)
+    kept.server.failing = dict.fromkeys(bad, HANGS)
+    await trio.sleep(600)
+    kept.server.failing["m0"] = REFUSED
+    await trio.sleep(5)
+    del kept.server.failing["m0"]
+    since = trio.current_time()
+    await trio.sleep(600)
+    assert kept.longest_wait(good, since) <= 75
+
+
+@pytest.mark.promise("K5")
+@pytest.mark.parametrize("kind", [REFUSED, HANGS], ids=["refused", "hanging"])
+async def test_sessions_that_failed_are_asked_about_soon_after(
+    autojump_clock: Clock, kept: Kept, kind: tuple[float, ExportfsError]
+) -> None:
+    ids = kept.put_live("a", 100)
+    kept.server.failing = dict.fromkeys(ids, kind)
+    await trio.sleep(1000)
+    kept.server.failing.clear()
+    since = trio.current_time()
+    await trio.sleep(35)
+    assert {asked for when, asked in kept.server.asked if when > since} == set(ids)
+    # At their own pace again: a hundred share ten calls a second.
+    await trio.sleep(60)
+    assert kept.longest_wait(ids, since + 35) <= 15
+
+
+@pytest.mark.promise("K5")
+async def test_a_question_that_breaks_holds_up_no_others(autojump_clock: Clock, kept: Kept) -> None:
+    kept.put_live("a", 3)
+    kept.server.failing["a0"] = (0.01, RuntimeError("nobody foresaw this"))  # type: ignore[assignment]
+    await trio.sleep(60)
+    assert kept.longest_wait(["a0", "a1", "a2"]) <= 5
