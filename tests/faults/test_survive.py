@@ -81,13 +81,13 @@ def read_or_none(path: Path) -> bytes | None:
 
 
 BLOCKS: list[Action] = [
-    ShortBlock(2),
-    LongBlock(2),
-    RepeatBlock(2),
-    SkipBlock(2),
-    WrongIndex(2),
-    WrongIndex(2, rest=True),
-    SwapBlocks(2),
+    ShortBlock(),
+    LongBlock(),
+    RepeatBlock(),
+    SkipBlock(),
+    WrongIndex(),
+    WrongIndex(rest=True),
+    SwapBlocks(),
     Overrun(),
 ]
 
