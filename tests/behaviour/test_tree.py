@@ -171,7 +171,9 @@ def test_listings_do_not_lose_or_repeat_while_sessions_come_and_go(
                 simulator.sessions.destroy(session_id)
             going = simulator.add_many(100, 10)
             # Come and gone in the mount as well, and still the rest of the listing is of the time before.
-            eventually(lambda old=before: len(now := set(os.listdir(place))) == 400 and now - old == now - kept)
+            eventually(
+                lambda old=before: len(now := set(os.listdir(place))) == 400 and now - old == now - kept
+            )
             names += [entry.name for entry in entries]
         assert len(set(names)) == len(names)
         assert kept <= set(names) <= before

@@ -19,7 +19,7 @@ from exportfs.simulator import (
     Simulator,
     SimulatorServer,
 )
-from tests.faults.chaos import StreamTrouble, Surroundings, digest, digests, results
+from tests.faults.chaos import StreamTrouble, Surroundings, digest, digests, is_stream, results
 from tests.harness import MountProcess, eventually
 
 pytestmark = pytest.mark.mount
@@ -121,21 +121,25 @@ def test_break_in_the_middle(scene: Scene, what: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "action",
+    ("action", "outcome"),
     [
-        Cut(5 * MIB),
-        Cut(5 * MIB, "INTERNAL"),
-        Cut(5 * MIB, ""),
-        ResetStream(5 * MIB),
-        Fail("RESOURCE_EXHAUSTED"),
-        Fail("UNAUTHENTICATED"),
+        (Cut(5 * MIB), "UNAVAILABLE"),
+        (Cut(5 * MIB, "INTERNAL"), "INTERNAL"),
+        (Cut(5 * MIB, ""), "OK"),
+        (ResetStream(5 * MIB), "CANCELLED"),
+        (Fail("RESOURCE_EXHAUSTED"), "RESOURCE_EXHAUSTED"),
+        (Fail("UNAUTHENTICATED"), "UNAUTHENTICATED"),
     ],
     ids=str,
 )
-def test_stream_broken(scene: Scene, action: Action) -> None:
+def test_stream_broken(scene: Scene, action: Action, outcome: str) -> None:
     (session_id,) = scene.add(24 * MIB)
-    scene.simulator.faults.add("DownloadFile", action, times=2)
+    fault = scene.simulator.faults.add("DownloadFile", action, times=2, when=is_stream)
     assert digest(scene.path(session_id)) == scene.true(session_id)
+    assert fault.hits == 2
+    *broken, _ = filter(is_stream, scene.simulator.log.calls("DownloadFile", session_id))
+    sent = 0 if isinstance(action, Fail) else 5 * MIB
+    assert (outcome, sent) in [(call.outcome, call.bytes_sent) for call in broken]
 
 
 @pytest.mark.slow
