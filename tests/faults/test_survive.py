@@ -61,16 +61,21 @@ def test_malformed_messages(simulator: Simulator, start_mount: MountFactory, met
     session_id = simulator.add_computed(MIB)
     path = only_result(mount)
     true = simulator.content(session_id, simulator.files(session_id)[0].path)
-    for raw in MALFORMED:
-        simulator.faults.add(method, Answer((raw,)), times=None)
-        with contextlib.suppress(OSError):
-            os.listdir(mount.mountpoint / "sessions")
-        with contextlib.suppress(OSError):
-            assert path.read_bytes() == true
-        if method == "StartSession":
+    with path.open("rb"):  # its session is asked about
+        for number, raw in enumerate(MALFORMED):
+            fault = simulator.faults.add(method, Answer((raw,)), times=None)
             with contextlib.suppress(OSError):
-                (mount.mountpoint / "new/a.json").write_text(json.dumps(ARCHIVE_REQUEST))
-        simulator.faults.clear()
+                os.listdir(mount.mountpoint / "sessions")
+            with contextlib.suppress(OSError):
+                assert path.read_bytes() == true
+            if method == "StartSession":
+                archive = {**ARCHIVE_REQUEST["archive"], "endTimestamp": f"20260511T08043{number}"}
+                with contextlib.suppress(OSError):
+                    (mount.mountpoint / f"new/{number}.json").write_text(
+                        json.dumps({**ARCHIVE_REQUEST, "archive": archive})
+                    )
+            eventually(lambda fault=fault: fault.hits)
+            simulator.faults.clear()
     assert eventually(lambda: read_or_none(path)) == true
 
 
