@@ -441,7 +441,7 @@ class MountProcess:
 
 def is_mounted(path: Path) -> bool:
     """From the kernel's table: asks nothing of the mount itself."""
-    place = f" {path} ".replace("\\", "\\134")
+    place = " " + str(path).replace("\\", "\\134").replace(" ", "\\040") + " "
     table = Path("/proc/self/mountinfo").read_text(errors="surrogateescape")
     return any(place in line and "fuse.axxon-exportfs" in line for line in table.splitlines())
 

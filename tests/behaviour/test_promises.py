@@ -19,6 +19,7 @@ from exportfs.vfs.node import Owner
 from exportfs.vfs.status import Activity
 from tests.behaviour.looking import directory, exists, results
 from tests.conftest import MountFactory
+from tests.faults.chaos import is_stream
 from tests.harness import ARCHIVE_REQUEST, OURS, Tree, eventually, expect_errno, is_mounted
 
 REQUEST = json.dumps(ARCHIVE_REQUEST).encode()
@@ -91,8 +92,14 @@ def test_faults_are_mended(tree: Tree, simulator: Simulator) -> None:
         session_id = simulator.add_computed(5_000_001)
         path = directory(tree, session_id)
         (file,) = simulator.files(session_id)
-        simulator.faults.add("DownloadFile", action)
+        fault = simulator.faults.add("DownloadFile", action, when=is_stream)
         assert tree.read(f"{path}/{results(tree, path)[0]}") == simulator.content(session_id, file.path)
+        assert fault.hits == 1
+        outcomes = [
+            call.outcome for call in simulator.log.calls("DownloadFile", session_id) if is_stream(call)
+        ]
+        assert len(outcomes) > 1  # the first one was not enough
+        assert "UNAVAILABLE" in outcomes or isinstance(action, SkipBlock)
 
 
 @pytest.mark.promise("E3", "E4", "E2")

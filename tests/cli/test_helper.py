@@ -106,6 +106,7 @@ def test_fstab_and_mount_t(tmp_path: Path) -> None:
             fstab.write_text(f"{server.address} {escaped} fuse.axxon-exportfs {options},ro 0 0\n")
             done = mount("-T", fstab, place)
             assert done.returncode == 0, done.stderr
+            assert is_mounted(place)
             (session,) = os.listdir(place / "sessions")
             with pytest.raises(OSError, match="Read-only"):
                 (place / "new" / "x.json").write_text("{}")
@@ -114,8 +115,10 @@ def test_fstab_and_mount_t(tmp_path: Path) -> None:
 
             done = mount("-t", "fuse.axxon-exportfs", server.address, place, "-o", options)
             assert done.returncode == 0, done.stderr
+            assert is_mounted(place)
             assert os.listdir(place / "sessions") == [session]
             subprocess.run(["umount", place], check=True, timeout=DEADLINE)
+            assert not is_mounted(place)
             eventually(lambda: not simulator.accounts.logins())  # both have closed their login
 
             done = mount("-t", "fuse.axxon-exportfs", server.address, place, "-o", options + ",cafile=x")

@@ -119,6 +119,12 @@ class Surroundings:
         self._thread.join()
 
 
+def is_stream(call: Call) -> bool:
+    """Whether it is the long download of sequential reading. First reads are short calls, cancelled when they have
+    what they want: what is to happen late in a call never happens to them."""
+    return call.chunk_size_kb * 1024 >= MIB
+
+
 def digest(path: str | Path) -> tuple[int, str]:
     """Size and SHA-256 of what is read, through the system."""
     result, size = hashlib.sha256(), 0

@@ -34,7 +34,7 @@ from exportfs.simulator import (
 )
 from exportfs.simulator.actions import Action
 from tests.conftest import MountFactory
-from tests.faults.chaos import digests, results
+from tests.faults.chaos import digests, is_stream, results
 from tests.harness import ARCHIVE_REQUEST, MountProcess, eventually, expect_errno, is_mounted
 
 pytestmark = pytest.mark.mount
@@ -61,16 +61,21 @@ def test_malformed_messages(simulator: Simulator, start_mount: MountFactory, met
     session_id = simulator.add_computed(MIB)
     path = only_result(mount)
     true = simulator.content(session_id, simulator.files(session_id)[0].path)
-    for raw in MALFORMED:
-        simulator.faults.add(method, Answer((raw,)), times=None)
-        with contextlib.suppress(OSError):
-            os.listdir(mount.mountpoint / "sessions")
-        with contextlib.suppress(OSError):
-            assert path.read_bytes() == true
-        if method == "StartSession":
+    with path.open("rb"):  # its session is asked about
+        for number, raw in enumerate(MALFORMED):
+            fault = simulator.faults.add(method, Answer((raw,)), times=None)
             with contextlib.suppress(OSError):
-                (mount.mountpoint / "new/a.json").write_text(json.dumps(ARCHIVE_REQUEST))
-        simulator.faults.clear()
+                os.listdir(mount.mountpoint / "sessions")
+            with contextlib.suppress(OSError):
+                assert path.read_bytes() == true
+            if method == "StartSession":
+                archive = {**ARCHIVE_REQUEST["archive"], "endTimestamp": f"20260511T08043{number}"}
+                with contextlib.suppress(OSError):
+                    (mount.mountpoint / f"new/{number}.json").write_text(
+                        json.dumps({**ARCHIVE_REQUEST, "archive": archive})
+                    )
+            eventually(lambda fault=fault: fault.hits)
+            simulator.faults.clear()
     assert eventually(lambda: read_or_none(path)) == true
 
 
@@ -81,35 +86,43 @@ def read_or_none(path: Path) -> bytes | None:
 
 
 BLOCKS: list[Action] = [
-    ShortBlock(2),
-    LongBlock(2),
-    RepeatBlock(2),
-    SkipBlock(2),
-    WrongIndex(2),
-    WrongIndex(2, rest=True),
-    SwapBlocks(2),
+    ShortBlock(),
+    LongBlock(),
+    RepeatBlock(),
+    SkipBlock(),
+    WrongIndex(),
+    WrongIndex(rest=True),
+    SwapBlocks(),
     Overrun(),
 ]
 
 
-def test_wrong_blocks(simulator: Simulator, mount: MountProcess) -> None:
-    """For ever: then a read gives the true bytes or EIO; once: then nobody notices."""
-    for action in BLOCKS:
-        session_id = simulator.add_computed(3 * MIB + 17)
-        (file_id,) = [file.path for file in simulator.files(session_id)]
-        path = eventually(lambda name=file_id: results(mount.mountpoint).get(name))
-        true = simulator.content(session_id, file_id)
-        fault = simulator.faults.add("DownloadFile", action, times=None)
-        with open(path, "rb", buffering=0) as file:
-            for offset in range(0, len(true), MIB // 2):
-                try:
-                    assert os.pread(file.fileno(), 4096, offset) == true[offset : offset + 4096]
-                except OSError as error:
-                    assert error.errno == errno.EIO  # noqa: PT017 # an error is one of two right answers
-        simulator.faults.remove(fault)
-        simulator.faults.add("DownloadFile", action, times=1)
-        assert path.read_bytes() == true, action
-        simulator.faults.clear()
+@pytest.mark.parametrize("action", BLOCKS, ids=str)
+def test_wrong_blocks(simulator: Simulator, mount: MountProcess, action: Action) -> None:
+    """Once: then nobody notices; for ever: then a read gives the true bytes or EIO."""
+    once, ever = (simulator.add_computed(3 * MIB + 17) for _ in range(2))
+    (file_id,) = [file.path for file in simulator.files(once)]
+    fault = simulator.faults.add("DownloadFile", action, when=is_stream)
+    path = eventually(lambda: results(mount.mountpoint).get(file_id))
+    assert path.read_bytes() == simulator.content(once, file_id)
+    assert fault.hits == 1
+    # What it spoilt was fetched again.
+    assert len([call for call in simulator.log.calls("DownloadFile", once) if is_stream(call)]) > 1
+
+    (file_id,) = [file.path for file in simulator.files(ever)]
+    path = eventually(lambda: results(mount.mountpoint).get(file_id))
+    true = simulator.content(ever, file_id)
+    fault = simulator.faults.add("DownloadFile", action, times=None)
+    refused = 0
+    with open(path, "rb", buffering=0) as file:
+        for offset in (0, MIB + 5, 3 * MIB):
+            try:
+                assert os.pread(file.fileno(), 4096, offset) == true[offset : offset + 4096]
+            except OSError as error:
+                assert error.errno == errno.EIO  # noqa: PT017 # an error is one of two right answers
+                refused += 1
+    assert fault.hits
+    assert refused  # the last block at least: nobody gets it before the download has ended as it should
 
 
 @pytest.mark.parametrize(("announced", "held"), [(2 * MIB, MIB), (MIB, MIB + 5), (MIB + 5, MIB), (5, 0)])
