@@ -6,13 +6,14 @@ shared by mounts of the same server. It holds no request, only its fingerprint: 
 """
 
 import contextlib
+import errno
 import fcntl
 import json
 import logging
 import os
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -22,6 +23,12 @@ log = logging.getLogger(__name__)
 
 KEPT = 86400.0
 """Seconds that a record outlives its session; the server keeps sessions for about an hour."""
+LOAD_WITHIN = 5.0
+"""Seconds to wait for the lock before the mount is there."""
+WRITE_WITHIN = 0.1
+"""And while it serves: everybody waits meanwhile. Other mounts keep it for milliseconds."""
+LOCK_EVERY = 0.01
+"""Seconds between two tries to get it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +68,16 @@ class Journal:
         self._records: dict[str, Record] = {}
         self._by_session: dict[str, Record] | None = None
         """Made when it is needed; None after a change."""
+        self._unwritten: list[dict[str, object]] = []
+        """Changes that could not be written when they came, the oldest first."""
+        self._trouble = ""
+        """Why not, as said in the log."""
 
     def load(self) -> None:
         """Reads the file; what it does not understand it leaves alone. Raises ExportfsError where it may not."""
         try:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with self._locked() as descriptor:
+            with self._locked(LOAD_WITHIN) as descriptor:
                 self._replay_all(descriptor)
         except OSError as error:
             raise ExportfsError(f"cannot use the journal {self._path}: {error.strerror}") from None
@@ -96,7 +107,8 @@ class Journal:
 
     def put(self, record: Record) -> None:
         """Writes a record, and returns when it is on disk. Raises ExportfsError where that fails."""
-        self._append({"put": asdict(record)})
+        self._append([*self._unwritten, {"put": asdict(record)}])
+        self._unwritten.clear()
         self._set(record)
 
     def started(self, key: str, session_id: str) -> None:
@@ -181,7 +193,7 @@ class Journal:
         """Rewrites the file with what still counts, including what other mounts appended meanwhile."""
         beside = self._path.with_name(f"{self._path.name}.{os.getpid()}")
         try:
-            with self._locked() as descriptor:
+            with self._locked(LOAD_WITHIN) as descriptor:
                 self._records.clear()
                 self._by_session = None
                 self._replay_all(descriptor)
@@ -209,19 +221,32 @@ class Journal:
         self._by_session = None
 
     def _try_append(self, entry: dict[str, object]) -> None:
-        try:
-            self._append(entry)
-        except ExportfsError as error:
-            log.warning("%s", error)
+        self._unwritten.append(entry)
+        self.catch_up()
 
-    def _append(self, entry: dict[str, object]) -> None:
+    def catch_up(self) -> None:
+        """Writes what could not be written so far, if it can be now."""
+        if not self._unwritten:
+            return
         try:
-            with self._locked() as descriptor:
+            self._append(self._unwritten)
+        except ExportfsError as error:
+            if str(error) != self._trouble:
+                self._trouble = str(error)
+                log.warning("%s", error)
+        else:
+            self._unwritten.clear()
+            self._trouble = ""
+
+    def _append(self, entries: Sequence[dict[str, object]]) -> None:
+        try:
+            with self._locked(WRITE_WITHIN) as descriptor:
                 end = os.lseek(descriptor, 0, os.SEEK_END)
                 # After half a line of a mount that was killed, or whose disk was full, a line of its own.
                 whole = end == 0 or os.pread(descriptor, 1, end - 1) == b"\n"
                 try:
-                    _write(descriptor, (b"" if whole else b"\n") + _line(entry).encode())
+                    lines = "".join(_line(entry) for entry in entries)
+                    _write(descriptor, (b"" if whole else b"\n") + lines.encode())
                     os.fsync(descriptor)
                 except OSError:
                     with contextlib.suppress(OSError):
@@ -253,18 +278,31 @@ class Journal:
             log.warning("a line of the journal %s cannot be read and is passed over", self._path)
 
     @contextlib.contextmanager
-    def _locked(self) -> Iterator[int]:
-        """A descriptor of the file, alone with it."""
+    def _locked(self, within: float) -> Iterator[int]:
+        """A descriptor of the file, alone with it. Raises OSError where another process keeps it for so long."""
+        until = time.monotonic() + within
         while True:
             descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
+                _lock(descriptor, until)
                 # Another mount may have put a new file in its place meanwhile.
                 if _is_at(descriptor, self._path):
                     yield descriptor
                     return
             finally:
                 os.close(descriptor)
+
+
+def _lock(descriptor: int, until: float) -> None:
+    # Not left to the kernel to wait: a mount that was stopped may keep it, and all of this one would stand still.
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if time.monotonic() >= until:
+                raise OSError(errno.EAGAIN, "another process keeps it locked") from None
+        time.sleep(LOCK_EVERY)
 
 
 def _is_at(descriptor: int, path: Path) -> bool:

@@ -160,6 +160,7 @@ class Submitter:
         """Adopts what turns up late, or was asked for by a mount that was killed; for as long as it is let run."""
         seen = -1
         while True:
+            self._journal.catch_up()
             if self._journal.unresolved() and self._catalogue.refreshed_at is not None:
                 now = trio.current_time()
                 for record in self._journal.unresolved():

@@ -15,7 +15,7 @@ from exportfs.errors import (
     NotFound,
     NotPermitted,
 )
-from exportfs.model import ResultFile, downloadable, location
+from exportfs.model import ResultFile, SessionState, downloadable, location
 from exportfs.sessions.catalogue import Entry
 from exportfs.vfs import records
 from exportfs.vfs.inodes import SESSIONS
@@ -191,12 +191,14 @@ class _Results(NodeMaker):
 class Result(InSession):
     """A result that can be downloaded: a read-only file whose bytes never change."""
 
-    __slots__ = ("_open", "file")
+    __slots__ = ("_open", "_seen", "file")
 
     def __init__(self, ino: int, world: World, session_id: str, file: ResultFile) -> None:
         super().__init__(ino, world, session_id)
         self.file = file
         self._open = 0
+        self._seen: SessionState | None = None
+        """The state in which this file was found last: looked through once, not with each read."""
 
     def attributes(self) -> Attributes:
         file, entry = self.file, self.world.catalogue.get(self.session_id)
@@ -220,10 +222,21 @@ class Result(InSession):
         if flags & os.O_ACCMODE != os.O_RDONLY:
             raise NotPermitted("results are read-only")
         entry = self.entry
+        self.check_not_replaced()
         reader = self.world.library.open(FileKey(entry.id, self.file.path, self.file.size))
         self._open += 1
         self.world.keeper.opened(entry.id)
         return ResultHandle(self, reader)
+
+    def check_not_replaced(self) -> None:
+        """Raises Gone where the server lists another file under the same id: its bytes must not pass for this one's."""
+        entry = self.world.catalogue.get(self.session_id)
+        if entry is None or entry.session.state is self._seen:
+            return  # or the session is gone: the server will say so
+        sizes = [file.size for file in entry.session.state.files if file.path == self.file.path]
+        if sizes and self.file.size not in sizes:
+            raise Gone("the server has another file in its place")
+        self._seen = entry.session.state
 
     def closed(self) -> None:
         """One handle less."""
@@ -241,7 +254,10 @@ class ResultHandle(Handle):
 
     async def read(self, offset: int, length: int) -> bytes | memoryview:
         self.node.world.keeper.read(self.node.session_id)
-        return await self.reader.read(offset, length)
+        self.node.check_not_replaced()
+        data = await self.reader.read(offset, length)
+        self.node.check_not_replaced()
+        return data
 
     async def release(self) -> None:
         self.reader.close()

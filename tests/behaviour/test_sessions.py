@@ -252,6 +252,27 @@ def test_a_result_of_another_size_is_another_file(start_mount: MountFactory, sim
 
 
 @pytest.mark.mount
+@pytest.mark.promise("R8")
+def test_who_has_the_old_one_open_reads_nothing_of_the_new(
+    start_mount: MountFactory, simulator: Simulator
+) -> None:
+    session_id = simulator.add_computed(64 << 20)
+    mount = start_mount()
+    path = mount.mountpoint / directory(mount.tree, session_id)
+    (result,) = simulator.files(session_id)
+    with (path / result.path).open("rb", buffering=0) as file:
+        begin = file.read(4096)
+        simulator.resize(session_id, result.path, 65 << 20, announce=True)
+        eventually(lambda: (path / result.path).stat().st_size == 65 << 20)
+        expect_errno(errno.ESTALE, os.pread, file.fileno(), 4096, 40 << 20)
+        assert os.pread(file.fileno(), 4096, 0) == begin
+    with (path / result.path).open("rb", buffering=0) as file:
+        assert os.pread(file.fileno(), 4096, 40 << 20) == simulator.content(
+            session_id, result.path, 40 << 20, 4096
+        )
+
+
+@pytest.mark.mount
 @pytest.mark.promise("S10")
 def test_read_only(start_mount: MountFactory, simulator: Simulator) -> None:
     session_id = simulator.add_computed(1000)
