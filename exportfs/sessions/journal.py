@@ -161,11 +161,22 @@ class Journal:
             if record.name == name and not record.forgotten:
                 self._change(replace(record, forgotten=True))
 
-    def forget_session(self, session_id: str) -> None:
-        """The request that started a session was removed before that."""
-        record = self.of_session(session_id)
-        if record is not None:
-            self._change(replace(record, forgotten=True))
+    def forget_session(self, session_id: str, name: str) -> None:
+        """The request of this name was removed before it had started its session."""
+        for record in self.records:
+            if record.session_id == session_id and record.name == name and not record.forgotten:
+                self._change(replace(record, forgotten=True))
+
+    def given(self, session_id: str, name: str) -> None:
+        """A request of this name got this session, whatever name it was asked for under: the same again under it is
+        the same. Of another name that was removed nothing is taken back."""
+        known = [record for record in self._records.values() if record.session_id == session_id]
+        own = [record for record in known if record.name == name]
+        if not own and known:
+            self._change(replace(known[0], key=uuid.uuid4().hex, name=name, reported=True, forgotten=False))
+        elif all(record.forgotten for record in own):
+            for record in own[:1]:
+                self._change(replace(record, forgotten=False))
 
     def remember(self, key: str) -> None:
         """A request that was removed is there again."""

@@ -31,6 +31,8 @@ MOST_BYTES = 64 * 1024 * 1024
 MOST_FILES = 10_000
 LOOKED_AT = 200
 """Sessions that are looked through for a camera and an archive to put into the template."""
+RENAME_WAITS = 1.0
+"""Seconds that a rename waits for what becomes of the request: meanwhile the kernel keeps all of new/ locked."""
 
 
 class NewDirectory(Directory):
@@ -188,7 +190,8 @@ class NewDirectory(Directory):
                 self._drop_link(stem(old))
                 self.succeeded(new, link.session_id)
         file.judged = -1  # what it was judged to be under another name does not count
-        await self._submissions.closed(file, last=file.writers == 0, heard=True)
+        await self._submissions.closed(file, last=file.writers == 0, heard=False)
+        await self._submissions.outcome(file, RENAME_WAITS)
 
     async def closed(self, file: RequestFile, *, last: bool) -> None:
         """Judges a file. Raises what is wrong with it, once it can be known."""

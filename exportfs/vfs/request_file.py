@@ -129,7 +129,7 @@ class RequestFile(Node):
 
     def remove_xattr(self, name: str) -> None:
         """Raises NoAttribute."""
-        self.xattr(name)
+        self.judge.grow(-len(self.xattr(name)))
         del self._extra[name]
 
     async def change(self, changes: Changes) -> None:

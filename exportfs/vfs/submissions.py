@@ -101,6 +101,16 @@ class Submissions:
             raise
         await self._submit(file, version, request, heard=heard)
 
+    async def outcome(self, file: RequestFile, within: float) -> None:
+        """Waits for what becomes of a file, for no more than so many seconds. Raises its error."""
+        submission = file.submission
+        if submission is None or submission.mark != file.asked or file.started is not None:
+            return
+        with trio.move_on_after(within):
+            await submission.done.wait()
+        if submission.error is not None:
+            raise submission.error
+
     def renamed(self, old: str, new: str) -> None:
         """A request was renamed to another request's name: what it asked for and started moves along."""
         self._world.journal.rename(old, new)
@@ -109,7 +119,8 @@ class Submissions:
                 continue
             del self._under_way[name, mark]
             self._under_way.setdefault((new, mark), submission)
-            submission.names = [new if each == old else each for each in submission.names]
+            # Once each: it may have had both names.
+            submission.names = list(dict.fromkeys(new if each == old else each for each in submission.names))
 
     def removed(self, name: str) -> None:
         """A request was unlinked: what it started stays, and is no longer linked."""
@@ -117,6 +128,7 @@ class Submissions:
         for submission in self._under_way.values():
             if name in submission.names:
                 submission.names.remove(name)
+                submission.last_name = name
 
     async def _submit(self, file: RequestFile, version: int, request: Request, *, heard: bool) -> None:
         """Submits a request, or joins who does it already."""
@@ -156,6 +168,9 @@ class Submissions:
         """Whether this very file, or one of its name, has started it, and the session is there."""
         journal, catalogue = self._world.journal, self._world.catalogue
         started = file.started[1] if file.started is not None and file.started[0] == mark else None
+        if started is not None:
+            # Also where a listing misses it: then the submission asks for it under this name.
+            journal.given(started, name)
         for record in journal.asked(name, mark):
             if started is None and record.session_id is not None and catalogue.get(record.session_id):
                 started = record.session_id
@@ -182,30 +197,33 @@ class Submissions:
         mark = submission.mark
         try:
             entry = await self._world.submitter.submit(submission, request)
+            self._started(submission, entry.id)
         except ExportfsError as error:
             submission.error = error
         except Exception as error:
             log.exception("submitting %s failed", submission.name)
             submission.error = ExportfsError(f"an unforeseen error: {type(error).__name__}")
-        else:
-            self._started(submission, entry.id)
         finally:
             for key in [key for key, value in self._under_way.items() if value is submission]:
                 del self._under_way[key]
             submission.done.set()
         if submission.error is not None:
-            for name in submission.names:
-                self._show_failure(name, mark, submission.error)
+            try:
+                for name in submission.names:
+                    self._show_failure(name, mark, submission.error)
+            except Exception:  # from a task of the mount it would end it
+                log.exception("the error of %s cannot be shown", submission.name)
 
     def _started(self, submission: Submission, session_id: str) -> None:
         self._world.keeper.watch(session_id)
         if not submission.names:
             log.info("the request %s was removed while its session was being started", submission.name)
-            self._world.journal.forget_session(session_id)
+            self._world.journal.forget_session(session_id, submission.last_name)
         for file in submission.files:
             if file.asked == submission.mark:
                 file.started = (submission.mark, session_id)
         for name in submission.names:
+            self._world.journal.given(session_id, name)
             self.show_success(name, submission.mark, session_id)
 
     def show_success(self, name: str, mark: str, session_id: str) -> None:

@@ -6,7 +6,7 @@ import itertools
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from exportfs.errors import (
     Unreachable,
 )
 from exportfs.model import Listing, Session, SessionState, State
-from exportfs.requests import parse, summarize
+from exportfs.requests import fingerprint, parse, summarize
 from exportfs.sessions.actions import Actions
 from exportfs.sessions.catalogue import Catalogue
 from exportfs.sessions.journal import Journal
@@ -45,6 +45,7 @@ from tests.new.drop import request as request_number
 TIMEOUT = 30.0
 CONTENTS = {n: json.dumps(request_number(n)).encode() for n in (1, 2)}
 OPTIONS = {n: parse(content).options for n, content in CONTENTS.items()}
+MARKS = {n: fingerprint(options, any_agent=True) for n, options in OPTIONS.items()}
 ANSWERS = ("ok", "slow", "refused", "limit", "unsent", "lost before", "lost after", "late", "hang", "broken")
 NAMES = ("a.json", "b.json", "a.json~", ".x")
 SHM = "/dev/shm" if Path("/dev/shm").is_dir() else None
@@ -61,6 +62,8 @@ class FakeServer:
     """Numbers of the requests started, in order."""
     trouble: ExportfsError | None = None
     nursery: trio.Nursery | None = None
+    when_asked: Callable[[int], None] = lambda _: None
+    """Told of each StartSession, by the number of its request."""
 
     async def list_sessions(self) -> Listing:
         match next(self.lists):
@@ -69,6 +72,8 @@ class FakeServer:
             case "down":
                 await trio.sleep(TIMEOUT)
                 raise Unreachable("the server cannot be reached")
+            case "short":
+                return Listing((), 0.0)
             case _:
                 await trio.sleep(0.01)
         return Listing(tuple(self.sessions.values()), 0.0)
@@ -86,7 +91,7 @@ class FakeServer:
         self.sessions.pop(session_id, None)
 
     def _start(self, options: bytes) -> str:
-        (number,) = [n for n, known in OPTIONS.items() if known == options]
+        number = _number(options)
         session_id = f"hosts/Server/{len(self.started)}"
         self.started.append(number)
         self.sessions[session_id] = Session(
@@ -100,6 +105,7 @@ class FakeServer:
 
     async def start_session(self, options: bytes, *, within: float) -> str:
         answer = next(self.answers)
+        self.when_asked(_number(options))
         await trio.sleep(0.05)
         match answer:
             case "slow":
@@ -127,6 +133,11 @@ class FakeServer:
                 self._start(options)
                 raise RuntimeError("nobody foresaw this")
         return self._start(options)
+
+
+def _number(options: bytes) -> int:
+    (number,) = [n for n, known in OPTIONS.items() if known == options]
+    return number
 
 
 class Mounted:
@@ -178,6 +189,30 @@ class Scenario:
         self.asked: set[tuple[str, int, int]] = set()
         self.mounted: Mounted
         self.content: dict[RequestFile, int] = {}
+        self.has: set[tuple[str, int]] = set()
+        """Names that have a session, since they were last removed, and the number of its request."""
+        self.twice: list[tuple[str, int]] = []
+        """Of those, the ones for which the server was asked once more."""
+        server.when_asked = self._sent
+
+    def _sent(self, number: int) -> None:
+        names = {name for name, under_way in self._under_way() if under_way == number}
+        self.twice += [(name, number) for name in names if (name, number) in self.has]
+
+    def _under_way(self) -> list[tuple[str, int]]:
+        marks = {mark: number for number, mark in MARKS.items()}
+        return [(name, marks[mark]) for name, mark in self.mounted.new._submissions._under_way]
+
+    def look_at_links(self) -> None:
+        """Remembers who has a session."""
+        for stem, link in self.mounted.new._links.items():
+            has = f"{stem}.json", _number(self.server.sessions[link.session_id].options)
+            # A file that was renamed brings its own submission along, which is not for what the name had.
+            if has not in self._under_way():
+                self.has.add(has)
+
+    def lose(self, *names: str) -> None:
+        self.has = {(name, number) for name, number in self.has if name not in names}
 
     def ask(self, name: str, number: int) -> None:
         if is_request(name):
@@ -229,6 +264,9 @@ class Scenario:
             }
             self.asked = {a for a in self.asked if a[:2] != (old, self.incarnation[old])} | moved
             self.incarnation[old] += 1
+            self.lose(old)
+        if file.started is not None or file.submission is not None:
+            self.lose(new)  # it brings its own
         if file in self.content:
             self.ask(new, self.content[file])
         with contextlib.suppress(ExportfsError):
@@ -240,8 +278,11 @@ class Scenario:
         except ExportfsError:
             return
         self.incarnation[name] += 1
+        self.lose(name)
 
     def check_bound(self) -> None:
+        self.look_at_links()
+        assert self.twice == [], "sent once more for a name that has its session"
         for number in CONTENTS:
             allowed = sum(1 for _, _, n in self.asked if n == number)
             assert self.server.started.count(number) <= allowed, (self.server.started, self.asked)
@@ -268,6 +309,16 @@ STEPS = st.one_of(
     st.tuples(st.just("wait"), st.sampled_from((0.0, 0.03, 0.2, 8.0, 25.0, 130.0))),
     st.tuples(st.just("remount")),
 )
+REQUESTS = st.sampled_from(("a.json", "b.json"))
+SAVED_BY_RENAME = st.builds(lambda name: [("write", ".x", 1, False), ("rename", ".x", name)], REQUESTS)
+MOVED_ASIDE = st.builds(lambda old, new: [("rename", old, ".x"), ("rename", ".x", new)], REQUESTS, REQUESTS)
+WRITTEN_AGAIN = st.builds(lambda name: [("unlink", name), ("write", name, 1, False)], REQUESTS)
+ACTS = st.lists(
+    st.one_of(st.builds(lambda step: [step], STEPS), SAVED_BY_RENAME, MOVED_ASIDE, WRITTEN_AGAIN),
+    min_size=1,
+    max_size=10,
+).map(lambda acts: [step for act in acts for step in act])
+"""Single steps, and what programs make of them: these are rarely drawn by chance."""
 
 
 async def run_steps(server: FakeServer, folder: Path, steps: list[Any]) -> None:
@@ -324,7 +375,7 @@ def play(steps: list[Any], answers: list[str], lists: list[str]) -> FakeServer:
     suppress_health_check=list(HealthCheck),
 )
 @given(
-    st.lists(STEPS, min_size=1, max_size=14),
+    ACTS,
     st.lists(st.sampled_from(ANSWERS), max_size=8),
     st.lists(st.sampled_from(("ok", "ok", "slow", "down")), max_size=12),
 )
@@ -335,6 +386,77 @@ def test_no_interleaving_starts_two_or_loses_one(
 
 
 W = ("write", "a.json", 1, False)
+A_MINUTE = ("wait", 60.0)
+
+
+def moved_aside_to(name: str) -> list[Any]:
+    return [("rename", "a.json", "a.json~"), ("rename", "a.json~", name)]
+
+
+def once_more(name: str, how: str) -> list[Any]:
+    """The very same request under the name: saved by rename, or written after a remount."""
+    saved = [("write", ".x", 1, False), ("wait", 1.0), ("rename", ".x", name), A_MINUTE]
+    written = [("remount",), ("write", name, 1, False), A_MINUTE]
+    return {"saved by rename": saved, "remounted": written, "both": written + saved}[how]
+
+
+@pytest.mark.promise("W3")
+@pytest.mark.parametrize("how", ["saved by rename", "remounted", "both"])
+@pytest.mark.parametrize(
+    ("steps", "name"),
+    [
+        ([W, ("wait", 8.0), ("unlink", "a.json"), W, A_MINUTE], "a.json"),
+        ([W, ("wait", 8.0), *moved_aside_to("b.json"), A_MINUTE], "b.json"),
+        ([W, A_MINUTE, *moved_aside_to("b.json"), A_MINUTE], "b.json"),
+        ([W, A_MINUTE, *moved_aside_to("b.json"), A_MINUTE], "a.json"),
+        ([W, ("wait", 8.0), *moved_aside_to("b.json"), ("unlink", "a.json"), A_MINUTE], "b.json"),
+    ],
+    ids=["removed and back", "two names under way", "two names", "two names, the first", "the second of two"],
+)
+def test_every_name_that_got_the_session_keeps_it(steps: list[Any], name: str, how: str) -> None:
+    assert len(play(steps + once_more(name, how), ["slow"], []).started) == 1
+
+
+@pytest.mark.promise("W3")
+def test_a_name_that_got_it_from_the_file_while_a_listing_misses_it() -> None:
+    steps = [
+        W,
+        ("wait", 8.0),
+        ("rename", "a.json", ".x"),
+        ("wait", 3.0),
+        ("rename", ".x", "b.json"),
+        A_MINUTE,
+    ]
+    # Lists come every two seconds, so those from the fifth to the eighth on miss it, for twelve seconds.
+    for full in range(4, 8):
+        server = play(steps, [], ["ok"] * full + ["short"] * 6)
+        assert len(server.started) == 1
+
+
+@pytest.mark.parametrize(
+    ("steps", "name"),
+    [
+        # Of the two names of one submission, that one was removed while it was under way, or after.
+        ([W, ("wait", 8.0), *moved_aside_to("b.json"), ("unlink", "b.json"), A_MINUTE], "b.json"),
+        ([W, A_MINUTE, *moved_aside_to("b.json"), ("unlink", "b.json"), A_MINUTE], "b.json"),
+        ([W, ("wait", 8.0), ("unlink", "a.json"), A_MINUTE], "a.json"),
+        # Before there is a record, and under another name than it was asked for.
+        ([W, ("rename", "a.json", "b.json"), ("unlink", "b.json"), A_MINUTE], "b.json"),
+        # Both its names became one.
+        (
+            [
+                *(W, ("wait", 8.0), *moved_aside_to("b.json"), ("write", "a.json", 1, False)),
+                *(("rename", "a.json", "b.json"), ("unlink", "b.json"), A_MINUTE),
+            ],
+            "b.json",
+        ),
+    ],
+    ids=["second name under way", "second name", "the only one", "before the record", "both names as one"],
+)
+@pytest.mark.parametrize("remounted", [False, True])
+def test_a_removed_name_asks_anew(steps: list[Any], name: str, remounted: bool) -> None:
+    again = [("remount",)] * remounted + [("write", name, 1, False), A_MINUTE]
+    assert len(play(steps + again, ["slow"], []).started) == 2
 
 
 @pytest.mark.parametrize("answer", ANSWERS)
