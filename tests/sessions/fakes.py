@@ -72,7 +72,7 @@ class FakeServer:
         return self.sessions[session_id].state
 
     async def destroy_session(self, session_id: str) -> None:
-        self._find(session_id)
+        await self._answer(session_id)
         del self.sessions[session_id]
 
     async def start_session(self, options: bytes, *, within: float) -> str:
