@@ -313,11 +313,11 @@ REQUESTS = st.sampled_from(("a.json", "b.json"))
 SAVED_BY_RENAME = st.builds(lambda name: [("write", ".x", 1, False), ("rename", ".x", name)], REQUESTS)
 MOVED_ASIDE = st.builds(lambda old, new: [("rename", old, ".x"), ("rename", ".x", new)], REQUESTS, REQUESTS)
 WRITTEN_AGAIN = st.builds(lambda name: [("unlink", name), ("write", name, 1, False)], REQUESTS)
-ACTS = st.lists(
-    st.one_of(st.builds(lambda step: [step], STEPS), SAVED_BY_RENAME, MOVED_ASIDE, WRITTEN_AGAIN),
-    min_size=1,
-    max_size=10,
-).map(lambda acts: [step for act in acts for step in act])
+ACT = st.one_of(st.builds(lambda step: [step], STEPS), SAVED_BY_RENAME, MOVED_ASIDE, WRITTEN_AGAIN)
+PAUSE = st.sampled_from(([], [("wait", 0.2)], [("wait", 8.0)], [("wait", 25.0)]))
+ACTS = st.lists(st.builds(lambda act, pause: [*act, *pause], ACT, PAUSE), min_size=1, max_size=10).map(
+    lambda acts: [step for act in acts for step in act]
+)
 """Single steps, and what programs make of them: these are rarely drawn by chance."""
 
 
