@@ -143,10 +143,11 @@ class Submissions:
             error = Exists(f"nothing was sent: the link to the session would replace the file {name[:-5]}")
             self._shown.failed(name, error)
             raise error
-        submission = self._known(file, name, mark)
+        submission = self._own(file, mark)
+        if submission is None and self._started_already(file, name, mark):
+            return  # also where another file of this name waits for its answer
+        submission = submission or self._under_way.get((name, mark))
         if submission is None:
-            if self._started_already(file, name, mark):
-                return
             submission = Submission(mark, [], name)
             self._world.start_soon(self._carry_out, submission, request)
         self._under_way[name, mark] = submission
@@ -157,12 +158,10 @@ class Submissions:
         if heard:
             await self._outcome(submission)
 
-    def _known(self, file: RequestFile, name: str, mark: str) -> Submission | None:
-        """The submission under way that this is."""
+    def _own(self, file: RequestFile, mark: str) -> Submission | None:
+        """The file's own submission, while it is under way."""
         own = file.submission
-        if own is not None and own.mark == mark and not own.done.is_set():
-            return own
-        return self._under_way.get((name, mark))
+        return own if own is not None and own.mark == mark and not own.done.is_set() else None
 
     def _started_already(self, file: RequestFile, name: str, mark: str) -> bool:
         """Whether this very file, or one of its name, has started it, and the session is there."""
@@ -236,7 +235,8 @@ class Submissions:
 
     def _show_failure(self, name: str, mark: str, error: ExportfsError) -> None:
         file = self._shown.file(name)
-        if file is not None and file.asked == mark:
+        has_its_session = file is not None and file.started is not None and file.started[0] == mark
+        if file is not None and file.asked == mark and not has_its_session:
             self._shown.failed(name, error)
 
     def given_up(self, name: str, mark: str) -> None:

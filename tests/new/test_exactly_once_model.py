@@ -187,6 +187,8 @@ class Scenario:
         self.server = server
         self.incarnation = dict.fromkeys(NAMES, 0)
         self.asked: set[tuple[str, int, int]] = set()
+        self.merged: list[int] = []
+        """Asked for under two names, of which one was then renamed to the other."""
         self.mounted: Mounted
         self.content: dict[RequestFile, int] = {}
         self.has: set[tuple[str, int]] = set()
@@ -262,7 +264,9 @@ class Scenario:
                 for o, i, n in self.asked
                 if (o, i) == (old, self.incarnation[old])
             }
-            self.asked = {a for a in self.asked if a[:2] != (old, self.incarnation[old])} | moved
+            self.asked = {a for a in self.asked if a[:2] != (old, self.incarnation[old])}
+            self.merged += [n for _, _, n in moved & self.asked]
+            self.asked |= moved
             self.incarnation[old] += 1
             self.lose(old)
         if file.started is not None or file.submission is not None:
@@ -284,7 +288,7 @@ class Scenario:
         self.look_at_links()
         assert self.twice == [], "sent once more for a name that has its session"
         for number in CONTENTS:
-            allowed = sum(1 for _, _, n in self.asked if n == number)
+            allowed = sum(1 for _, _, n in self.asked if n == number) + self.merged.count(number)
             assert self.server.started.count(number) <= allowed, (self.server.started, self.asked)
 
     async def check_end(self) -> None:
@@ -297,6 +301,8 @@ class Scenario:
             file = self.mounted.new.file(name)
             if file is None or file.asked is None or file.started is None or file.started[0] != file.asked:
                 continue
+            if name in self.mounted.new._errors:
+                continue  # what another file of this name asked for was waited for, and failed
             link = await self.mounted.new.lookup(name.removesuffix(".json"))
             assert isinstance(link, SessionLink)
             assert self.server.sessions[link.session_id].options == OPTIONS[self.content[file]]
@@ -507,3 +513,21 @@ def test_a_removed_request_whose_outcome_was_never_said(answer: str, again: str)
     """Removed after the error and dropped again: that is the same request still."""
     steps = [W, ("wait", 100.0), ("unlink", "a.json"), ("write", again, 1, False), ("wait", 40.0)]
     assert len(play(steps, [answer], []).started) == 1
+
+
+@pytest.mark.parametrize("broken", ["succeeded", "failed"])
+def test_an_unforeseen_error_while_showing_does_not_end_the_mount(
+    broken: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It ends as an error of the request, or a line in the log; and the session that was started stays the one."""
+
+    def fails(*_: object) -> None:
+        monkeypatch.undo()
+        raise RuntimeError("nobody foresaw this")
+
+    monkeypatch.setattr(NewDirectory, broken, fails)
+    answer = "ok" if broken == "succeeded" else "refused"
+    # Saved by rename: another file, which knows nothing of the first.
+    steps = [W, ("wait", 40.0), ("write", ".x", 1, False), ("rename", ".x", "a.json"), ("wait", 40.0)]
+    assert len(play(steps, [answer], []).started) == 1
+    assert [record for record in caplog.records if record.exc_info and record.name.endswith("submissions")]

@@ -9,7 +9,9 @@ from pathlib import Path
 import grpc
 import pytest
 
+from exportfs.errors import NoAttribute
 from exportfs.simulator import Answer, Fail, Simulator, SimulatorServer
+from exportfs.vfs.new_dir import MOST_BYTES
 from tests.conftest import MountFactory
 from tests.harness import ARCHIVE_REQUEST, InProcessTree, Tree, config_for, eventually, expect_errno
 from tests.new.drop import request
@@ -130,6 +132,28 @@ def test_memory_is_bounded(server: SimulatorServer, tmp_path: Path) -> None:
         assert tree.filesystem.root.new._bytes == len(GOOD)
     finally:
         tree.close()
+
+
+def test_attributes_that_were_removed_hold_nothing(inside: InProcessTree) -> None:
+    inside.write("new/a.tmp", b"")
+    new = inside.filesystem.root.new
+    file = new.file("a.tmp")
+    assert file is not None
+    for size in (60_000, 1_000, 60_000):
+        for _ in range(2):
+            file.set_xattr("user.a", bytes(1_000))
+            file.set_xattr("user.a", bytes(size))
+            assert new._bytes == size
+            file.remove_xattr("user.a")
+            assert new._bytes == 0
+    with pytest.raises(NoAttribute):
+        file.remove_xattr("user.a")
+    # Also by more of them than what new/ may hold altogether.
+    for _ in range(MOST_BYTES // 60_000 + 1):
+        file.set_xattr("user.a", bytes(60_000))
+        file.remove_xattr("user.a")
+    inside.unlink("new/a.tmp")
+    assert new._bytes == 0
 
 
 @pytest.mark.promise("W7")
