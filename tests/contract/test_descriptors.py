@@ -11,7 +11,16 @@ from exportfs import wire
 
 CONTRACT: dict[str, Any] = json.loads((Path(__file__).parent / "contract.json").read_text())
 FILES: list[FileDescriptor] = [
-    module.DESCRIPTOR for module in (wire.service, wire.export, wire.primitive, wire.auth)
+    module.DESCRIPTOR
+    for module in (
+        wire.service,
+        wire.export,
+        wire.primitive,
+        wire.auth,
+        wire.domain,
+        wire.archive,
+        wire.security,
+    )
 ]
 SCALARS = {
     FieldDescriptor.TYPE_STRING: "string",
@@ -91,4 +100,7 @@ def test_files_are_named_as_the_vendor_names_them() -> None:
         "axxonsoft/bl/mmexport/Export.proto",
         "axxonsoft/bl/primitive/Primitives.proto",
         "axxonsoft/bl/auth/Authentication.proto",
+        "axxonsoft/bl/domain/Domain.proto",
+        "axxonsoft/bl/archive/ArchiveSupport.proto",
+        "axxonsoft/bl/security/ObjectsPermissions.proto",
     ]
