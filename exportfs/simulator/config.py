@@ -2,6 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
+
+from exportfs.simulator.site.model import Site, plain_site
 
 MINUTE = 60.0
 CAMERAS = tuple(f"hosts/Server/DeviceIpint.{number}/SourceEndpoint.video:0:0" for number in (1, 2, 3))
@@ -106,6 +109,10 @@ class Config:
     archives: tuple[str, ...] = ARCHIVES
     agents: tuple[str, ...] = AGENTS
     """Access points. Requests that name none go to the one with index 1 (documented), which ends in `.1`."""
+    site: Site | None = None
+    """What cameras/ shows; None: the cameras above, called after their numbers and recorded day and night."""
+    has_site: bool = True
+    """False: a server without the services that tell of cameras; their calls are UNIMPLEMENTED."""
     node: str = "Server"
     """The node's name, in session ids and in the certificate."""
     export_seconds: float = 2.0
@@ -127,3 +134,20 @@ class Config:
     def __post_init__(self) -> None:
         if any(len(text.encode()) != len(other) for text, other in self.foreign_bytes):
             raise ValueError("foreign_bytes must be as long as the text's UTF-8")
+
+    @property
+    def told_site(self) -> Site:
+        """The site that the server tells of."""
+        return self.site or plain_site(self.cameras, self.archives, self.agents)
+
+    @staticmethod
+    def of_site(site: Site, **others: Any) -> "Config":
+        """A server of exactly this site: what it tells of is what can be exported."""
+        archives = {one.access_point: None for camera in site.cameras for one in camera.archives}
+        return Config(
+            cameras=tuple(camera.access_point for camera in site.cameras),
+            archives=tuple(archives),
+            agents=tuple(agent for agent, _ in site.agents),
+            site=site,
+            **others,
+        )

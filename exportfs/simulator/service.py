@@ -1,4 +1,4 @@
-"""The two gRPC services: looks at faults and tokens, does the work, and records the call."""
+"""The gRPC services: looks at faults and tokens, does the work, and records the call."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -16,7 +16,8 @@ from exportfs.simulator.faults import Faults
 from exportfs.simulator.listing import pages
 from exportfs.simulator.refusal import Refused
 from exportfs.simulator.sessions import Sessions
-from exportfs.wire import auth, service
+from exportfs.simulator.site.services import SiteServices
+from exportfs.wire import archive, auth, domain, service
 
 _Work = Callable[[Call, Any], Any]
 _Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
@@ -24,6 +25,8 @@ _Stream = Callable[[Call, Any, list[Action]], Iterator[bytes]]
 
 EXPORT = "axxonsoft.bl.mmexport.ExportService"
 AUTHENTICATION = "axxonsoft.bl.auth.AuthenticationService"
+DOMAIN = "axxonsoft.bl.domain.DomainService"
+ARCHIVE = "axxonsoft.bl.archive.ArchiveService"
 
 
 def _abort(context: grpc.ServicerContext, refused: Refused) -> NoReturn:
@@ -70,9 +73,41 @@ class Service:
             "RenewSession2": unary("RenewSession2", auth.RenewSessionRequest, self._renew, False),
             "CloseSession": unary("CloseSession", auth.CloseSessionRequest, self._close, False),
         }
-        return (
+        handlers = (
             grpc.method_handlers_generic_handler(EXPORT, export_methods),
             grpc.method_handlers_generic_handler(AUTHENTICATION, auth_methods),
+        )
+        return (*handlers, *self._site_handlers()) if self._config.has_site else handlers
+
+    def _site_handlers(self) -> tuple[grpc.GenericRpcHandler, ...]:
+        site = SiteServices(self._config.told_site, self._clock)
+        unary = self._unary
+
+        def stream(method: str, kind: Any, work: Callable[[Any], Iterator[Any]]) -> _Handler:
+            return self._streaming(method, kind, lambda call, request, actions: work(request))
+
+        domain_methods = {
+            "GetVersion": unary("GetVersion", domain.GetVersionRequest, lambda *_: site.version()),
+            "GetHostTimeZone": unary(
+                "GetHostTimeZone", domain.GetHostTimeZoneRequest, lambda *_: site.time_zone()
+            ),
+            "ListCameras": stream("ListCameras", domain.ListCamerasRequest, site.list_cameras),
+            "BatchGetCameras": stream(
+                "BatchGetCameras", domain.BatchGetCamerasRequest, site.batch_get_cameras
+            ),
+            "ListComponents": stream("ListComponents", domain.ListComponentsRequest, site.list_components),
+        }
+        archive_methods = {
+            "GetHistory2": unary(
+                "GetHistory2", archive.GetHistory2Request, lambda _, request: site.history(request)
+            ),
+            "GetCalendar": unary(
+                "GetCalendar", archive.GetCalendarRequest, lambda _, request: site.calendar(request)
+            ),
+        }
+        return (
+            grpc.method_handlers_generic_handler(DOMAIN, domain_methods),
+            grpc.method_handlers_generic_handler(ARCHIVE, archive_methods),
         )
 
     # What the methods do.
@@ -210,6 +245,6 @@ class Service:
                 # Closed before its end: the client has gone.
                 self._log.end(call, "OK" if context.is_active() else "CANCELLED")
 
-        # Blocks are bytes already, and no texts.
+        # Blocks of files are bytes already, and no texts.
         serialized = None if method == "DownloadFile" else self._serialized
         return grpc.unary_stream_rpc_method_handler(handle, self._parser(kind), serialized)
