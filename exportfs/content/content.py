@@ -145,6 +145,11 @@ class Content:
             if waiter.block is None and block.start <= waiter.offset < block.end:
                 waiter.block = block
                 waiter.event.set()
+                continue
+            mine = waiter.stream is stream and waiter.block is None
+            if mine and self._out_of_reach(stream, waiter.offset):
+                waiter.error = Preempted("the download is too slow to be waited for")
+                waiter.event.set()
         shared.slots.schedule()
 
     def finished(self, stream: Stream, error: ExportfsError | None) -> None:
@@ -177,6 +182,7 @@ class Content:
             if stream.stop:
                 reach = stream.limit - stream.offset - 1
             usable = 0 <= gap <= max(reach, stream.limit - stream.offset - 1) and not (switch and stream.seek)
+            usable = usable and not self._out_of_reach(stream, offset)
             if usable and (best is None or stream.offset > best.offset):
                 best = stream
         if best is None:
@@ -209,6 +215,14 @@ class Content:
         self._streams.append(stream)
         self._shared.slots.submit(stream)
         return stream
+
+    def _out_of_reach(self, stream: Stream, offset: int) -> bool:
+        """Whether the stream, at the speed of its last block, comes to `offset` only after the timeout.
+
+        What it is allowed to read ahead is then no reason to wait for it, and neither is that it moves: a read of
+        one byte behind 4 MiB would wait for all of them. Another download is at most one call too many.
+        """
+        return offset - stream.offset > stream.within(self._shared.patience.timeout)
 
     def _give_up_seeks(self) -> None:
         for stream in list(self._streams):

@@ -6,7 +6,7 @@ import trio.testing
 
 from exportfs.content.library import Library
 from exportfs.content.stream import FileKey
-from tests.faults.fake_source import CONTENT, FakeSource
+from tests.faults.fake_source import CONTENT, FakeSource, Trouble
 
 KIB = 1024
 TIMEOUT = 30.0
@@ -54,3 +54,26 @@ def test_many_readers_wait_for_their_turn() -> None:
     _, longest, share = trio.run(copies, 1_000_000, [1 << 20] * 64, clock=clock)
     assert longest <= 4 * TIMEOUT  # the handler ends it after that
     assert share < 1.5
+
+
+@pytest.mark.parametrize("downloads", [1, 2])
+def test_a_read_does_not_wait_behind_a_slow_download(downloads: int) -> None:
+    """A download that has brought nothing yet is trusted with any distance; once it proves slow, it no longer is."""
+
+    async def play() -> float:
+        async with trio.open_nursery() as nursery:
+            source = FakeSource(nursery, 2 << 20)
+            source.troubles.append(Trouble("slow"))  # a second a block, for this one download
+            library = Library(source, source, cache_size=128 * KIB, max_downloads=downloads, timeout=TIMEOUT)
+            key = FileKey("session", "file", source.size)
+            first, second = library.open(key), library.open(key)
+            nursery.start_soon(first.read, 0, 300_000)
+            await trio.testing.wait_all_tasks_blocked()
+            begun = trio.current_time()
+            assert await second.read(120 * 16 * KIB, 1) == CONTENT[120 * 16 * KIB : 120 * 16 * KIB + 1]
+            waited = trio.current_time() - begun
+            nursery.cancel_scope.cancel()
+        return waited
+
+    # One block shows it; where there is but one slot, it becomes free after its turn of two seconds.
+    assert trio.run(play, clock=trio.testing.MockClock(autojump_threshold=0)) < 4
