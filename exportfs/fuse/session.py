@@ -1,6 +1,7 @@
 """The mount itself: mounting, serving, unmounting."""
 
 import contextlib
+import logging
 import os
 from pathlib import Path
 
@@ -9,9 +10,13 @@ from pyfuse3 import FileNameT, InodeT
 
 from exportfs.core.names import encode
 from exportfs.errors import ExportfsError
+from exportfs.fuse.captured import captured_stderr
 from exportfs.fuse.mountpoint import FS_TYPE, is_ours, unmount
 from exportfs.fuse.operations import ExportOperations
+from exportfs.fuse.reason import reason
 from exportfs.vfs import inodes
+
+log = logging.getLogger(__name__)
 
 MOST_TASKS = 4096
 """Requests served at a time: each waits in a task of its own, so that slow reads never keep a getattr waiting.
@@ -42,12 +47,16 @@ class FuseSession:
             options.add("ro")
         if allow_other:
             options.add("allow_other")
-        try:
-            pyfuse3.init(self._operations, os.fspath(self._mountpoint), options)
-        except RuntimeError as error:
-            raise ExportfsError(
-                f"cannot mount at {self._mountpoint}: {error}; see `axxon-exportfs doctor`"
-            ) from None
+        failure = None
+        with captured_stderr() as written:
+            try:
+                pyfuse3.init(self._operations, os.fspath(self._mountpoint), options)
+            except RuntimeError as error:
+                failure = str(error)
+        if failure is not None:
+            raise ExportfsError(f"cannot mount at {self._mountpoint}: {reason(written.text, failure)}")
+        if written.text.strip():
+            log.info("while mounting: %s", " ".join(written.text.split()))
 
     async def serve(self) -> None:
         """Answers the kernel until the mount is gone or `stop` is called."""

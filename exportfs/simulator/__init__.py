@@ -7,6 +7,7 @@ It knows nothing of the rest of exportfs but the generated messages. A test star
         server.simulator.faults.add("DownloadFile", Cut(after_bytes=1 << 20), times=3)
 """
 
+import exportfs.grpc_environment  # noqa: F401 # before gRPC
 from exportfs.simulator.actions import (
     Action,
     Answer,

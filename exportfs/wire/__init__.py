@@ -3,6 +3,7 @@
 `auth`, `export`, `service`, `domain`, `archive` and `security` hold the messages, those that end in `_grpc` the stubs.
 """
 
+import exportfs.grpc_environment  # noqa: F401 # before gRPC
 from exportfs.wire.axxonsoft.bl.archive import ArchiveSupport_pb2 as archive
 from exportfs.wire.axxonsoft.bl.archive import ArchiveSupport_pb2_grpc as archive_grpc
 from exportfs.wire.axxonsoft.bl.auth import Authentication_pb2 as auth
