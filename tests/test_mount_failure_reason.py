@@ -75,7 +75,9 @@ def test_the_one_line_has_the_reason(server: SimulatorServer, tmp_path: Path) ->
     programs.mkdir()
     # What libfuse falls back to: a fusermount3 that refuses.
     fake = programs / "fusermount3"
-    fake.write_text("#!/bin/sh\necho 'fusermount3: mounting over filesystem type 0x1 is forbidden' >&2\nexit 1\n")
+    fake.write_text(
+        "#!/bin/sh\necho 'fusermount3: mounting over filesystem type 0x1 is forbidden' >&2\nexit 1\n"
+    )
     fake.chmod(0o755)
     words = [*OURS, "mount", server.address, os.fspath(place), "--insecure"]
     environment = {
