@@ -1,13 +1,23 @@
 """How large the blocks are that we ask for.
 
 Large blocks cost half the CPU of small ones; a seek wants one small block. Which sizes a server serves is unknown
-(recommended: 16 to 64 KiB). A size that it refuses, or answers with shorter blocks, is first avoided for that one file
-(`Sizes`), since it may be the file that is wrong; only when a smaller size then works is the larger one not asked for
-again (`Chunks`). On a slow line a large block is a long time without anything to show, and the more to be sent again
-when the line breaks: there blocks are as small as they have to be to come about every second.
+(recommended: 16 to 64 KiB), and so is the status with which it refuses one: INVALID_ARGUMENT, but also what its gRPC
+answers where a message is too large for it, or whatever its code lets escape. So a size that was never yet served and
+fails is avoided for that one file (`Sizes`), since it may be the file that is wrong; only when another size then works
+is it not asked for again (`Chunks`). On a slow line a large block is a long time without anything to show, and the more
+to be sent again when the line breaks: there blocks are as small as they have to be to come about every second.
 """
 
 from exportfs.config import KIB
+from exportfs.errors import (
+    AccessDenied,
+    Exhausted,
+    ExportfsError,
+    InvalidArgument,
+    OutOfRange,
+    TimedOut,
+    Unreachable,
+)
 
 LADDER = (1024 * KIB, 512 * KIB, 256 * KIB, 64 * KIB, 32 * KIB, 16 * KIB)
 """Bytes. 2 MiB measured no better than 1 MiB; more than 4 MiB would need every client's leave."""
@@ -16,6 +26,9 @@ SEEK = 32 * KIB
 trip; measured, docs/design/reading.md."""
 WRONG_BEFORE_DOWN = 2
 """A block of the wrong length can be a fault; twice in a row at one size it is the size."""
+PROVEN = 2
+"""So many times a size has to fail where another works, before it is refused for good: a server in trouble may refuse
+anything once. One refusal that names the size is proof enough."""
 
 SLOW = 2.0
 """Seconds: a block that takes longer is too large for the line."""
@@ -23,9 +36,12 @@ QUICK = 0.2
 """Seconds: so many blocks in a row, each within this, and larger ones are tried again."""
 QUICK_BEFORE_UP = 8
 
+_PASSING = (AccessDenied, Unreachable, TimedOut)
+"""Login, connection and silence: these say nothing about a size."""
+
 
 class Chunks:
-    """The largest size that works, as far as is known. One for the whole mount: the server is one."""
+    """The sizes that work, as far as is known. One for the whole mount: the server is one."""
 
     def __init__(self, cache_size: int) -> None:
         # A block that fills the cache pushes out what was read ahead before it is read.
@@ -33,6 +49,8 @@ class Chunks:
         self._down = 0
         """Steps below the largest, for a slow line."""
         self._quick = 0
+        self._served: set[int] = set()
+        self._doubts: dict[int, int] = {}
 
     @property
     def stream(self) -> int:
@@ -42,10 +60,26 @@ class Chunks:
     @property
     def seek(self) -> int:
         """Bytes in a block of a first read."""
-        return min(SEEK, self.stream)
+        return self.nearest(min(SEEK, self.stream))
 
-    def right(self, size: int, took: float) -> None:
-        """A block of this size came as it should, after so many seconds."""
+    @property
+    def sizes(self) -> list[int]:
+        """All that were not refused, the largest first."""
+        return self._sizes
+
+    def nearest(self, size: int) -> int:
+        """The largest that is no larger, or the smallest, of those that were not refused."""
+        return next((smaller for smaller in self._sizes if smaller <= size), self._sizes[-1])
+
+    def served(self, size: int) -> bool:
+        """Whether a whole block of this size has ever come."""
+        return size in self._served
+
+    def right(self, size: int, took: float, *, whole: bool) -> None:
+        """A block came as it should, after so many seconds; `whole`: with as many bytes as were asked for."""
+        if whole:
+            self._served.add(size)
+            self._doubts.pop(size, None)
         if took > SLOW:
             self._slow(size, 1)
         elif self._down and size == self.stream:
@@ -58,10 +92,13 @@ class Chunks:
         """Not even one block of this size came before the download was given up."""
         self._slow(size, 2)
 
-    def largest(self, size: int) -> None:
-        """No larger size works: larger ones were refused, and this one was served."""
-        self._sizes = [smaller for smaller in self._sizes if smaller <= size] or [LADDER[-1]]
-        self._down = self._quick = 0
+    def worse(self, size: int, *, proof: bool) -> None:
+        """This size failed where another one works; `proof`: in words or a way that leave no doubt."""
+        self._doubts[size] = self._doubts.get(size, 0) + (PROVEN if proof else 1)
+        if self._doubts[size] >= PROVEN and size in self._sizes and len(self._sizes) > 1:
+            self._sizes.remove(size)
+            self._served.discard(size)
+            self._down = self._quick = 0
 
     def _slow(self, size: int, steps: int) -> None:
         if size == self.stream:
@@ -74,40 +111,73 @@ class Sizes:
 
     def __init__(self, chunks: Chunks) -> None:
         self._chunks = chunks
-        self._most: int | None = None
+        self._avoided: dict[int, bool] = {}
+        """Sizes that failed since a block last came, and whether in a way that leaves no doubt."""
         self._wrong: dict[int, int] = {}
 
     @property
     def stream(self) -> int:
         """Bytes in a block of sequential reading."""
-        return min(self._chunks.stream, self._most or LADDER[0])
+        return self._instead_of(self._chunks.stream)
 
     @property
     def seek(self) -> int:
         """Bytes in a block of a first read."""
-        return min(self._chunks.seek, self._most or LADDER[0])
+        return self._instead_of(self._chunks.seek)
 
-    def right(self, size: int, took: float) -> None:
-        """A block of this size came as it should."""
+    def right(self, size: int, got: int, took: float) -> None:
+        """A block of this size came as it should, with so many bytes after so many seconds."""
         self._wrong.clear()
-        if self._most is not None and size == self._most:
-            self._chunks.largest(size)
-            self._most = None
-        self._chunks.right(size, took)
+        if size not in self._avoided:
+            for other, proof in self._avoided.items():
+                self._chunks.worse(other, proof=proof)
+            self._avoided.clear()
+        self._chunks.right(size, took, whole=got == size)
 
     def wrong_length(self, size: int, got: int) -> None:
-        """A block of this size came with another length; shorter ones as from a server that has a limit."""
+        """A block of this size came with another length: as from a server that has a largest, or a smallest one."""
         self._wrong[size] = self._wrong.get(size, 0) + 1
-        if self._wrong[size] >= WRONG_BEFORE_DOWN and got < size:
-            self._below(min(size, got + 1))
+        if self._wrong[size] >= WRONG_BEFORE_DOWN:
+            sizes = self._chunks.sizes
+            if got < size:
+                self._avoid({other: True for other in sizes if other > got})
+            elif got in sizes:
+                self._avoid({other: True for other in sizes if other < got})
 
-    def refused(self, size: int) -> bool:
-        """The server does not serve this size; whether a smaller one is worth a try."""
-        if size <= LADDER[-1]:
-            self._most = None  # so it is not the size, and the others are as good as they were
+    def failed(self, size: int, error: ExportfsError, *, alone: bool) -> bool:
+        """A download ended before its first block; `alone`: no other one ran.
+
+        Whether another size is worth a try; where it is not, the sizes are as good as they were.
+        """
+        proof = names_size(error) or (
+            isinstance(error, InvalidArgument) and not isinstance(error, OutOfRange)
+        )
+        if isinstance(error, _PASSING) or (self._chunks.served(size) and not proof):
             return False
-        self._below(size)
+        if isinstance(error, Exhausted) and not proof and not alone:
+            return False  # so many at once were too many
+        return self._avoid({size: proof})
+
+    def _avoid(self, sizes: dict[int, bool]) -> bool:
+        self._avoided |= sizes
+        if all(size in self._avoided for size in self._chunks.sizes):
+            self._avoided.clear()  # so it is not the size
+            return False
         return True
 
-    def _below(self, size: int) -> None:
-        self._most = next((smaller for smaller in LADDER if smaller < size), LADDER[-1])
+    def _instead_of(self, size: int) -> int:
+        """The next smaller one that is not avoided, or the next larger one where there is none."""
+        good = [other for other in self._chunks.sizes if other not in self._avoided] or self._chunks.sizes
+        return next((other for other in good if other <= size), good[-1])
+
+
+def names_size(error: ExportfsError) -> bool:
+    """Whether an error says that a message was too large, as gRPC's libraries word it.
+
+    C++ and Go "message larger than max", Java "message exceeds maximum size", Node "message with a size larger than",
+    Rust "message length too large".
+    """
+    words = str(error).lower()
+    return "message" in words and any(
+        part in words for part in ("larger than", "exceeds", "too large", "too big")
+    )

@@ -7,7 +7,7 @@ import trio
 
 from exportfs.config import KIB, MIB
 from exportfs.content.cache import Block
-from exportfs.content.chunks import Sizes
+from exportfs.content.chunks import LADDER, Sizes
 from exportfs.content.shared import Shared
 from exportfs.content.stream import FileKey, Phase, Preempted, Stream, WrongLength
 from exportfs.content.stripes import Stripes
@@ -20,7 +20,6 @@ from exportfs.errors import (
     ExportfsError,
     Gone,
     Interrupted,
-    InvalidArgument,
     NotFound,
     OutOfRange,
     TimedOut,
@@ -74,7 +73,7 @@ class Content:
         Raises Gone, Corrupt, AccessDenied, Busy, TimedOut, Unreachable and others, when trying again is no use.
         """
         patience = Patience(self._shared.patience, trio.current_time())
-        failures = 0
+        failures = sizes_tried = 0
         while True:
             block = self.cached(offset)
             if block is not None:
@@ -84,15 +83,15 @@ class Content:
                 return await self._wait(offset, stream, patience)
             except Preempted:
                 await trio.lowlevel.checkpoint()
-            except NotFound as error:
-                raise Gone(str(error)) from None
             except ExportfsError as error:
+                if isinstance(error, NotFound) and not stream.other_size:
+                    raise Gone(str(error)) from None
                 self._shared.retries += 1
-                failures = failures + 1 if stream.delivered == 0 else 0
-                refused = isinstance(error, InvalidArgument) and not isinstance(error, OutOfRange)
-                if refused and self._sizes.refused(stream.chunk_size):
+                if stream.other_size and sizes_tried < len(LADDER):
+                    sizes_tried += 1
                     await trio.lowlevel.checkpoint()
                     continue
+                failures = failures + 1 if stream.delivered == 0 else 0
                 await self._mend(_as_met_by_a_read(error), patience)
 
     def ahead(self, end: int, plan: Plan) -> None:
@@ -139,7 +138,7 @@ class Content:
     def arrived(self, stream: Stream, index: int, block: Block) -> None:
         shared = self._shared
         shared.bytes += len(block.data)
-        self._sizes.right(stream.chunk_size, stream.took)
+        self._sizes.right(stream.chunk_size, len(block.data), stream.took)
         shared.cache.put(self.key, stream.chunk_size, index, block)
         for waiter in self._waiters:
             if waiter.block is None and block.start <= waiter.offset < block.end:
@@ -154,7 +153,10 @@ class Content:
 
     def finished(self, stream: Stream, error: ExportfsError | None) -> None:
         self._streams.remove(stream)
-        if isinstance(error, Exhausted):
+        if stream.refusal is not None:
+            alone = self._shared.slots.running == 0
+            stream.other_size = self._sizes.failed(stream.chunk_size, stream.refusal, alone=alone)
+        if isinstance(error, Exhausted) and not stream.other_size:
             self._shared.slots.server_is_full()
         if isinstance(error, WrongLength):
             self._sizes.wrong_length(stream.chunk_size, error.got)

@@ -68,6 +68,10 @@ class Stream:
         self.took = 0.0
         """Seconds that the last block took to come, from when it could."""
         self._asked = now
+        self.refusal: ExportfsError | None = None
+        """What the server ended it with before any block had come as it should."""
+        self.other_size = False
+        """Whether it failed by its block size, as far as one can tell: another one is to be tried at once."""
         self.on_end: Callable[[Stream], None] | None = None
         self._until = first
         self._running: Running | None = None
@@ -142,8 +146,8 @@ class Stream:
     def block(self, index: int, data: memoryview) -> None:
         if self.phase is Phase.ENDED:
             return
-        if not data and self._held is not None and index == self._blocks:
-            return  # how a server may end a file that is a multiple of the block size
+        if not data:
+            return  # how some servers end a file, or begin one
         now = self._clock()
         self.took = now - max(self.last_moved, self._asked)
         self.last_moved = now
@@ -167,6 +171,8 @@ class Stream:
         if error is None and not self._release_held() and not stopped:
             at = self.offset
             error = Corrupt(f"the download ended at byte {at} of {self.key.size}")
+        if self.next == self.first and self._held is None:
+            self.refusal = error
         self._end(error)
 
     def _release_held(self) -> bool:

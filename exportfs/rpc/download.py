@@ -188,6 +188,8 @@ class Download:
                 index, data = file_chunk(raw)
             except MalformedMessage as error:
                 raise Corrupt(f"a block cannot be read: {error}") from None
+            if not data:
+                continue  # no block: its number would be waited on, and the stream's end never seen
             self._queue.append((index, data))
             full = index + 1 >= self._until
             if full and self._stop:

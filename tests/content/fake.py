@@ -71,7 +71,10 @@ class FakeDownload:
             self.sink.ended(Exhausted("RESOURCE_EXHAUSTED"))
             return
         if source.largest is not None and fetch.chunk_size > source.largest:
-            await self._send_short(source.largest, size)
+            await self._send_other(source.largest, size)
+            return
+        if source.smallest is not None and fetch.chunk_size < source.smallest:
+            await self._send_other(source.smallest, size)
             return
         index = fetch.first
         while index * fetch.chunk_size < size:
@@ -109,11 +112,11 @@ class FakeDownload:
             self.sink.block(index, memoryview(b""))
         self.sink.ended(None)
 
-    async def _send_short(self, largest: int, size: int) -> None:
-        """As a server that goes by its own largest block, also for the place to begin."""
-        for index in range(self.fetch.first, -(-size // largest)):
+    async def _send_other(self, block: int, size: int) -> None:
+        """As a server that goes by its own size of a block, also for the place to begin."""
+        for index in range(self.fetch.first, -(-size // block)):
             await trio.sleep(self.source.delay)
-            data = content(self.fetch.file_id, index * largest, min(largest, size - index * largest))
+            data = content(self.fetch.file_id, index * block, min(block, size - index * block))
             self.sink.block(index, memoryview(data))
         self.sink.ended(None)
 
@@ -135,6 +138,8 @@ class FakeSource:
     round_trip: float = 0.0
     largest: int | None = None
     """Blocks are cut to so many bytes, whatever was asked for."""
+    smallest: int | None = None
+    """Blocks have so many bytes at least, whatever was asked for."""
     empty_end: bool = False
     """Whether a file that is a multiple of the block size ends with an empty block."""
     at_most: int | None = None

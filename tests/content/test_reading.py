@@ -1,5 +1,7 @@
 """Reading a result: what is asked of the server for it, and what happens when the server errs."""
 
+from collections.abc import Callable
+
 import pytest
 import trio
 from trio.testing import MockClock
@@ -15,8 +17,10 @@ from exportfs.errors import (
     Interrupted,
     InvalidArgument,
     NotFound,
+    OutOfRange,
     TimedOut,
     Unreachable,
+    Unsupported,
 )
 from tests.content.fake import FakeDownload, FakeSource, content
 
@@ -180,6 +184,119 @@ async def test_a_server_that_refuses_large_blocks(autojump_clock: MockClock, nur
     reader = source.library().open(source.key("f"))
     await read_all(reader, 8 * MIB)
     assert {fetch.chunk_size for fetch in source.fetches} == {32 * KIB, 64 * KIB, 256 * KIB, 512 * KIB, MIB}
+    nursery.cancel_scope.cancel()
+
+
+REFUSALS: list[ExportfsError] = [
+    InvalidArgument("INVALID_ARGUMENT: chunk_size_kb"),
+    Interrupted("INTERNAL: buffer too small"),
+    Interrupted("UNKNOWN: Exception calling application"),
+    Exhausted("RESOURCE_EXHAUSTED: Sent message larger than max (1048590 vs. 524288)"),
+    Exhausted("RESOURCE_EXHAUSTED"),
+    Busy("FAILED_PRECONDITION"),
+    NotFound("NOT_FOUND"),
+    OutOfRange("OUT_OF_RANGE: encoded message length too large"),
+    Unsupported("UNIMPLEMENTED"),
+]
+
+
+@pytest.mark.parametrize("refusal", REFUSALS, ids=str)
+@pytest.mark.parametrize(
+    "works",
+    [lambda size: size <= 16 * KIB, lambda size: size <= 64 * KIB, lambda size: size >= 256 * KIB],
+    ids=["16 KiB", "at most 64 KiB", "at least 256 KiB"],
+)
+async def test_a_block_size_may_be_refused_with_anything(
+    refusal: ExportfsError,
+    works: Callable[[int], bool],
+    autojump_clock: MockClock,
+    nursery: trio.Nursery,
+) -> None:
+    """Another size is found at once, and after two files the server is known."""
+
+    def fault(download: FakeDownload, index: int) -> ExportfsError | None:
+        return None if works(download.fetch.chunk_size) else refusal
+
+    source = FakeSource(nursery, dict.fromkeys("fgh", 4 * MIB), fault=fault)
+    library = source.library()
+    for name in "fg":
+        begun = trio.current_time()
+        await read_all(library.open(source.key(name)), 4 * MIB)
+        assert trio.current_time() - begun < 2
+    source.fetches.clear()
+    reader = library.open(source.key("h"))
+    assert bytes(await reader.read(3 * MIB, KERNEL)) == content("h", 3 * MIB, KERNEL)
+    await read_all(reader, 4 * MIB)
+    assert all(works(fetch.chunk_size) for fetch in source.fetches)
+    nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("failure", [Interrupted("INTERNAL"), Exhausted("RESOURCE_EXHAUSTED")])
+async def test_one_failure_does_not_make_blocks_smaller(
+    failure: ExportfsError, autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    failures = [failure]
+
+    def fault(download: FakeDownload, index: int) -> ExportfsError | None:
+        return failures.pop() if failures and download.fetch.chunk_size == MIB else None
+
+    source = FakeSource(nursery, dict.fromkeys("fg", 8 * MIB), fault=fault)
+    library = source.library()
+    await read_all(library.open(source.key("f")), 8 * MIB)
+    assert not failures
+    source.fetches.clear()
+    await read_all(library.open(source.key("g")), 8 * MIB)
+    assert MIB in {fetch.chunk_size for fetch in source.fetches}
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_session_that_is_gone_is_soon_known(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    """No size served yet, so each is tried; none twice."""
+    source = FakeSource(nursery, {"f": 8 * MIB}, fault=lambda download, index: NotFound("no such session"))
+    reader = source.library().open(source.key("f"))
+    begun = trio.current_time()
+    with pytest.raises(Gone):
+        await reader.read(0, KERNEL)
+    assert trio.current_time() - begun < 0.1
+    assert len(source.fetches) == len({fetch.chunk_size for fetch in source.fetches}) == 6
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_full_server_is_not_taken_for_one_that_refuses_a_size(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    source = FakeSource(nursery, dict.fromkeys("fghij", 8 * MIB), at_most=2, delay=0.01)
+    library = source.library()
+    nursery.start_soon(library.reap)
+    async with trio.open_nursery() as readers:
+        for name in "fghij":
+            readers.start_soon(read_all, library.open(source.key(name)), 8 * MIB)
+    assert {fetch.chunk_size for fetch in source.fetches} == {32 * KIB, MIB}
+    nursery.cancel_scope.cancel()
+
+
+async def test_blocks_without_bytes_are_none(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    """Before, between and after the others, whatever number they bear."""
+
+    def fault(download: FakeDownload, index: int) -> str | None:
+        for number in (0, index, index + 1, 1 << 60):
+            download.sink.block(number, memoryview(b""))
+        return None
+
+    source = FakeSource(nursery, {"f": 3 * MIB, "g": 3 * MIB + 1}, fault=fault, empty_end=True)
+    begun = trio.current_time()
+    for name, size in source.sizes.items():
+        await read_all(source.library().open(source.key(name)), size)
+    assert trio.current_time() - begun < 1
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_server_that_sends_larger_blocks(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    """It has a smallest size, and goes by that also for the place to begin."""
+    source = FakeSource(nursery, {"f": 8 * MIB + 5}, smallest=64 * KIB)
+    reader = source.library().open(source.key("f"))
+    assert bytes(await reader.read(5 * MIB, KERNEL)) == content("f", 5 * MIB, KERNEL)
+    await read_all(reader, 8 * MIB + 5)
     nursery.cancel_scope.cancel()
 
 
