@@ -1,5 +1,6 @@
 """What holds for the project as a whole."""
 
+import ast
 import re
 import subprocess
 import sys
@@ -25,3 +26,17 @@ def test_the_lock_file_names_no_registry() -> None:
 
 def test_generated_messages_are_not_committed() -> None:
     assert "/exportfs/wire/axxonsoft/" in (ROOT / ".gitignore").read_text().splitlines()
+
+
+POSSESSIVE_GROUP = re.compile(r"\)(?:[*+?]|\{[\d,]*\})\+|\(\?>")
+
+
+def test_no_regex_that_an_older_python_misreads() -> None:
+    """Possessive and atomic groups match wrongly before Python 3.11.5; those of one character do not."""
+    assert POSSESSIVE_GROUP.search(r"(?:[^x]+|\\u[0-9]{4})*+")
+    assert POSSESSIVE_GROUP.search(r"(?>a|ab)c")
+    assert not POSSESSIVE_GROUP.search(r"(?:[0-9]++)?(a)+")
+    for path in (ROOT / "exportfs").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                assert not POSSESSIVE_GROUP.search(node.value), f"{path}:{node.lineno}"

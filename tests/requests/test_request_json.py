@@ -50,6 +50,8 @@ structures = st.lists(values, max_size=3) | st.dictionaries(st.text(), values, m
         (b'{"a":"\\', INCOMPLETE),
         (b'{"a":"\\u12', INCOMPLETE),
         (b'{"a":"\\u12"', BROKEN),
+        (b'{"a":"' + b"\\n" * 1000 + b"\\u12", INCOMPLETE),
+        (b'{"a":"' + b"\\n" * 3000 + b'"}', COMPLETE),
         (b'{"a":"\\x', BROKEN),
         (b'{"a":"\\\xc3', BROKEN),
         (b'{"a":"\xc3', INCOMPLETE),
