@@ -37,6 +37,9 @@ from exportfs.vfs.world import World
 log = logging.getLogger(__name__)
 
 
+_ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
 def journal_path(config: MountConfig) -> Path:
     """Where what was started on this server as this user is recorded."""
     folder = config.state_dir or platformdirs.user_state_path("axxon-exportfs")
@@ -48,9 +51,17 @@ def journal_path(config: MountConfig) -> Path:
 class Mount:
     """One mount from start to end. `run` is the whole of it."""
 
-    def __init__(self, config: MountConfig, *, ask_code: AskCode | None = None) -> None:
+    def __init__(
+        self,
+        config: MountConfig,
+        *,
+        ask_code: AskCode | None = None,
+        hang_up: Callable[[], bool] | None = None,
+    ) -> None:
+        """`hang_up` is called upon SIGHUP and says whether the mount goes on; None: SIGHUP ends it."""
         self.config = config
         self._ask_code = ask_code
+        self._hang_up = hang_up
         self._notifier = Notifier()
 
     async def run(self, ready: Callable[[], None]) -> None:
@@ -106,9 +117,19 @@ class Mount:
     async def _end_on_signal(
         self, scope: trio.CancelScope, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
     ) -> None:
-        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+        # What was ignored when we were started stays ignored: nohup, or Ctrl-C for a script's background job.
+        wanted = {number for number in _ENDING if signal.getsignal(number) != signal.SIG_IGN}
+        if self._hang_up is not None:
+            wanted.add(signal.SIGHUP)
+        if not wanted:
+            task_status.started()
+            return
+        with trio.open_signal_receiver(*wanted) as signals:
             task_status.started()
             async for number in signals:
+                if number == signal.SIGHUP and self._hang_up is not None and self._hang_up():
+                    log.info("the log was opened anew on SIGHUP")
+                    continue
                 log.info("ending on %s", signal.Signals(number).name)
                 scope.cancel()
                 return
@@ -171,14 +192,20 @@ def start_background(nursery: trio.Nursery, server: Server, world: World) -> Non
 
 
 async def for_ever(task: Callable[[], Awaitable[None]]) -> None:
-    """Runs a background task; an error that nobody foresaw is logged and does not end the mount."""
+    """Runs a background task; an unexpected error is logged and does not end the mount."""
     while True:
         try:
             await task()
             return
         except Exception:
-            log.exception("a background task failed and is begun again")
+            log.exception("background task %s crashed; restarting in 1 s", _name_of(task))
             await trio.sleep(1.0)
+
+
+def _name_of(task: Callable[..., object]) -> str:
+    while isinstance(task, partial):
+        task = task.args[0] if task.args and callable(task.args[0]) else task.func
+    return getattr(task, "__qualname__", repr(task))
 
 
 def _umask() -> int:
@@ -194,10 +221,16 @@ def unwrapped(group: BaseException) -> BaseException:
     return group
 
 
-def run(config: MountConfig, ready: Callable[[], None], *, ask_code: AskCode | None = None) -> None:
+def run(
+    config: MountConfig,
+    ready: Callable[[], None],
+    *,
+    ask_code: AskCode | None = None,
+    hang_up: Callable[[], bool] | None = None,
+) -> None:
     """Runs one mount in this process. Raises ExportfsError with what to do, where it cannot begin."""
     try:
-        trio.run(Mount(config, ask_code=ask_code).run, ready)
+        trio.run(Mount(config, ask_code=ask_code, hang_up=hang_up).run, ready)
     except BaseExceptionGroup as group:
         error = unwrapped(group)
         if isinstance(error, ExportfsError | KeyboardInterrupt):

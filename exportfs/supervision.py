@@ -5,7 +5,6 @@ import logging
 import os
 import signal
 import socket
-import tempfile
 import traceback
 from collections.abc import Iterator, Mapping
 
@@ -50,25 +49,30 @@ class Notifier:
 
 async def explain_on_signal() -> None:
     """SIGUSR1 writes every task's and thread's stack to the log, SIGUSR2 switches debug lines on and off."""
-    streams = [
-        handler.stream for handler in logging.root.handlers if isinstance(handler, logging.StreamHandler)
-    ]
-    stream = streams[0] if streams else None
     usual = logging.root.level
     with trio.open_signal_receiver(*SIGNALS) as signals:
-        if stream is not None:
-            # Also where the event loop is stuck and none of what follows runs.
-            faulthandler.register(signal.SIGUSR1, file=stream, all_threads=True, chain=True)
+        # Also where the event loop is stuck and none of what follows runs.
+        registered = _dump_threads_on(signal.SIGUSR1)
         try:
             async for number in signals:
                 if number == signal.SIGUSR1:
-                    log.warning("tasks:\n%s%s", tasks(), "" if stream is not None else threads())
+                    log.warning("tasks:\n%s%s", tasks(), "" if registered else threads())
                 else:
                     debug = logging.root.level != logging.DEBUG
                     logging.root.setLevel(logging.DEBUG if debug else max(usual, logging.INFO))
                     log.warning("debug lines are %s", "on" if debug else "off")
         finally:
             faulthandler.unregister(signal.SIGUSR1)
+
+
+def _dump_threads_on(number: signal.Signals) -> bool:
+    """Lets the signal write all threads' stacks to standard error, which the log reads without ever blocking a writer
+    while a mount is served. Whether that is possible."""
+    try:
+        faulthandler.register(number, file=2, all_threads=True, chain=True)
+    except (OSError, ValueError, RuntimeError):
+        return False
+    return True
 
 
 def tasks() -> str:
@@ -90,7 +94,8 @@ def _branch(task: trio.lowlevel.Task, depth: int) -> Iterator[str]:
 
 def threads() -> str:
     """The stacks of all threads, as text."""
-    with tempfile.TemporaryFile("w+") as file:
+    # In memory: a disk may hang.
+    with open(os.memfd_create("threads", os.MFD_CLOEXEC), "w+") as file:
         faulthandler.dump_traceback(file, all_threads=True)
         file.seek(0)
         return file.read()

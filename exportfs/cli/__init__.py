@@ -11,6 +11,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from exportfs import __version__
+from exportfs.cli.beginning import prepare_process
 from exportfs.cli.failures import PROGRAM, Failure, complain, sentence
 from exportfs.errors import ExportfsError
 
@@ -140,4 +141,5 @@ def program() -> None:
 
 def main() -> NoReturn:
     """Entry point of the command and of `python -m exportfs`."""
+    prepare_process()
     program.main()

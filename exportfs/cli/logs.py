@@ -1,49 +1,145 @@
-"""Where log lines go: standard error, a file of ours (0600), or the system's log."""
+"""Where log lines go: standard error, a file of ours (0600), or the system's log; and what else is written to
+standard error while a mount is served."""
 
+import contextlib
+import fcntl
 import logging
-import logging.handlers
 import os
-import stat
+import signal
+import sys
+import threading
 from pathlib import Path
-from typing import IO
 
+from exportfs.cli.log_writer import (
+    WARNING,
+    DescriptorSink,
+    FileSink,
+    LogWriter,
+    Sink,
+    SyslogSink,
+    takes_more,
+)
 from exportfs.errors import ExportfsError
 
+FLUSH_TIMEOUT = 2.0
+"""Seconds for what still waits to be written when the mount ends."""
 _FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 _SYSLOG = Path("/dev/log")
+_STRAY_BYTES = 1 << 20
+"""Of the pipe for what libraries write to standard error; a dump of many threads fits."""
+_SEVERITIES = ((logging.CRITICAL, 2), (logging.ERROR, 3), (logging.WARNING, WARNING), (logging.INFO, 6))
 
 
-def start(level: str, file: Path | None, *, foreground: bool) -> None:
+class Log:
+    """The log of one mount, from `start` to `stop`."""
+
+    def __init__(self, writer: LogWriter | None, *, foreground: bool, file: bool) -> None:
+        self._writer = writer
+        self._foreground = foreground
+        self._file = file
+        self._terminal = _has_terminal()
+        self._ignored = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+        self._usual: int | None = None
+        """Standard error, while descriptor 2 is ours."""
+
+    @property
+    def takes_hangups(self) -> bool:
+        """Whether SIGHUP is for the log, and not the end of the mount."""
+        return self._file or not self._foreground
+
+    def hang_up(self) -> bool:
+        """Upon SIGHUP: opens the log anew, and says whether the mount goes on. It ends where it runs in the foreground
+        of a terminal that is gone, unless SIGHUP was ignored when it was started (nohup)."""
+        if self._writer is not None:
+            self._writer.reopen()
+        gone = self._terminal and not _has_terminal()
+        return not self._foreground or self._ignored or not gone
+
+    def collect_stray_output(self) -> None:
+        """From now on what anyone else writes to standard error (libfuse, gRPC, Python's warnings, stack dumps) goes
+        through the log's thread as well, and never blocks: a pipe that is full drops it."""
+        if self._writer is None:
+            return
+        reading, writing = os.pipe()
+        with contextlib.suppress(OSError):
+            fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, _STRAY_BYTES)
+        os.set_blocking(writing, False)
+        pump = threading.Thread(target=self._pump, args=(reading,), name="stderr", daemon=True)
+        try:
+            pump.start()
+        except RuntimeError:  # no thread: it stays as it was
+            os.close(reading)
+            os.close(writing)
+            return
+        with contextlib.suppress(OSError):
+            sys.stderr.flush()
+        self._usual = os.dup(2)
+        os.dup2(writing, 2)
+        os.close(writing)
+
+    def stop(self) -> None:
+        """Writes what waits, for a bounded time. Then standard error is as it was, or closed to everyone where nobody
+        takes what is written to it: the process must end."""
+        if self._usual is not None:
+            os.dup2(self._usual, 2)
+            os.close(self._usual)
+            self._usual = None
+        if self._writer is not None:
+            self._writer.flush(FLUSH_TIMEOUT)
+        if self._foreground and not takes_more(2, FLUSH_TIMEOUT):
+            nothing = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+            os.dup2(nothing, 2)
+            os.close(nothing)
+
+    def _pump(self, reading: int) -> None:
+        assert self._writer is not None
+        with open(reading, "rb") as stray:
+            for line in stray:
+                self._writer.put(line.decode("utf-8", "replace").rstrip("\n"), WARNING)
+
+
+class _Handler(logging.Handler):
+    """Hands records over to the writer, as text."""
+
+    def __init__(self, writer: LogWriter) -> None:
+        super().__init__()
+        self._writer = writer
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            severity = next((number for level, number in _SEVERITIES if record.levelno >= level), 7)
+            self._writer.put(self.format(record), severity)
+        except Exception:
+            self.handleError(record)
+
+
+def start(level: str, file: Path | None, *, foreground: bool) -> Log:
     """Sets logging up. Raises ExportfsError where the file cannot be written."""
-    handler: logging.Handler
+    sink: Sink | None = None
     if file is not None:
         try:
-            handler = _PrivateFile(file)
+            sink = FileSink(file)
         except OSError as error:
             raise ExportfsError(f"cannot write the log file {file}: {error.strerror}") from None
     elif foreground:
-        handler = logging.StreamHandler()
+        # A copy: descriptor 2 itself becomes a pipe of ours later.
+        sink = DescriptorSink(os.dup(2))
     elif _SYSLOG.is_socket():
-        handler = logging.handlers.SysLogHandler(os.fspath(_SYSLOG))
-        handler.ident = "axxon-exportfs: "
-    else:
-        handler = logging.NullHandler()
+        sink = SyslogSink(_SYSLOG, "axxon-exportfs")
+    writer = LogWriter(sink) if sink is not None else None
+    handler = _Handler(writer) if writer is not None else logging.NullHandler()
     handler.setFormatter(logging.Formatter(_FORMAT))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    # A full disk must not end the mount, nor fill standard error.
+    logging.captureWarnings(True)
+    # A record that cannot be formatted must not end the mount, nor fill standard error.
     logging.raiseExceptions = False
+    return Log(writer, foreground=foreground, file=file is not None)
 
 
-class _PrivateFile(logging.FileHandler):
-    """Appends to a file that only its owner can read, whatever the umask."""
-
-    def _open(self) -> IO[str]:  # type: ignore[override] # of the same kind
-        return open(self.baseFilename, "a", encoding="utf-8", opener=_private)
-
-
-def _private(path: str, flags: int) -> int:
-    descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    status = os.fstat(descriptor)
-    if stat.S_ISREG(status.st_mode) and status.st_mode & 0o077 and status.st_uid == os.geteuid():
-        os.fchmod(descriptor, 0o600)  # it was there before, for others to read
-    return descriptor
+def _has_terminal() -> bool:
+    """Whether this process has a controlling terminal that still lives."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK))
+    except OSError:
+        return False
+    return True

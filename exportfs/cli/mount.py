@@ -136,7 +136,14 @@ def mount_config(ctx: click.Context, address: str, profile: Mapping[str, object]
 
 def serve(config: MountConfig, ready: Callable[[], None]) -> None:
     """Runs one mount in this process. Raises ExportfsError with what to do, where it cannot begin."""
-    logs.start(config.log_level, config.log_file, foreground=config.foreground)
+    log = logs.start(config.log_level, config.log_file, foreground=config.foreground)
+    try:
+        _serve(config, ready, log)
+    finally:
+        log.stop()
+
+
+def _serve(config: MountConfig, ready: Callable[[], None], log: logs.Log) -> None:
     without_core_dumps()
     with_one_arena()
     from exportfs import app  # gRPC and FUSE, not before the fork
@@ -147,9 +154,11 @@ def serve(config: MountConfig, ready: Callable[[], None]) -> None:
         nonlocal started
         started = True
         ready()
+        log.collect_stray_output()
 
+    hang_up = log.hang_up if log.takes_hangups else None
     try:
-        app.run(config, usable, ask_code=ask_code if on_terminal() else None)
+        app.run(config, usable, ask_code=ask_code if on_terminal() else None, hang_up=hang_up)
     except (Unreachable, TimedOut) as error:
         if started:
             raise
