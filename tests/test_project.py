@@ -4,7 +4,10 @@ import ast
 import re
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).parent.parent
 HOST = re.compile(
@@ -40,3 +43,32 @@ def test_no_regex_that_an_older_python_misreads() -> None:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 assert not POSSESSIVE_GROUP.search(node.value), f"{path}:{node.lineno}"
+
+
+def sdist_of(checkout: Path, folder: Path) -> tuple[Path, set[str]]:
+    """An sdist, built and unpacked: where, and its files."""
+    folder.mkdir()
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-d", folder]
+    subprocess.run(build, cwd=checkout, check=True, capture_output=True)
+    (archive,) = folder.glob("*.tar.gz")
+    with tarfile.open(archive) as tar:
+        tar.extraction_filter = lambda member, path: member
+        tar.extractall(folder)
+    root = folder / archive.name.removesuffix(".tar.gz")
+    return root, {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()}
+
+
+@pytest.mark.slow
+def test_the_sdist_is_a_checkout(tmp_path: Path) -> None:
+    """`make demo`, `make test` and `make lint` need files that no wheel holds; and one made of it is the same."""
+    first, files = sdist_of(ROOT, tmp_path / "first")
+    if (ROOT / ".git").exists():
+        listing = ["git", "-C", ROOT, "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
+        listed = subprocess.run(listing, check=True, capture_output=True, text=True).stdout
+        assert files == {name for name in listed.split("\0") if name and (ROOT / name).exists()} | {
+            "PKG-INFO"
+        }
+    else:
+        assert {".ci/run", ".gitignore", "requirements.lock", "Makefile", "tests/conftest.py"} <= files
+    _, again = sdist_of(first, tmp_path / "second")
+    assert again == files
