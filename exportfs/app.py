@@ -146,8 +146,13 @@ def assemble(
         lambda session_id: journal.of_session(session_id) is not None,
         timeout=config.timeout,
     )
-    for session_id in journal.session_ids():
-        keeper.watch(session_id)
+    for record in journal.records:
+        if record.session_id is None:
+            continue
+        if record.destroyed:
+            catalogue.destroyed(record.session_id)  # the server may list it for some seconds more
+        else:
+            keeper.watch(record.session_id)
     world = World(
         catalogue=catalogue,
         keeper=keeper,

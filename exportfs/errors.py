@@ -89,6 +89,10 @@ class IsADirectory(ExportfsError):
     """Something other than a directory was needed."""
 
 
+class NotEmpty(ExportfsError):
+    """A directory that holds something cannot be removed."""
+
+
 class TooLarge(ExportfsError):
     """More than a request may hold."""
 

@@ -44,7 +44,7 @@ class Soak:
         if digests(paths) != truth:
             raise SystemExit("a copy differs from the original")
         for path in paths:
-            os.rmdir(path.parent)
+            (path.parent / ".control").write_text("destroy\n")
         return size * self.readers
 
     def export(self, number: int) -> None:
@@ -53,7 +53,7 @@ class Soak:
         self.ask(request)
         session = (self.mount.mountpoint / f"new/soak-{number}").resolve()
         os.unlink(request)
-        os.rmdir(session)
+        (session / ".control").write_text("destroy\n")
         others = [path.name for path in session.parent.iterdir()]
         if others:
             raise SystemExit(f"a second session was started: {others}")

@@ -200,7 +200,7 @@ def _try_next(place: Path, session: Path) -> None:
         f"cp {place}/new/.template.json my.json && cp my.json {place}/new/ && ls -l {place}/new",
         f"{PROGRAM} export {place} --camera {CAMERA} --duration 10s --format mkv --wait",
         f"{PROGRAM} status {place}",
-        f"rmdir {session}",
+        f"echo destroy > {session}/.control",
     ):
         say(f"    {line}")
     say("")

@@ -24,6 +24,9 @@ STRETCH = 20.0
 LIST_EVERY, FRESH, KERNEL = 0.4, 0.8, 0.2
 """Parts of the refresh interval: between two listings, the oldest that is shown, and how long the kernel may keep it.
 The last two add up to the interval; the first leaves a slow listing time to come before anybody has to wait."""
+LINGERS = 300.0
+"""Seconds for which a session that was destroyed here is not shown again, whatever is listed: a server was seen to list
+one for 8 s. One that is still there after that was not destroyed, whatever the server answered."""
 FAIL_FAST = 1.0
 """Seconds for which a failed listing's error is the answer, without asking again."""
 
@@ -84,6 +87,8 @@ class Catalogue:
         self._wanted = trio.Event()
         # Id to the time of a change made here: listings asked for before that say nothing about it.
         self._touched: dict[str, float] = {}
+        self._destroyed: dict[str, float] = {}
+        """Ids of sessions that were destroyed here, and when."""
         self.on_gone: Callable[[str], None] = lambda name: None
         """Told the name of each session that is no longer there."""
         self.refreshed_at: float | None = None
@@ -180,8 +185,10 @@ class Catalogue:
         self._touched = {key: when for key, when in self._touched.items() if when >= asked}
         listed = set()
         renamed = False
+        sessions = list(sessions)
+        self._forget_destroyed({session.id for session in sessions}, asked)
         for session in sessions:
-            if session.id in self._touched:
+            if session.id in self._touched or self._lingers(session.id, asked):
                 continue
             listed.add(session.id)
             if session.state.state is State.REMOVED:
@@ -196,6 +203,7 @@ class Catalogue:
     def add(self, session: Session) -> Entry:
         """A session that was started here just now."""
         self._touched[session.id] = trio.current_time()
+        self._destroyed.pop(session.id, None)  # a server may give an id again
         if self._put(session):
             self._name_all()
         return self._entries[session.id]
@@ -216,6 +224,32 @@ class Catalogue:
         self._touched[session_id] = trio.current_time()
         if self._drop(session_id):
             self._name_all()
+
+    def destroyed(self, session_id: str) -> None:
+        """The session was destroyed here: it is gone, also where the server goes on listing it for a while."""
+        self._destroyed[session_id] = trio.current_time()
+        self.remove(session_id)
+
+    def was_destroyed(self, session_id: str) -> bool:
+        """Whether the session was destroyed here, and has not proved to be there all the same."""
+        return session_id in self._destroyed
+
+    def _forget_destroyed(self, listed: set[str], asked: float) -> None:
+        for key, when in list(self._destroyed.items()):
+            if asked - when > LINGERS and key not in listed:
+                del self._destroyed[key]
+
+    def _lingers(self, session_id: str, asked: float) -> bool:
+        when = self._destroyed.get(session_id)
+        if when is None:
+            return False
+        if asked - when <= LINGERS:
+            return True
+        log.warning(
+            "the server said that it destroyed session %s %.0f s ago, and still has it", session_id, LINGERS
+        )
+        del self._destroyed[session_id]
+        return False
 
     def changed(self, session_id: str) -> None:
         """Something that the session's record shows has changed here."""

@@ -56,6 +56,8 @@ class Record:
     request again, under the same name, gets that session, come what may."""
     forgotten: bool = False
     """Whether the request was removed since: the same again is a new request, if this one was reported."""
+    destroyed: bool = False
+    """Whether its session was destroyed through the mount: the same again is a new request."""
     at: float = 0.0
     """Unix time when it was asked for."""
 
@@ -125,6 +127,12 @@ class Journal:
         if record is not None:
             self._change(replace(record, stopped=True))
 
+    def destroyed(self, session_id: str) -> None:
+        """The session was destroyed through the mount. Its records stay: it is nobody else's answer."""
+        for record in self.records:
+            if record.session_id == session_id and not record.destroyed:
+                self._change(replace(record, destroyed=True))
+
     def drop(self, key: str) -> None:
         """The request started nothing, or its session is gone."""
         if self._records.pop(key, None) is not None:
@@ -141,6 +149,7 @@ class Journal:
             record
             for record in self._records.values()
             if record.fingerprint == mark
+            and not record.destroyed
             and (
                 record.session_id is None
                 or not record.reported

@@ -125,6 +125,8 @@ class Keeper:
         """The use of a session that was started here and that the last listing had not: a list can lag behind, or
         lose an entry between two pages, and only the server's word that it is gone counts."""
         use = self._uses[session_id]
+        if self._catalogue.was_destroyed(session_id):
+            return None  # where the server still has it, a question would only keep it
         use.started_here = self._started_here(session_id)
         return use if use.started_here else None
 
@@ -136,7 +138,8 @@ class Keeper:
         """Uses of sessions that are gone and not ours to ask about; those of open files stay, to be counted down."""
         for session_id, use in list(self._uses.items()):
             lately = use.last_use is not None and now - use.last_use < self._config.keep
-            if use.open_files or lately or self._started_here(session_id):
+            destroyed = self._catalogue.was_destroyed(session_id)
+            if use.open_files or ((lately or self._started_here(session_id)) and not destroyed):
                 continue
             if self._catalogue.get(session_id) is None:
                 del self._uses[session_id]

@@ -54,6 +54,9 @@ class TimerConfig:
     show_removed: float = 0.0
     """How long a removed session is still shown, as S_REMOVED and without files; 0: it is unknown at once."""
 
+    destroyed_stays: float = 0.0
+    """How long a destroyed session is listed and answered for as if nothing had happened (observed: 8 to 10 s)."""
+
 
 @dataclass(frozen=True, slots=True)
 class DownloadConfig:

@@ -24,7 +24,8 @@ def _after(token: str) -> int:
 
 
 def pages(sessions: Sessions, request: service.ListSessionsRequest, config: ListingConfig) -> Iterator[bytes]:
-    """Serialized ListSessionsResponse messages. Raises Refused with INVALID_ARGUMENT.
+    """Serialized ListSessionsResponse messages; with no sessions none at all (observed). Raises Refused with
+    INVALID_ARGUMENT.
 
     They are put together from entries that are kept serialized: repeated fields add up when concatenated.
     """
@@ -37,6 +38,6 @@ def pages(sessions: Sessions, request: service.ListSessionsRequest, config: List
         if last is None
         else service.ListSessionsResponse(next_page_token=f"{_TOKEN}{last}").SerializeToString()
     )
-    for first in range(0, max(1, len(entries)), step):
+    for first in range(0, len(entries), step):
         is_last = first + step >= len(entries)
         yield b"".join(entries[first : first + step]) + (token if is_last else b"")

@@ -38,6 +38,8 @@ class Session:
     clips: "Future[list[Clip]] | None" = None
     finishing: float | None = None
     """Since when nothing but the making of the files is left to do."""
+    destroyed: float | None = None
+    """When it was destroyed; it may stay for a while (`destroyed_stays`)."""
     ended: float = 0.0
     """When it was completed or removed."""
     expires: bool = True
@@ -54,6 +56,8 @@ class Session:
 
     def next_due(self, timers: TimerConfig) -> float | None:
         """When time alone will change its state, if ever."""
+        if self.destroyed is not None and self.state != REMOVED:
+            return self.destroyed + timers.destroyed_stays
         if self.state == RUNNING:
             if self.finishing is not None:
                 return None

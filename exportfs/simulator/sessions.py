@@ -88,7 +88,11 @@ class Sessions:
             session = self.find(session_id)
             if session.state == REMOVED:
                 raise not_found_session()
-            self._remove(session, self._clock.now())
+            session.destroyed = self._clock.now()
+            if self._config.timers.destroyed_stays > 0:
+                self._schedule(session)
+            else:
+                self._remove(session, session.destroyed)
 
     def use(self, session_id: str) -> Session:
         """For DownloadFile: resets the session's timer. Raises Refused with NOT_FOUND."""
@@ -195,7 +199,9 @@ class Sessions:
             heapq.heappush(self._due, (due, session.serial))
 
     def _act(self, session: Session, due: float) -> None:
-        if session.state == RUNNING:
+        if session.destroyed is not None and session.state != REMOVED:
+            self._remove(session, due)
+        elif session.state == RUNNING:
             self._finish(session, due, stopped=due != session.completes)
             self._complete_finished()
         elif session.state == COMPLETED:

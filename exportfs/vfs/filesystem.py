@@ -9,6 +9,7 @@ from exportfs.errors import (
     BadHandle,
     IsADirectory,
     NotADirectory,
+    NotEmpty,
     NotFound,
     NotPermitted,
     ReadOnly,
@@ -22,6 +23,7 @@ from exportfs.vfs.status import StatusMaker
 from exportfs.vfs.world import World
 
 NAME_MAX = 255
+HOW_TO_DESTROY = "`echo destroy > .control` in a session's directory deletes it on the server"
 FRAGMENT = 4096
 FREE = 1 << 40
 """Bytes said to be free: what the server has is unknown, and a file manager copies nothing into a full folder."""
@@ -151,17 +153,18 @@ class Filesystem:
             self.root.new.unlink(name)
             return
         await directory.lookup(name)
-        raise NotPermitted("results cannot be deleted one by one; rmdir deletes the whole session")
+        raise NotPermitted(f"nothing can be removed here; {HOW_TO_DESTROY}")
 
     async def rmdir(self, parent: int, name: str) -> None:
-        """Destroys a session, although its directory shows files."""
+        """Refused always: a directory that went with what it holds would be taken for an empty one, and programs
+        that remove whole trees would destroy exports that nobody named."""
         self._writable()
         node = await self._directory(parent).lookup(name)
         if not isinstance(node, Directory):
             raise NotADirectory("not a directory")
-        if not isinstance(node, SessionDirectory):
-            raise NotPermitted("this directory is part of the mount")
-        await self._world.actions.destroy(node.session_id)
+        if isinstance(node, SessionDirectory):
+            raise NotEmpty(f"a session's directory always holds its records; {HOW_TO_DESTROY}")
+        raise NotPermitted("this directory is part of the mount")
 
     async def rename(self, parent: int, old: str, new_parent: int, new: str, *, replace: bool) -> None:
         self._writable()

@@ -72,7 +72,8 @@ class NewDirectory(Directory):
             record.name, record.fingerprint
         )
         for record in world.journal.records:
-            if record.session_id and not record.forgotten and world.catalogue.get(record.session_id):
+            gone = record.forgotten or record.destroyed
+            if record.session_id and not gone and world.catalogue.get(record.session_id):
                 self.succeeded(record.name, record.session_id)
 
     @property

@@ -21,8 +21,8 @@ new/         put a request here to start an export. new/.template.json is one to
              new/my then leads to the export's folder. If something is wrong, new/my.json.error says what.
 
 To stop an export:                       echo stop > sessions/NAME/.control
-To delete it and its results:            rmdir sessions/NAME
-Results are read-only, and deleting one by mistake is not possible.
+To delete it on the server, for all:     echo destroy > sessions/NAME/.control
+Nothing else deletes: rm, rmdir, a file manager and rsync --delete are refused. Results are read-only.
 
 The server deletes an export an hour after it was last used. Copy what you want to keep.
 More: axxon-exportfs --help

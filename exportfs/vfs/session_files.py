@@ -10,6 +10,9 @@ from exportfs.vfs.node import SECOND, Changes, Handle, Node, Opening, Snapshot, 
 from exportfs.vfs.world import World
 
 VERBS = ("stop", "destroy")
+WRITE_ONE = f"write one of these words, and nothing else: {', '.join(VERBS)}"
+MOST_WRITTEN = 64
+"""Bytes."""
 
 
 class InSession(Node):
@@ -108,22 +111,27 @@ class Control(InSession, Text):
 
 
 class ControlHandle(Handle):
-    """An open `.control`. A verb is done as soon as its line is complete, so that a shell's `echo` hears of errors."""
+    """An open `.control`. A verb is done as soon as its line is complete, so that a shell's `echo` hears of errors.
+
+    One opening takes one verb and nothing beside it: a text that is copied here line by line is not a list of orders,
+    also if one of its lines is a verb (as in what is read from a `.control`).
+    """
 
     opening = Opening(direct=True)
 
     def __init__(self, node: Control) -> None:
         self._node = node
         self._line = b""
+        self._used = False
 
     async def read(self, offset: int, length: int) -> bytes | memoryview:
         return self._node.snapshot().data[offset : offset + length]
 
     async def write(self, offset: int, data: bytes) -> int:
         self._line += data
-        if len(self._line) > 64:
-            self._line = b""
-            raise InvalidArgument(f"write one of: {', '.join(VERBS)}")
+        if self._used or len(self._line) > MOST_WRITTEN:
+            self._line, self._used = b"", True
+            raise InvalidArgument(WRITE_ONE)
         if self._line.endswith(b"\n"):
             await self._do()
         return len(data)
@@ -133,13 +141,14 @@ class ControlHandle(Handle):
 
     async def _do(self) -> None:
         line, self._line = self._line, b""
-        verbs = line.decode("utf-8", "replace").split()
-        if not verbs:
+        if not line:
             return
+        self._used = True
+        verb = line.rstrip(b" \t\r\n")  # an `echo` of Windows writes a space and two ends
         entry = self._node.entry
-        if verbs == ["stop"]:
+        if verb == b"stop":
             await self._node.world.actions.stop(entry.id)
-        elif verbs == ["destroy"]:
+        elif verb == b"destroy":
             await self._node.world.actions.destroy(entry.id)
         else:
-            raise InvalidArgument(f"write one of: {', '.join(VERBS)}")
+            raise InvalidArgument(WRITE_ONE)

@@ -229,7 +229,12 @@ class Result(InSession):
         return ResultHandle(self, reader)
 
     def check_not_replaced(self) -> None:
-        """Raises Gone where the server lists another file under the same id: its bytes must not pass for this one's."""
+        """Raises Gone where the server lists another file under the same id: its bytes must not pass for this one's.
+
+        Also where its session was destroyed here: the server may go on giving its bytes for some seconds.
+        """
+        if self.world.catalogue.was_destroyed(self.session_id):
+            raise Gone("the session was destroyed")
         entry = self.world.catalogue.get(self.session_id)
         if entry is None or entry.session.state is self._seen:
             return  # or the session is gone: the server will say so

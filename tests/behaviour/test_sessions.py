@@ -104,22 +104,74 @@ def test_destroy(tree: Tree, simulator: Simulator) -> None:
 @pytest.mark.promise("S6")
 def test_other_verbs(tree: Tree, simulator: Simulator) -> None:
     path = directory(tree, simulator.add_computed(10))
-    for text in (b"pause\n", b"stop destroy\n", b"x" * 100, b"\xff\xfe\n", b"stop\ndestroy\n"):
+    texts = (
+        *(b"pause\n", b"stop destroy\n", b"x" * 100, b"\xff\xfe\n", b"stop\ndestroy\n", b"\n", b"DESTROY\n"),
+        *(b" destroy\n", b"destroyed\n", b"destroy\0\n", b"destroy;\n", b"\xef\xbb\xbfdestroy\n"),
+        *(b"# destroy\n", b"destroy" + b" " * 100 + b"\n", b"destroy\nkeep\n"),
+    )
+    for text in texts:
         expect_errno(errno.EINVAL, tree.write, f"{path}/.control", text)
     assert tree.read(f"{path}/.control") == b"stop\ndestroy\n"
     assert calls_but_listings(simulator) == {}
 
 
-@pytest.mark.promise("S7")
-def test_rmdir_destroys(tree: Tree, simulator: Simulator) -> None:
-    session_id = simulator.add_computed(10, 20)
-    path = directory(tree, session_id)
-    expect_errno(errno.ENOTDIR, tree.rmdir, f"sessions/{percent_encode(session_id)}")
-    expect_errno(errno.ENOTDIR, tree.rmdir, f"{path}/{results(tree, path)[0]}")
-    tree.rmdir(path)
+@pytest.mark.promise("S6")
+@pytest.mark.parametrize("text", [b"destroy\r\n", b"destroy \r\n", b"destroy"], ids=repr)
+def test_ends_of_lines(tree: Tree, simulator: Simulator, text: bytes) -> None:
+    """As a command line of Windows writes them."""
+    path = directory(tree, simulator.add_computed(10))
+    tree.write(f"{path}/.control", text)
     assert simulator.sessions.ids() == []
-    assert tree.listdir("sessions") == []
-    expect_errno(errno.ENOENT, tree.rmdir, path)
+
+
+@pytest.mark.mount
+@pytest.mark.promise("S6")
+def test_a_text_is_no_list_of_orders(start_mount: MountFactory, simulator: Simulator) -> None:
+    """Line by line, also where errors are ignored: what comes beside a verb, or after it, is refused."""
+    ids = [simulator.add_computed(10) for _ in range(2)]
+    mount = start_mount()
+    controls = [mount.mountpoint / directory(mount.tree, key) / ".control" for key in ids]
+    lines = [b"To delete:\n", b"destroy\n", b"destroy"]
+    for flags in (os.O_WRONLY, os.O_WRONLY | os.O_TRUNC, os.O_RDWR, os.O_WRONLY | os.O_APPEND):
+        descriptor = os.open(controls[0], flags)
+        for line in lines:
+            expect_errno(errno.EINVAL, os.write, descriptor, line)
+        os.close(descriptor)
+    descriptor = os.open(controls[0], os.O_WRONLY)
+    copied = controls[1].read_bytes().splitlines(keepends=True)
+    assert copied == [b"stop\n", b"destroy\n"]
+    os.write(descriptor, copied[0])
+    expect_errno(errno.EINVAL, os.write, descriptor, copied[1])
+    os.close(descriptor)
+    assert simulator.sessions.ids() == ids
+    assert simulator.log.count("DestroySession") == 0
+
+
+@pytest.mark.promise("S7")
+def test_removing_and_renaming_are_refused(tree: Tree, simulator: Simulator) -> None:
+    """Of a session with results, of one without any, and of one that runs."""
+    ids = [simulator.add_computed(10, 20), simulator.add_computed()]
+    paths = [directory(tree, session_id) for session_id in ids] + [started(tree, LIVE_REQUEST)]
+    for path, other in zip(paths, [*paths[1:], paths[0]], strict=True):
+        expect_errno(errno.ENOTEMPTY, tree.rmdir, path)
+        for name in (*results(tree, path), ".session.json", ".request.json", ".control"):
+            expect_errno(errno.EPERM, tree.unlink, f"{path}/{name}")
+            expect_errno(errno.ENOTDIR, tree.rmdir, f"{path}/{name}")
+            expect_errno(errno.EPERM, tree.rename, f"{path}/{name}", f"{path}/other")
+            expect_errno(errno.EPERM, tree.rename, f"{path}/{name}", "new/other.json")
+        expect_errno(errno.EPERM, tree.rename, path, "sessions/other")
+        expect_errno(errno.EPERM, tree.rename, path, other)
+        expect_errno(errno.EPERM, tree.rename, path, "new/other")
+        tree.write("new/file.tmp", b"mine")
+        expect_errno(errno.EPERM, tree.rename, "new/file.tmp", f"{path}/file.tmp")
+        expect_errno(errno.ENOENT, tree.unlink, f"{path}/nothing")
+    link = f"sessions/{percent_encode(ids[0])}"
+    expect_errno(errno.ENOTDIR, tree.rmdir, link)
+    expect_errno(errno.EPERM, tree.unlink, link)
+    expect_errno(errno.EPERM, tree.rename, link, "sessions/other")
+    expect_errno(errno.ENOENT, tree.rmdir, "sessions/nothing")
+    assert set(tree.listdir("sessions")) == {path.removeprefix("sessions/") for path in paths}
+    assert set(calls_but_listings(simulator)) <= {"StartSession", "GetSessionState"}
 
 
 @pytest.mark.promise("S2", "S3", "R4")

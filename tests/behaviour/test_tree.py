@@ -21,7 +21,7 @@ RECORDS = (".session.json", ".request.json")
 @pytest.mark.promise("T1", "T14", "E4")
 def test_root(tree: Tree) -> None:
     assert sorted(tree.listdir("")) == [".status.json", "README.txt", "new", "sessions"]
-    assert b"rmdir sessions/" in tree.read("README.txt")
+    assert b"echo destroy > sessions/NAME/.control" in tree.read("README.txt")
     for name in ("file", "new.json"):
         expect_errno(errno.EPERM, tree.write, name, b"x")
     expect_errno(errno.EPERM, tree.unlink, "README.txt")
@@ -264,7 +264,7 @@ def test_two_trees_of_one_server(
         assert directory(other, session_id) == path
         name = f"{path}/{results(tree, path)[0]}"
         assert tree.read(name) == other.read(name)
-        other.rmdir(path)
+        other.write(f"{path}/.control", b"destroy\n")
         assert not exists(other, path)
         eventually(lambda: not exists(tree, path))
     finally:

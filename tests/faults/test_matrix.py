@@ -35,7 +35,7 @@ AT_ONCE = 1.0
 """The contract says 0.1; a busy machine may take longer to let us run."""
 SIZE = 4 << 20
 PASSING = {errno.ETIMEDOUT, errno.ENOTCONN, errno.EIO, errno.EBUSY}
-SESSIONS = ("lookup", "open", "read", "close", "xattr", "rmdir")
+SESSIONS = ("lookup", "open", "read", "close", "xattr", "destroy")
 
 
 @dataclass
@@ -80,6 +80,7 @@ class Scene:
             "write and close": lambda: os.close(fds.pop("request")),
             "release": lambda: os.close(fds.pop("close")),
             "statfs": lambda: os.statvfs(root),
+            "destroy": self.destroy,
         }
 
     def changes(self) -> dict[str, Callable[[], object]]:
@@ -87,8 +88,18 @@ class Scene:
         return {
             "rename": lambda: os.rename(self.root / "new/rename.tmp", self.root / "new/renamed.json"),
             "unlink": lambda: os.unlink(self.root / "new/unlink.tmp"),
-            "rmdir": lambda: os.rmdir(self.root / os.path.dirname(self.names["rmdir"])),
+            "rmdir": self.rmdir,
         }
+
+    def destroy(self) -> None:
+        (self.root / self.names["destroy"]).with_name(".control").write_text("destroy\n")
+
+    def rmdir(self) -> None:
+        try:
+            os.rmdir(self.root / os.path.dirname(self.names["lookup"]))
+        except OSError as error:
+            if error.errno != errno.ENOTEMPTY:
+                raise
 
     def read(self) -> None:
         offset = SIZE // 2

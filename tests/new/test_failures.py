@@ -186,7 +186,7 @@ def test_unlink_the_link_or_the_error(tree: Tree, simulator: Simulator) -> None:
 @pytest.mark.promise("W5")
 def test_a_destroyed_session(tree: Tree, simulator: Simulator) -> None:
     tree.write("new/a.json", GOOD)
-    tree.rmdir("sessions/" + tree.readlink("new/a").rpartition("/")[2])
+    tree.write("new/a/.control", b"destroy")
     assert tree.listdir("new") == ["a.json"]
     tree.write("new/a.json", GOOD)
     assert simulator.log.count("StartSession") == 2

@@ -133,6 +133,20 @@ def test_a_server_that_shows_removed_sessions_for_a_while(
     assert _gone(client, session)
 
 
+def test_a_server_that_lists_destroyed_sessions_for_a_while(
+    make_server: Make, connect: Callable[..., Client], clock: ManualClock
+) -> None:
+    server = make_server(Config(timers=TimerConfig(destroyed_stays=9)))
+    client = connect(server)
+    session = server.simulator.add_computed(5)
+    client.destroy(session)
+    clock.advance(8)
+    assert _listed(client) == {session: COMPLETED}
+    assert client.read(session, server.simulator.files(session)[0].path)
+    clock.advance(2)
+    assert _gone(client, session)
+
+
 def test_limits_can_be_shortened(
     make_server: Make, connect: Callable[..., Client], clock: ManualClock
 ) -> None:
