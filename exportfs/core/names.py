@@ -133,6 +133,21 @@ def result_name(file_id: str, mime_type: str) -> str:
     return _cut(stem, MAX_NAME_BYTES - len(extension.encode())) + extension
 
 
+def legal_name(text: str) -> str:
+    """Any text of the server's as a legal name."""
+    return _cut(_mend(text), MAX_NAME_BYTES)
+
+
+def with_suffix(name: str, suffix: str) -> str:
+    """A legal name and what tells it apart, shortened in front of that where it would be too long."""
+    return _cut(name, MAX_NAME_BYTES - len(suffix.encode())) + suffix
+
+
+def same_key(name: str) -> str:
+    """Equal for names that count as the same: those that differ only in case or in Unicode normal form."""
+    return _same(name)
+
+
 def split_extension(name: str) -> tuple[str, str]:
     """Stem and extension (with its dot, or empty): what follows the last dot, if short and without spaces."""
     stem, dot, extension = name.rpartition(".")

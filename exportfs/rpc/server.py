@@ -28,6 +28,7 @@ from exportfs.rpc.bridge import Bridge
 from exportfs.rpc.channel import Connections, Lane
 from exportfs.rpc.cut import MalformedMessage, message, session_infos
 from exportfs.rpc.login import AskCode, Login
+from exportfs.rpc.site import SiteClient
 from exportfs.rpc.stream import collect
 
 log = logging.getLogger(__name__)
@@ -59,6 +60,7 @@ class Server:
         self.last_contact: float | None = None
         self.trouble: ExportfsError | None = None
         self.round_trips = RoundTrips()
+        self.site = SiteClient(self.connections, self._bridge, self.login, self.mend, timeout=timeout)
 
     async def connect(self, within: float) -> None:
         """Returns when there is a connection. Raises Unreachable at once where none can be made, or TimedOut."""
