@@ -11,13 +11,20 @@ PLAYER_PACKAGES := chromium ffmpeg gstreamer1.0-libav gstreamer1.0-plugins-bad g
     gstreamer1.0-plugins-base-apps gstreamer1.0-plugins-good gstreamer1.0-plugins-ugly gstreamer1.0-tools \
     imagemagick mpv poppler-utils vlc
 
-.PHONY: demo test lint fuzz bench soak lock clean system test-system
+.PHONY: demo test test-fast lint fuzz bench soak lock clean system test-system
 
 demo: $(READY)
 	@$(BIN)/axxon-exportfs demo
 
+# Side by side, in one worker more than there are processors: much of it waits for programs and servers.
+WORKERS ?= $(shell n=$$(nproc 2>/dev/null || echo 1); echo $$((n + 1)))
+
 test: test-system $(READY)
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) $(PYTEST_ARGS)
+
+# What needs no mount.
+test-fast: $(READY)
+	$(BIN)/python -m pytest -n $(WORKERS) -m "not mount and not slow" $(PYTEST_ARGS)
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -78,10 +78,10 @@ def _dump_threads_on(number: signal.Signals) -> bool:
 def tasks() -> str:
     """The tree of all tasks, each with its stack, as text."""
     root = trio.lowlevel.current_root_task()
-    return "".join(_branch(root, 0)) if root is not None else ""
+    return "".join(branch(root, 0)) if root is not None else ""
 
 
-def _branch(task: trio.lowlevel.Task, depth: int) -> Iterator[str]:
+def branch(task: trio.lowlevel.Task, depth: int) -> Iterator[str]:
     indent = "    " * depth
     yield f"{indent}task {task.name}\n"
     frames = ((frame, line) for frame, line in task.iter_await_frames())
@@ -89,7 +89,7 @@ def _branch(task: trio.lowlevel.Task, depth: int) -> Iterator[str]:
         yield f"{indent}  {entry.filename}:{entry.lineno} in {entry.name}\n"
     for nursery in task.child_nurseries:
         for child in sorted(nursery.child_tasks, key=lambda child: child.name):
-            yield from _branch(child, depth + 1)
+            yield from branch(child, depth + 1)
 
 
 def threads() -> str:

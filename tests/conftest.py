@@ -8,6 +8,8 @@ import pytest
 from exportfs.simulator import Config, LoginConfig, Simulator, SimulatorServer
 from tests.harness import InProcessTree, MountedTree, MountProcess, Tree, config_for
 
+pytest_plugins = ["tests.support.side_by_side"]
+
 FUSE = Path("/dev/fuse").exists()
 
 

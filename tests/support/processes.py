@@ -1,0 +1,147 @@
+"""The processes and mounts of a test: found by a mark in their environment, asked for their stacks, and ended.
+
+Each test has a mark of its own, which whatever it starts inherits, daemons included. What a fixture of a wider scope
+starts carries the mark of its worker.
+"""
+
+import contextlib
+import os
+import select
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+MARK = "EXPORTFS_TEST"
+"""The environment variable; its value is `RUN:WORKER:NUMBER`, the number of the test or 0."""
+ENDS_WITHIN = 5.0
+"""Seconds that a process which was told to end may take beyond its test."""
+ANSWERS_WITHIN = 3.0
+"""Seconds for a process to write its stacks."""
+SOURCE = "fuse.axxon-exportfs"
+
+
+@dataclass(frozen=True)
+class Process:
+    pid: int
+    command: str
+
+    def __str__(self) -> str:
+        return f"{self.pid}: {self.command}"
+
+
+def marked(mark: str, folder: Path | None = None) -> list[Process]:
+    """Processes with this mark, but for this one; `folder` tells those whose environment we may not read, mounts of an
+    ordinary user among them: it is in their command line."""
+    wanted = f"{MARK}={mark}".encode()
+    found = []
+    for name in os.listdir("/proc"):
+        if not name.isdigit() or int(name) == os.getpid():
+            continue
+        process = Path("/proc", name)
+        with contextlib.suppress(OSError):
+            words = process.joinpath("cmdline").read_bytes()
+            if not words:  # of the kernel, or ended and not waited for
+                continue
+            try:
+                variables = process.joinpath("environ").read_bytes().split(b"\0")
+                ours = any(variable.startswith(wanted) for variable in variables)
+            except PermissionError:
+                ours = folder is not None and os.fsencode(folder) + b"/" in words
+            if ours:
+                found.append(Process(int(name), words.replace(b"\0", b" ").decode(errors="replace").strip()))
+    return found
+
+
+def ended(processes: list[Process], within: float) -> bool:
+    """Whether all of them end in time. Zombies count as ended: their parent is at fault, and is ours."""
+    end = time.monotonic() + within
+    for process in processes:
+        with contextlib.suppress(ProcessLookupError):
+            descriptor = os.pidfd_open(process.pid)
+            with os.fdopen(descriptor):
+                if not select.select([descriptor], [], [], max(0.0, end - time.monotonic()))[0]:
+                    return False
+    return True
+
+
+def kill(processes: list[Process]) -> None:
+    """At once, whatever they do."""
+    for process in processes:
+        with contextlib.suppress(OSError):
+            os.kill(process.pid, signal.SIGKILL)
+
+
+def mounts_below(folder: Path) -> list[Path]:
+    """Mount points of exportfs in this folder, innermost first. From the kernel's table: no mount is asked."""
+    places = []
+    for line in Path("/proc/self/mountinfo").read_text(errors="surrogateescape").splitlines():
+        left, _, right = line.partition(" - ")
+        if right.startswith(SOURCE):
+            place = Path(_unescaped(left.split()[4]))
+            if place.is_relative_to(folder):
+                places.append(place)
+    return sorted(places, key=lambda place: len(place.parts), reverse=True)
+
+
+def _unescaped(field: str) -> str:
+    for code, char in (("040", " "), ("011", "\t"), ("012", "\n"), ("134", "\\")):
+        field = field.replace(f"\\{code}", char)
+    return field
+
+
+def unmount(places: list[Path]) -> None:
+    """Lazily, so that it always succeeds."""
+    for place in places:
+        with contextlib.suppress(OSError, subprocess.SubprocessError):
+            command = ["fusermount3", "-u", "-z", os.fspath(place)]
+            subprocess.run(command, check=False, capture_output=True, timeout=ENDS_WITHIN)
+
+
+def stacks(processes: list[Process]) -> str:
+    """What those that explain themselves on SIGUSR1 write to their files on it; nothing is asked of the others."""
+    asked = [process for process in processes if _catches(process.pid, signal.SIGUSR1)]
+    before = {process.pid: dict(_files(process.pid)) for process in asked}
+    for process in asked:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process.pid, signal.SIGUSR1)
+    end = time.monotonic() + ANSWERS_WITHIN
+    told: dict[int, str] = {}
+    while asked and time.monotonic() < end:
+        time.sleep(0.1)  # other processes write: there is nothing to await
+        told = {process.pid: _grown(before[process.pid]) for process in asked}
+        if all("Thread 0x" in text and "tasks:" in text for text in told.values()):
+            break
+    lines = []
+    for process in processes:
+        lines += [f"--- {process}", told.get(process.pid) or "    (says nothing)"]
+    return "\n".join(lines)
+
+
+def _catches(pid: int, number: int) -> bool:
+    with contextlib.suppress(OSError):
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith("SigCgt:"):
+                return bool(int(line.split()[1], 16) >> (number - 1) & 1)
+    return False
+
+
+def _files(pid: int) -> Iterator[tuple[Path, int]]:
+    """The regular files on disk that a process has open, and their sizes. Links only are followed, into no mount."""
+    with contextlib.suppress(OSError):
+        for name in os.listdir(f"/proc/{pid}/fd"):
+            with contextlib.suppress(OSError):
+                path = Path(os.readlink(f"/proc/{pid}/fd/{name}"))
+                if path.suffix == ".log":
+                    yield path, path.stat().st_size
+
+
+def _grown(sizes: dict[Path, int]) -> str:
+    text = []
+    for path, size in sizes.items():
+        with contextlib.suppress(OSError), path.open("rb") as file:
+            file.seek(size)
+            text.append(file.read().decode(errors="replace"))
+    return "".join(text)

@@ -1,0 +1,170 @@
+"""What lets tests run side by side: what may not be disturbed runs alone, what shares a fixture runs in one place, and
+every test takes away what it started."""
+
+import fcntl
+import os
+import secrets
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support import processes
+from tests.support.bounds import Bounds, stacks_of
+
+WORKER = os.environ.get("PYTEST_XDIST_WORKER", "main")
+RUN = "EXPORTFS_TEST_RUN"
+"""The environment variable that names this run to its workers."""
+SHARED_FIXTURES = {"stage": "players", "media": "players", "place": "new"}
+"""Fixtures that cost too much to be made in every worker, and the group of the tests that use them."""
+
+
+class Alone:
+    """Readers and writers: a test that is marked `alone` runs while no other does, in no worker."""
+
+    def __init__(self, folder: Path) -> None:
+        # Whoever wants to be alone holds the gate while it waits: no new test gets in before it.
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+        self._gate = os.open(folder / "gate.lock", flags, 0o600)
+        self._room = os.open(folder / "room.lock", flags, 0o600)
+
+    def enter(self, alone: bool) -> None:
+        fcntl.flock(self._gate, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        fcntl.flock(self._room, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        fcntl.flock(self._gate, fcntl.LOCK_UN)
+
+    def leave(self) -> None:
+        fcntl.flock(self._room, fcntl.LOCK_UN)
+
+
+class InWorker:
+    """The part that is in the process in which tests run."""
+
+    def __init__(self, config: pytest.Config, folder: Path) -> None:
+        self._folder = folder
+        self._alone = Alone(folder.parent if WORKER != "main" else folder)
+        self._number = 0
+        self._set_mark(0)
+
+    def _set_mark(self, number: int) -> None:
+        os.environ[processes.MARK] = mark(WORKER, number)
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
+        self._number += 1
+        self._alone.enter(item.get_closest_marker("alone") is not None)
+        self._set_mark(self._number)
+        try:
+            return (yield)
+        finally:
+            self._set_mark(0)
+            self._alone.leave()
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_fixture_setup(self, fixturedef: pytest.FixtureDef[Any]) -> Iterator[None]:
+        """What a fixture of a wider scope starts outlives the test that asked for it first."""
+        if fixturedef.scope == "function":
+            return (yield)
+        before = os.environ[processes.MARK]
+        self._set_mark(0)
+        try:
+            return (yield)
+        finally:
+            os.environ[processes.MARK] = before
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_teardown(self, item: pytest.Item) -> Iterator[None]:
+        """A test that leaves processes or mounts behind has failed, and they are ended."""
+        folder = self._own_folder(item)
+        result = yield
+        left = processes.marked(os.environ[processes.MARK], folder)
+        if left and not processes.ended(left, processes.ENDS_WITHIN):
+            told = processes.stacks(left)
+            processes.kill(left)
+            processes.unmount(processes.mounts_below(folder))
+            pytest.fail(f"the test left processes behind:\n{told}", pytrace=False)
+        places = processes.mounts_below(folder)
+        processes.unmount(places)
+        if places:
+            pytest.fail(f"the test left mounts behind: {', '.join(map(str, places))}", pytrace=False)
+        return result
+
+    def _own_folder(self, item: pytest.Item) -> Path:
+        path = getattr(item, "funcargs", {}).get("tmp_path")
+        return path if isinstance(path, Path) else self._folder / "no-such-test"
+
+    def pytest_sessionfinish(self) -> None:
+        left = processes.marked(mark(WORKER, 0))
+        if left and not processes.ended(left, processes.ENDS_WITHIN):
+            processes.kill(left)
+            raise RuntimeError(f"processes of a shared fixture are left: {', '.join(map(str, left))}")
+
+
+class InController:
+    """The part that outlives the workers: nothing of them stays, however they ended."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_handlecrashitem(self, crashitem: str, report: pytest.TestReport) -> None:
+        """A worker died: its last words are those of the test."""
+        worker = report.node.gateway.id if hasattr(report, "node") else ""
+        self._end(worker)
+        last = stacks_of(self._folder / f"popen-{worker}", worker)
+        if last.exists():
+            report.sections.append(("Stacks", last.read_text()))
+
+    def pytest_sessionfinish(self) -> None:
+        self._end("")
+
+    def _end(self, worker: str) -> None:
+        processes.kill(processes.marked(f"{os.environ[RUN]}:{worker}{':' if worker else ''}"))
+        folder = self._folder / f"popen-{worker}" if worker else self._folder
+        processes.unmount(processes.mounts_below(folder))
+
+
+def mark(worker: str, number: int) -> str:
+    """Of the processes of one test; 0: of all that its worker shares among tests."""
+    return f"{os.environ[RUN]}:{worker}:{number};"
+
+
+def group(item: pytest.Item) -> str | None:
+    """Tests of one group run one after the other, in one worker."""
+    fixtures = getattr(item, "fixturenames", ())
+    return next((SHARED_FIXTURES[name] for name in fixtures if name in SHARED_FIXTURES), None)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        name = group(item)
+        if name is not None:
+            item.add_marker(pytest.mark.xdist_group(name))
+
+
+def bring_own_signals() -> None:
+    """A shell's background job and nohup ignore signals, and so would all that we start: programs keep what is ignored.
+    A handler of ours goes with exec."""
+    for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGTERM):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_configure(config: pytest.Config) -> None:
+    bring_own_signals()
+    # Programs that we start need not compile again what has not changed since.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    controls = WORKER == "main"
+    if controls:
+        os.environ[RUN] = secrets.token_hex(8)
+    factory: Any = config._tmp_path_factory  # type: ignore[attr-defined] # there is no public way before the first test
+    folder: Path = factory.getbasetemp()
+    if controls:
+        config.pluginmanager.register(InController(folder), "suite-controller")
+    if not controls or not config.getoption("numprocesses", None):
+        config.pluginmanager.register(Bounds(config, folder), "suite-bounds")
+        config.pluginmanager.register(InWorker(config, folder), "suite-worker")

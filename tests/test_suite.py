@@ -1,0 +1,144 @@
+"""The suite's own promises: a bound on every test, stacks when it is passed, and nothing left behind."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).parents[1]
+HEAD = """
+import os, subprocess, sys, threading, time
+import pytest, trio
+from tests.support import bounds
+bounds.TELLS_WITHIN = bounds.ENDS_WITHIN = 0.5
+pytest_plugins = ["tests.support.side_by_side"]
+"""
+
+
+def suite(
+    folder: Path, text: str, *options: str, through: tuple[str, ...] = ()
+) -> "subprocess.CompletedProcess[str]":
+    """Runs pytest on this text, in a process and with settings of its own."""
+    folder.joinpath("pytest.ini").write_text("[pytest]\ntrio_mode = true\nmarkers = alone: alone\n")
+    folder.joinpath("conftest.py").write_text(HEAD)
+    folder.joinpath("test_it.py").write_text(HEAD.replace("pytest_plugins", "_") + text)
+    words = [
+        *through,
+        sys.executable,
+        "-m",
+        "pytest",
+        "-p",
+        "no:cacheprovider",
+        f"--basetemp={folder}/tmp",
+        *options,
+    ]
+    environment = {**os.environ, "PYTHONPATH": os.fspath(PROJECT)}
+    # As a run of its own: it is no worker of ours.
+    for name in ("PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT", "PYTEST_XDIST_TESTRUNUID"):
+        environment.pop(name, None)
+    return subprocess.run(
+        [*words, "-c", folder / "pytest.ini", folder / "test_it.py"],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_a_test_that_waits_is_ended_and_tells_where(tmp_path: Path) -> None:
+    done = suite(
+        tmp_path,
+        "def test_waits():\n    threading.Event().wait()\nasync def test_task():\n    await trio.sleep_forever()\n"
+        "def test_after():\n    pass\n",
+        "--timeout=1",
+    )
+    assert "2 failed, 1 passed" in done.stdout, done.stdout + done.stderr
+    assert "test_it.py::test_waits took longer than 1 s" in done.stdout
+    assert "in test_waits" in done.stdout
+    assert "in test_task" in done.stdout.partition("tasks of the test:")[2]
+
+
+def test_a_mount_tells_its_stacks(tmp_path: Path) -> None:
+    done = suite(
+        tmp_path,
+        "from tests.conftest import *\n@pytest.mark.timeout(4)\n"
+        "def test_waits(mount):\n    threading.Event().wait()\n",
+    )
+    assert "1 failed" in done.stdout, done.stdout + done.stderr
+    assert "Mount.run" in done.stdout.partition("processes of the test:")[2]
+    assert not (set(running()) & {line for line in running() if os.fspath(tmp_path) in line})
+
+
+@pytest.mark.parametrize("options", [(), ("-n2",)], ids=["alone", "side by side"])
+def test_one_that_cannot_be_interrupted_ends_its_worker(tmp_path: Path, options: tuple[str, ...]) -> None:
+    done = suite(
+        tmp_path,
+        "import signal\ndef test_stuck():\n    subprocess.Popen(['sleep', '1000'])\n"
+        "    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM])\n    threading.Event().wait()\n",
+        "--timeout=1",
+        *options,
+    )
+    text = done.stdout + done.stderr
+    assert done.returncode != 0
+    assert "in test_stuck" in text
+    assert "sleep 1000" in text
+    if options:
+        assert "1 failed" in done.stdout
+        assert "crashed while running" in done.stdout
+
+
+def test_what_is_left_behind_fails_and_ends(tmp_path: Path) -> None:
+    done = suite(
+        tmp_path,
+        "from tests.support import processes\nprocesses.ENDS_WITHIN = 0.2\n"
+        f"def test_leaves():\n    subprocess.Popen(['setsid', 'sh', '-c', ': {tmp_path}; sleep 1001; :'])\n"
+        "def test_after():\n    pass\n",
+    )
+    assert "2 passed, 1 error" in done.stdout, done.stdout + done.stderr
+    assert "left processes behind" in done.stdout
+    assert "sleep 1001" in done.stdout
+    assert not [line for line in running() if os.fspath(tmp_path) in line]
+
+
+def test_ignored_signals_are_not_handed_on(tmp_path: Path) -> None:
+    """As in a shell's background job, or under nohup."""
+    done = suite(
+        tmp_path,
+        "def test_it():\n    child = 'import signal; print(*map(int, map(signal.getsignal, (1, 3))))'\n"
+        "    told = subprocess.run([sys.executable, '-c', child], capture_output=True, text=True).stdout\n"
+        "    assert told == '0 0\\n'\n",
+        through=("sh", "-c", "trap '' INT HUP QUIT; exec \"$@\"", "sh"),
+    )
+    assert "1 passed" in done.stdout, done.stdout + done.stderr
+
+
+def test_alone_is_alone(tmp_path: Path) -> None:
+    """Each test says when it began and ended; those of one that is alone overlap with none."""
+    body = (
+        "    begun = time.monotonic()\n    time.sleep(0.2)\n"
+        "    open('times', 'a').write(f'{who} {begun} {time.monotonic()}\\n')\n"
+    )
+    text = f"@pytest.mark.parametrize('who', range(6))\ndef test_others(who):\n{body}"
+    text += f"@pytest.mark.alone\n@pytest.mark.parametrize('who', 'ab')\ndef test_alone(who):\n{body}"
+    done = suite(tmp_path, text, "-n3", "--dist=loadgroup")
+    assert "8 passed" in done.stdout, done.stdout + done.stderr
+    rows = [line.split() for line in (tmp_path / "times").read_text().splitlines()]
+    for who, begun, ended in rows:
+        if who in "ab":
+            others = [row for row in rows if row[0] != who]
+            assert all(float(row[2]) <= float(begun) or float(row[1]) >= float(ended) for row in others)
+
+
+def running() -> list[str]:
+    """Command lines of all processes."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            found.append(path.read_bytes().replace(b"\0", b" ").decode(errors="replace"))
+        except OSError:
+            continue
+    return [line for line in found if line]
