@@ -1,11 +1,14 @@
 """The suite's own promises: a bound on every test, stacks when it is passed, and nothing left behind."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from tests.harness import eventually
 
 PROJECT = Path(__file__).parents[1]
 HEAD = """
@@ -38,14 +41,13 @@ def suite(
     # As a run of its own: it is no worker of ours.
     for name in ("PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT", "PYTEST_XDIST_TESTRUNUID"):
         environment.pop(name, None)
-    return subprocess.run(
+    return subprocess.Popen(
         [*words, "-c", folder / "pytest.ini", folder / "test_it.py"],
         cwd=folder,
         env=environment,
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=60,
-        check=False,
     )
 
 
@@ -102,6 +104,19 @@ def test_what_is_left_behind_fails_and_ends(tmp_path: Path) -> None:
     assert "left processes behind" in done.stdout
     assert "sleep 1001" in done.stdout
     assert not [line for line in running() if os.fspath(tmp_path) in line]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_nothing_outlives_the_run(tmp_path: Path, number: signal.Signals) -> None:
+    test = (
+        "def test_it():\n"
+        f"    subprocess.run(['setsid', 'sh', '-c', 'echo > {tmp_path}/started; sleep 1002; :'])\n"
+    )
+    with begin(tmp_path, test, "-n1") as process:
+        eventually((tmp_path / "started").exists)
+        process.send_signal(number)
+        process.communicate(timeout=30)
+    eventually(lambda: not [line for line in running() if os.fspath(tmp_path) in line])
 
 
 def test_ignored_signals_are_not_handed_on(tmp_path: Path) -> None:

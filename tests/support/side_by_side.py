@@ -4,9 +4,12 @@ every test takes away what it started."""
 import fcntl
 import os
 import secrets
+import select
 import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -47,6 +50,16 @@ class InWorker:
         self._alone = Alone(folder.parent if WORKER != "main" else folder)
         self._number = 0
         self._set_mark(0)
+        if WORKER != "main":
+            controller = os.pidfd_open(os.getppid())
+            threading.Thread(target=self._end_with, args=(controller,), name="ends with", daemon=True).start()
+
+    def _end_with(self, controller: int) -> None:
+        """Whoever gathers the results is gone, and so is who would clean up."""
+        select.select([controller], [], [])
+        processes.kill(processes.marked(f"{os.environ[RUN]}:{WORKER}:"))
+        processes.unmount(processes.mounts_below(self._folder))
+        os._exit(1)
 
     def _set_mark(self, number: int) -> None:
         os.environ[processes.MARK] = mark(WORKER, number)
@@ -148,9 +161,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def bring_own_signals() -> None:
     """A shell's background job and nohup ignore signals, and so would all that we start: programs keep what is ignored.
     A handler of ours goes with exec."""
-    for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, lambda *_: None)
+
+
+def end_in_order(number: int, frame: FrameType | None) -> None:
+    """SIGTERM, from a CI that has waited long enough, say."""
+    raise KeyboardInterrupt(f"signal {number}")
 
 
 @pytest.hookimpl(trylast=True)
@@ -164,6 +182,7 @@ def pytest_configure(config: pytest.Config) -> None:
     factory: Any = config._tmp_path_factory  # type: ignore[attr-defined] # there is no public way before the first test
     folder: Path = factory.getbasetemp()
     if controls:
+        signal.signal(signal.SIGTERM, end_in_order)
         config.pluginmanager.register(InController(folder), "suite-controller")
     if not controls or not config.getoption("numprocesses", None):
         config.pluginmanager.register(Bounds(config, folder), "suite-bounds")
