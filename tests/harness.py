@@ -442,8 +442,9 @@ class MountProcess:
 def is_mounted(path: Path) -> bool:
     """From the kernel's table: asks nothing of the mount itself."""
     place = " " + str(path).replace("\\", "\\134").replace(" ", "\\040") + " "
-    table = Path("/proc/self/mountinfo").read_text(errors="surrogateescape")
-    return any(place in line and "fuse.axxon-exportfs" in line for line in table.splitlines())
+    # Of bytes: a path may hold what else counts as the end of a line in text.
+    table = Path("/proc/self/mountinfo").read_bytes().split(b"\n")
+    return any(os.fsencode(place) in line and b"fuse.axxon-exportfs" in line for line in table)
 
 
 @contextlib.contextmanager

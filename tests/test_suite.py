@@ -23,26 +23,24 @@ pytest_plugins = ["tests.support.side_by_side"]
 def suite(
     folder: Path, text: str, *options: str, through: tuple[str, ...] = ()
 ) -> "subprocess.CompletedProcess[str]":
+    """Runs pytest on this text to its end."""
+    with begin(folder, text, *options, through=through) as process:
+        out, err = process.communicate(timeout=60)
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+def begin(folder: Path, text: str, *options: str, through: tuple[str, ...] = ()) -> "subprocess.Popen[str]":
     """Runs pytest on this text, in a process and with settings of its own."""
     folder.joinpath("pytest.ini").write_text("[pytest]\ntrio_mode = true\nmarkers = alone: alone\n")
     folder.joinpath("conftest.py").write_text(HEAD)
     folder.joinpath("test_it.py").write_text(HEAD.replace("pytest_plugins", "_") + text)
-    words = [
-        *through,
-        sys.executable,
-        "-m",
-        "pytest",
-        "-p",
-        "no:cacheprovider",
-        f"--basetemp={folder}/tmp",
-        *options,
-    ]
+    words = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", f"--basetemp={folder}/tmp", *options]
     environment = {**os.environ, "PYTHONPATH": os.fspath(PROJECT)}
     # As a run of its own: it is no worker of ours.
     for name in ("PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT", "PYTEST_XDIST_TESTRUNUID"):
         environment.pop(name, None)
     return subprocess.Popen(
-        [*words, "-c", folder / "pytest.ini", folder / "test_it.py"],
+        [*through, *words, "-c", folder / "pytest.ini", folder / "test_it.py"],
         cwd=folder,
         env=environment,
         stdout=subprocess.PIPE,

@@ -77,7 +77,8 @@ def kill(processes: list[Process]) -> None:
 def mounts_below(folder: Path) -> list[Path]:
     """Mount points of exportfs in this folder, innermost first. From the kernel's table: no mount is asked."""
     places = []
-    for line in Path("/proc/self/mountinfo").read_text(errors="surrogateescape").splitlines():
+    # Of bytes: a path may hold what else counts as the end of a line in text.
+    for line in map(os.fsdecode, Path("/proc/self/mountinfo").read_bytes().split(b"\n")):
         left, _, right = line.partition(" - ")
         if right.startswith(SOURCE):
             place = Path(_unescaped(left.split()[4]))
