@@ -108,7 +108,7 @@ class Program(click.Group):
         standalone_mode: bool = True,
         **extra: Any,
     ) -> NoReturn:
-        """Run and exit: 0 done, 1 failed, 2 wrong command line, 130 interrupted."""
+        """Run and exit: 0 done, 1 failed, 2 wrong command line, 3 footage is missing, 130 interrupted."""
         try:
             code = super().main(args, PROGRAM, complete_var, standalone_mode=False, **extra)
             sys.stdout.flush()
@@ -135,7 +135,7 @@ def program() -> None:
     """The exports of an Axxon One video-management server as a folder.
 
     Every command exits with 0 when all was done, 1 when something failed (one line on standard error says
-    what to do), 2 for a wrong command line and 130 after Ctrl-C.
+    what to do), 2 for a wrong command line, 3 when results hold less footage than was asked for, and 130 after Ctrl-C.
     """
 
 

@@ -26,7 +26,7 @@ from exportfs.cli.copying import (
     identify,
 )
 from exportfs.cli.failures import Failure, complain
-from exportfs.cli.following import ending
+from exportfs.cli.following import FOOTAGE_MISSING, ending, footage_lines
 from exportfs.cli.manifest import Manifest, is_plain, local_names, side_name
 from exportfs.cli.mounts import server_address
 from exportfs.cli.options import JSON
@@ -54,7 +54,7 @@ def copy(sessions: tuple[Path, ...], dest: Path, as_json: bool) -> int:
     SESSION is a session's directory, or its link in new/. The results go to DEST/<name of the session>, with
     SHA256SUMS (for `sha256sum -c`) and manifest.json. Each is read back and compared before it gets its name.
     Repeating the command continues what was cut off, and verifies what is there. The exit code is 1 where
-    something could not be copied.
+    something could not be copied, and 3 where all was copied and the results hold less than was asked for.
     """
     directories = locate_all(sessions)
     outcomes: list[Outcome] = []
@@ -83,9 +83,14 @@ def copy(sessions: tuple[Path, ...], dest: Path, as_json: bool) -> int:
     problems = [problem for outcome in outcomes for problem in outcome.problems]
     for problem in problems:
         complain(problem)
+    for outcome in outcomes:
+        for line in footage_lines(outcome.record) if outcome.written else ():
+            complain(line)
     if fatal is not None:
         raise Failure(str(fatal))
-    return 1 if problems else 0
+    if problems:
+        return 1
+    return FOOTAGE_MISSING if any(outcome.record.partial for outcome in outcomes) else 0
 
 
 @dataclass(slots=True)
@@ -106,6 +111,7 @@ class Outcome:
             "copied": self.copied,
             "verified": self.verified,
             "problems": self.problems,
+            "coverage": self.record.raw.get("coverage"),
         }
 
 
@@ -116,9 +122,8 @@ def copy_session(outcome: Outcome, bars: Bars) -> None:
     if record.state not in ENDED:
         raise InvalidArgument(f"{record.name}: still {record.state}: first `axxon-exportfs wait` for it")
     if record.state == REMOVED or not record.files:
-        raise InvalidArgument(
-            ending(record) if record.state in (REMOVED, FAILED) else f"{record.name}: has no results"
-        )
+        lines = footage_lines(record) or [f"{record.name}: has no results"]
+        raise InvalidArgument(ending(record) if record.state in (REMOVED, FAILED) else lines[0])
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -103,6 +103,7 @@ def export(
     more = {
         "state": record.state,
         "error": record.error or None,
+        "coverage": record.raw.get("coverage"),
         "results": [str(path) for path in results],
     }
     _print({**answer, **more}, results, as_json)

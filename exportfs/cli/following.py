@@ -22,12 +22,35 @@ def follow(
         return wait_for(directories, timeout=timeout, report=display.show, clock=clock)
 
 
+FOOTAGE_MISSING = 3
+"""Exit code where everything worked, and results hold less than was asked for."""
+
+
 def verdict(records: list[SessionRecord]) -> int:
-    """One line on stderr for each session that did not complete; the exit code."""
+    """Lines on stderr for each session that did not complete, or lacks footage; the exit code.
+
+    0 all is there (as far as can be told); 1 one did not complete or has no result at all; 3 footage is missing.
+    """
     for record in records:
         if record.state != COMPLETED:
             complain(ending(record))
-    return 0 if all(record.state == COMPLETED for record in records) else 1
+        for line in footage_lines(record):
+            complain(line)
+    if any(record.state != COMPLETED or record.empty for record in records):
+        return 1
+    return FOOTAGE_MISSING if any(record.partial for record in records) else 0
+
+
+def footage_lines(record: SessionRecord) -> list[str]:
+    """What a session's results lack, and what cannot be told; each a line."""
+    if record.state not in (COMPLETED, STOPPED):
+        return []
+    lines = [f"{record.name}: {sentence}" for sentence in record.missing]
+    if record.empty and not lines:
+        lines.append(f"{record.name}: completed, and there is no result at all")
+    if record.unsure and not lines:
+        lines.append(f"{record.name}: {record.unsure}")
+    return lines
 
 
 def ending(record: SessionRecord) -> str:

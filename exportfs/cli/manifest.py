@@ -122,6 +122,7 @@ class Manifest:
                 "state": record.state,
                 "error": record.error or None,
                 "options": raw.get("options"),
+                "coverage": raw.get("coverage"),
             },
             "created_at": created,
             "verified_at": timestamp(now),

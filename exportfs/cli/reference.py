@@ -18,6 +18,7 @@ EXIT_CODES = (
     (0, "All was done."),
     (1, "Something failed; one line on standard error says what to do."),
     (2, "Wrong command line."),
+    (3, "Everything worked, and results hold less footage than was asked for."),
     (130, "Interrupted with Ctrl-C."),
 )
 FILES = (

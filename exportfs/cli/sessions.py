@@ -45,12 +45,26 @@ class SessionRecord:
     expires_at: str = ""
     error: str = ""
     files: tuple[FileRecord, ...] = ()
+    missing: tuple[str, ...] = ()
+    """Sentences: the footage that was asked for and is not there (`coverage.warnings`)."""
+    unsure: str = ""
+    """Why it cannot be told whether all is there (`coverage.note`)."""
     raw: Mapping[str, Any] = field(default_factory=dict)
     """The whole record, for `--json` and manifests."""
 
     @property
     def name(self) -> str:
         return self.directory.name
+
+    @property
+    def empty(self) -> bool:
+        """Whether it completed and has no result at all."""
+        return self.state == COMPLETED and not self.files
+
+    @property
+    def partial(self) -> bool:
+        """Whether it ended with results, and footage that was asked for is not in them."""
+        return self.state in (COMPLETED, STOPPED) and bool(self.files) and bool(self.missing)
 
     @property
     def size(self) -> int:
@@ -97,6 +111,9 @@ def read_session(directory: Path) -> SessionRecord:
         raise InvalidArgument(f"{path}: not a session's record")
     progress = raw.get("progress")
     files = raw.get("files")
+    coverage = raw.get("coverage")
+    coverage = coverage if isinstance(coverage, dict) else {}
+    warnings = coverage.get("warnings")
     return SessionRecord(
         directory=directory,
         state=_text(raw.get("state")) or RUNNING,
@@ -107,6 +124,8 @@ def read_session(directory: Path) -> SessionRecord:
         files=tuple(_file(item) for item in files if isinstance(item, dict))
         if isinstance(files, list)
         else (),
+        missing=tuple(filter(None, map(_text, warnings))) if isinstance(warnings, list) else (),
+        unsure=_text(coverage.get("note")),
         raw=raw,
     )
 

@@ -9,8 +9,10 @@ from pathlib import Path
 import click
 
 from exportfs.cli.failures import complain
+from exportfs.cli.following import FOOTAGE_MISSING
 from exportfs.cli.mounts import MountStatus, mountpoints, read_mount
 from exportfs.cli.options import JSON
+from exportfs.cli.sessions import COMPLETED
 
 REDRAW_SECONDS = 1.0
 
@@ -23,7 +25,8 @@ def status(mountpoint: Path | None, as_json: bool, watch: bool) -> int:
     """Show sessions and what the mounts are doing.
 
     Without MOUNTPOINT: all mounts of this machine. With --watch and --json: one line of JSON every second.
-    The exit code is 1 where a mount does not answer.
+    The exit code is 1 where a mount does not answer or a completed session has no result at all, and 3 where
+    results hold less than was asked for.
     """
     if watch and not as_json and not sys.stdout.isatty():
         raise click.UsageError("--watch needs a terminal, or --json")
@@ -36,7 +39,12 @@ def status(mountpoint: Path | None, as_json: bool, watch: bool) -> int:
         click.echo(json.dumps(_document(mounts), indent=2))
     else:
         _show(mounts)
-    return 1 if any(mount.error for mount in mounts) else 0
+    sessions = [session for mount in mounts for session in mount.sessions]
+    if any(mount.error for mount in mounts) or any(session.empty for session in sessions):
+        return 1
+    # What somebody stopped is known to be less.
+    short = any(session.partial and session.state == COMPLETED for session in sessions)
+    return FOOTAGE_MISSING if short else 0
 
 
 def _read(mountpoint: Path | None) -> list[MountStatus]:

@@ -11,6 +11,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from exportfs.cli.following import footage_lines
 from exportfs.cli.mounts import MountStatus, members
 from exportfs.cli.sessions import COMPLETED, FAILED, RUNNING, SessionRecord
 from exportfs.cli.text import human_duration, human_size, printable
@@ -123,9 +124,19 @@ def _sessions(sessions: tuple[SessionRecord, ...], now: datetime, bars: bool) ->
             str(len(record.files)),
             human_size(record.size) if record.files else "-",
             Text(_expiry(record, now)),
-            Text(printable(f"{record.name}: {record.error}" if record.error else record.name)),
+            _named(record),
         )
     yield table
+
+
+def _named(record: SessionRecord) -> Text:
+    """The name, and what is wrong with the session."""
+    if record.error:
+        return Text(printable(f"{record.name}: {record.error}"))
+    lines = footage_lines(record)
+    if not lines:
+        return Text(printable(record.name))
+    return Text(printable("; ".join(lines)), style="" if record.unsure and not record.missing else "yellow")
 
 
 def _progress(record: SessionRecord, bars: bool) -> RenderableType:

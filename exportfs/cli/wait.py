@@ -20,9 +20,9 @@ from exportfs.cli.values import DURATION
 def wait(paths: tuple[Path, ...], timeout: float | None, as_json: bool) -> int:
     """Wait until export sessions have ended.
 
-    PATH is a session's directory, or its link in new/. The exit code is 0 if all of them completed, and 1 if
-    one failed, was stopped or is gone from the server. On a terminal it shows progress; Ctrl-C ends the
-    waiting, not the exports.
+    PATH is a session's directory, or its link in new/. The exit code is 0 if all of them completed, 1 if
+    one failed, was stopped, is gone from the server or has no result at all, and 3 if results hold less than was
+    asked for. On a terminal it shows progress; Ctrl-C ends the waiting, not the exports.
     """
     records = follow(locate_all(paths), timeout=timeout)
     if as_json:

@@ -3,6 +3,7 @@
 Nothing here does I/O or knows a server.
 """
 
+from exportfs.requests.asked import asked_of
 from exportfs.requests.jsontext import Completeness, completeness
 from exportfs.requests.matching import fingerprint, matches
 from exportfs.requests.parse import MAX_REQUEST_BYTES, Request, parse
@@ -17,6 +18,7 @@ __all__ = [
     "Request",
     "RequestError",
     "RequestTooLarge",
+    "asked_of",
     "completeness",
     "fingerprint",
     "matches",

@@ -95,6 +95,8 @@ class MediaConfig:
     fps: float = 5.0
     max_frames: int = 600
     """Frames in one export; longer footage gets fewer frames a second."""
+    key_frame_seconds: float = 0.0
+    """Where it is set down what was recorded: a clip begins at a key frame, and these come as often."""
     moov_at_end: bool = False
     """MP4: the index at the end of the file, where a player has to seek for it."""
 
@@ -110,6 +112,9 @@ class Config:
     media: MediaConfig = field(default_factory=MediaConfig)
     cameras: tuple[str, ...] = CAMERAS
     archives: tuple[str, ...] = ARCHIVES
+    recorded: Mapping[str, tuple[tuple[float, float], ...]] = field(default_factory=dict)
+    """What archives hold of a camera, as begins and ends in seconds since the epoch, in order; of a camera that is not
+    in here, everything."""
     agents: tuple[str, ...] = AGENTS
     """Access points. Requests that name none go to the one with index 1 (documented), which ends in `.1`."""
     site: Site | None = None

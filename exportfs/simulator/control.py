@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, TextIO
 
-from exportfs.simulator import actions
+from exportfs.simulator import actions, timestamps
 from exportfs.simulator.clock import ManualClock
 from exportfs.simulator.faults import Fault
 from exportfs.simulator.refusal import Refused
@@ -63,6 +63,8 @@ class Control:
             "digest": self._digest,
             "sessions": self._sessions,
             "resize": self._resize,
+            "record": self._record,
+            "times": self._times,
             "destroy": self._destroy,
             "revoke": self._revoke,
             "login": self._login,
@@ -189,6 +191,19 @@ class Control:
         """session, file, size, announce."""
         announce = command.get("announce", False)
         self._simulator.resize(command["session"], command["file"], command["size"], announce=announce)
+        return {}
+
+    def _record(self, command: Command) -> Command:
+        """camera, intervals: [[begin, end], ...] in the server's form, or null for everything."""
+        intervals = command["intervals"]
+        if intervals is not None:
+            intervals = [(timestamps.parse(begin), timestamps.parse(end)) for begin, end in intervals]
+        self._simulator.sessions.record(command["camera"], intervals)
+        return {}
+
+    def _times(self, command: Command) -> Command:
+        """session, file, first, last: what is said of a result's footage."""
+        self._simulator.set_times(command["session"], command["file"], command["first"], command["last"])
         return {}
 
     def _destroy(self, command: Command) -> Command:

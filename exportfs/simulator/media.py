@@ -40,6 +40,14 @@ class Footage:
     """`h264 mpeg4 mjpeg`; empty for what is no video."""
     fps: Fraction | None = None
     """Frames a second, where it is not for the configuration to say."""
+    speed: float = 1.0
+    """How many times faster it plays than it was."""
+    recorded: tuple[tuple[float, float], ...] | None = None
+    """Begins and ends of what there is, in order; None: all of it."""
+
+    def holds(self, at: float) -> bool:
+        """Whether the moment was recorded."""
+        return self.recorded is None or any(begin <= at < end for begin, end in self.recorded)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +62,23 @@ class Clip:
 
 def _frame_times(footage: Footage, config: MediaConfig) -> tuple[list[float], Fraction]:
     """When each frame is, and the frames a second; at least one frame."""
-    length = max(0.0, footage.end - footage.start)
+    length = max(0.0, footage.end - footage.start) / footage.speed
     fps = footage.fps
     if fps is None:
         fps = Fraction(min(config.fps, config.max_frames / max(length, 1.0))).limit_denominator(1000)
         # Footage of days would round to no frames at all.
         fps = max(fps, Fraction(1, 1000))
     count = max(1, min(config.max_frames, round(length * fps)))
-    return [footage.start + float(number / fps) for number in range(count)], fps
+    times = [footage.start + float(number / fps) * footage.speed for number in range(count)]
+    return [at for at in times if footage.holds(at)] or [footage.start], fps
+
+
+def _last(footage: Footage, config: MediaConfig, times: list[float], fps: Fraction) -> float:
+    """The last footage in a file: its last frame, but for what is thinned out to keep the simulator quick."""
+    if fps >= Fraction(config.fps).limit_denominator(1000) or footage.speed != 1:
+        return times[-1]
+    ends = [end for begin, end in footage.recorded or () if begin < footage.end]
+    return min([footage.end, *ends[-1:]])
 
 
 def _video(footage: Footage, config: MediaConfig) -> Clip:
@@ -85,7 +102,7 @@ def _video(footage: Footage, config: MediaConfig) -> Clip:
                 container.mux(stream.encode(frame))
             container.mux(stream.encode(None))
         with open(path, "rb") as file:
-            return Clip(footage, file.read(), times[0], times[-1])
+            return Clip(footage, file.read(), times[0], _last(footage, config, times, fps))
     finally:
         os.unlink(path)
 
@@ -99,9 +116,14 @@ def _snapshot(footage: Footage, config: MediaConfig) -> Clip:
 
 def _player(footage: Footage, config: MediaConfig) -> Clip:
     """What the vendor's self-playing EXE looks like to everyone but Windows: opaque."""
-    times, _ = _frame_times(footage, config)
+    times, fps = _frame_times(footage, config)
     seed = f"{footage.cameras} {footage.start} {footage.end}"
-    return Clip(footage, b"MZ" + content(seed, 0, 20_000 + 800 * len(times)), times[0], times[-1])
+    return Clip(
+        footage,
+        b"MZ" + content(seed, 0, 20_000 + 800 * len(times)),
+        times[0],
+        _last(footage, config, times, fps),
+    )
 
 
 def render(footage: Footage, config: MediaConfig) -> Clip:
@@ -123,7 +145,8 @@ def render_split(footage: Footage, config: MediaConfig, max_file_size: int) -> l
     count = -(-len(whole.data) // max_file_size)
     while True:
         count = min(count, len(times))
-        edges = [footage.start + float(len(times) * number // count / fps) for number in range(count + 1)]
+        after = times[-1] + footage.speed / float(fps)
+        edges = [*(times[len(times) * number // count] for number in range(count)), after]
         parts = [
             render(replace(footage, start=start, end=end, fps=fps), config)
             for start, end in itertools.pairwise(edges)

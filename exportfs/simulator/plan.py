@@ -32,6 +32,10 @@ class Plan:
     """None for a snapshot and for live."""
     duration: float | None
     """Seconds that a live stream runs; None: until it is stopped."""
+    speed: float
+    """How many times faster a stream plays (time lapse)."""
+    password: str
+    """Empty: none."""
     max_file_size: int
     file_name: str
     timezone: int
@@ -121,6 +125,18 @@ def _output(options: export.Options) -> tuple[str, str]:
     return kind, codec
 
 
+def _stream_setting(options: export.Options, name: str, default: Any) -> Any:
+    """The last StreamSetting called `name`."""
+    given = [getattr(one, name) for one in options.stream.settings if one.WhichOneof("setting") == name]
+    return given[-1] if given else default
+
+
+def _speed(options: export.Options) -> float:
+    lapse = _stream_setting(options, "time_lapse", None)
+    # 0 is the original.
+    return float(lapse.speed) if lapse is not None and lapse.speed > 0 else 1.0
+
+
 def _duration(options: export.Options) -> float | None:
     if not options.live.HasField("duration"):
         return None
@@ -161,6 +177,8 @@ def make_plan(options: export.Options, config: Config) -> Plan:
         start=start,
         end=end,
         duration=_duration(options) if live and stream else None,
+        speed=_speed(options),
+        password=_stream_setting(options, "password", ""),
         max_file_size=options.max_file_size,
         file_name=_setting(options, "file_name", ""),
         timezone=_setting(options, "timezone", 0),

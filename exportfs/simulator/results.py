@@ -9,6 +9,7 @@ from exportfs.simulator.config import Config
 from exportfs.simulator.content import Content, Held
 from exportfs.simulator.media import MIME_TYPES, Clip
 from exportfs.simulator.plan import Plan
+from exportfs.simulator.zipped import encrypted_zip
 from exportfs.wire import service
 
 
@@ -58,7 +59,9 @@ def _file_id(style: str | tuple[str, ...], session_id: str, name: str, number: i
 
 def _name(plan: Plan, clip: Clip, number: int, count: int) -> str:
     camera = ".".join(clip.footage.cameras[0].split("/")[2:-1]) or "camera"
-    base = plan.file_name or f"{camera}_{timestamps.brief(clip.first)}"
+    # Documented: it only works where the agent stores the result, or with a directory.
+    named = plan.file_name if plan.stored_by_agent or plan.external_directory else ""
+    base = named or f"{camera}_{timestamps.brief(clip.first)}"
     part = f"_{number + 1}" if count > 1 else ""
     return f"{base}{part}.{plan.kind}"
 
@@ -67,11 +70,15 @@ def from_clips(config: Config, plan: Plan, session_id: str, clips: list[Clip]) -
     """The results of a finished export, in the server's order."""
     files = []
     for number, clip in enumerate(clips):
-        name = _name(plan, clip, number, len(clips))
+        name, data, mime_type = _name(plan, clip, number, len(clips)), clip.data, MIME_TYPES[plan.kind]
+        if plan.password and plan.kind != "exe":
+            # A password makes an encrypted ZIP; how the server calls it is not known.
+            data, mime_type = encrypted_zip(name, data, plan.password), "application/zip"
+            name = f"{name}.zip"
         file = stored(
             _file_id(config.file_ids, session_id, name, number),
-            Held(clip.data),
-            mime_type=MIME_TYPES[plan.kind],
+            Held(data),
+            mime_type=mime_type,
             first=clip.first,
             last=clip.last,
         )

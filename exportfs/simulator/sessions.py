@@ -29,7 +29,8 @@ class Sessions:
     def __init__(self, config: Config, clock: Clock) -> None:
         self._config = config
         self._clock = clock
-        self._studio = Studio(config.media)
+        self._recorded = dict(config.recorded)
+        self._studio = Studio(config.media, self._recorded_of)
         self._lock = threading.RLock()
         self._by_id: dict[str, Session] = {}
         self._by_serial: dict[int, Session] = {}
@@ -42,6 +43,27 @@ class Sessions:
 
     def close(self) -> None:
         self._studio.close()
+
+    def record(self, camera: str, intervals: Sequence[tuple[float, float]] | None) -> None:
+        """What archives hold of a camera from now on, in seconds since the epoch; None: everything."""
+        with self._lock:
+            if intervals is None:
+                self._recorded.pop(camera, None)
+            else:
+                self._recorded[camera] = tuple(sorted(intervals))
+
+    def _recorded_of(self, cameras: tuple[str, ...]) -> tuple[tuple[float, float], ...] | None:
+        """Of several cameras in one file: where any was recorded."""
+        known = [self._recorded.get(camera) for camera in cameras]
+        if any(one is None for one in known):
+            return None
+        merged: list[tuple[float, float]] = []
+        for begin, end in sorted(span for one in known if one is not None for span in one):
+            if merged and begin <= merged[-1][1]:
+                merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
+            else:
+                merged.append((begin, end))
+        return tuple(merged)
 
     # Calls of the service.
 

@@ -135,6 +135,20 @@ class Simulator:
             raise KeyError(f"no computed file {file_id!r}")
         self.replace_content(session_id, file_id, replace(file.content, size=size), announce=announce)
 
+    def record(self, camera: str, *intervals: tuple[float, float]) -> None:
+        """From now on archives hold these intervals of the camera and nothing else: begins and ends in seconds since
+        the epoch. Exports hold what was recorded."""
+        self.sessions.record(camera, intervals)
+
+    def set_times(self, session_id: str, file_id: str, first: str, last: str) -> None:
+        """What the server says of a result's first and last footage: any text. Raises KeyError."""
+        session = self.sessions.find(session_id)
+        file = session.file(file_id)
+        if file is None:
+            raise KeyError(file_id)
+        file.message.min_timestamp, file.message.max_timestamp = first, last
+        session.changed()
+
     def close(self) -> None:
         """Ends the thread that makes pictures."""
         self.sessions.close()

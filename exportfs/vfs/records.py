@@ -4,10 +4,11 @@ import functools
 import json
 from datetime import UTC, datetime
 
+from exportfs.core.coverage import Coverage, assess
 from exportfs.core.timestamps import parse_server, to_rfc3339
 from exportfs.errors import Corrupt
-from exportfs.model import OptionsSummary, Session, State, downloadable
-from exportfs.requests import to_json
+from exportfs.model import Session, State, downloadable
+from exportfs.requests import asked_of, to_json
 from exportfs.sessions.catalogue import Entry
 from exportfs.vfs.node import SECOND
 from exportfs.vfs.world import World
@@ -72,6 +73,7 @@ def session_record(world: World, entry: Entry) -> bytes:
         error = "the server reports that the export did not succeed" + (
             "" if files else "; there are no results"
         )
+    coverage = coverage_of(session)
     record: dict[str, object] = {
         "id": _printable(session.id),
         "name": entry.name,
@@ -81,10 +83,11 @@ def session_record(world: World, entry: Entry) -> bytes:
         "kept_alive": world.keeper.kept(session.id),
         "expires_at": expires_at(world, session.id),
         "last_frame_timestamp": _printable(session.state.last_frame_timestamp) or None,
+        "coverage": None if coverage is None else coverage.as_json(),
         "files": [],
         "options": {},
         "error": error,
-        "warnings": _warnings(session.summary),
+        "warnings": _warnings(session, coverage),
     }
     texts = {key: _json(value) for key, value in record.items()}
     texts["files"] = "[" + ",".join(f"\n    {_json(file)}" for file in files) + ("\n  ]" if files else "]")
@@ -142,8 +145,26 @@ def _json(value: object) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def _warnings(summary: OptionsSummary) -> list[str]:
-    warnings = []
+def coverage_of(session: Session) -> Coverage | None:
+    """How much of an archive export's footage is there; None for a live one."""
+    try:
+        asked = asked_of(session.options)
+    except Corrupt:
+        return None
+    if asked is None:
+        return None
+    state = session.state
+    ended = state.state is State.COMPLETED
+    return assess(asked, state.files, state.last_frame_timestamp, ended=ended)
+
+
+def _warnings(session: Session, coverage: Coverage | None) -> list[str]:
+    summary = session.summary
+    warnings = list(coverage.warnings) if coverage else []
+    if coverage is not None and coverage.note:
+        warnings.append(coverage.note)
+    if session.state.state is State.COMPLETED and not session.state.files and not warnings:
+        warnings.append("there is no result at all")
     if summary.stored_by_agent:
         warnings.append("the results stay on the export agent's machine and cannot be downloaded")
     if summary.external_directory:

@@ -37,6 +37,14 @@ def test_record(tree: Tree, simulator: Simulator) -> None:
         "kept_alive": False,
         "expires_at": None,
         "last_frame_timestamp": "20260511T080100.000000",
+        "coverage": {
+            "asked": {"begin": "2026-05-11T08:00:00Z", "end": "2026-05-11T08:01:00Z"},
+            "results": {"begin": "2026-05-11T08:00:00Z", "end": "2026-05-11T08:01:00Z"},
+            "share": 1.0,
+            "gaps": [],
+            "warnings": [],
+            "note": None,
+        },
         "files": [
             {
                 "name": "b.mp4",

@@ -67,6 +67,7 @@ def test_copy(run: Any, mount: Any, out: Path) -> None:
         "state": "completed",
         "error": None,
         "options": options,
+        "coverage": None,
     }
     assert manifest["tool"].startswith("axxon-exportfs ")
     entry = manifest["files"][0]
@@ -173,7 +174,23 @@ def test_running_failed_removed_and_empty(run: Any, mount: Any, out: Path) -> No
     assert "agent lost (what it has was copied)" in lines[1]
     assert "no footage" in lines[2]
     assert "no longer on the server" in lines[3]
-    assert "has no results" in lines[4]
+    assert "no result at all" in lines[4]
+
+
+@pytest.mark.promise("S12")
+def test_missing_footage_is_3_and_in_the_manifest(run: Any, mount: Any, out: Path) -> None:
+    coverage = {"share": 0.5, "warnings": ["the results hold 5 min of the 10 min asked for (50 %)"]}
+    session = mount.session("a", files={"a.mp4": CONTENT}, coverage=coverage)
+    result = run("copy", session, out)
+    assert result.exit_code == 3
+    assert result.stdout == f"{out}/a\n"
+    assert result.stderr == f"axxon-exportfs: a: {coverage['warnings'][0]}\n"
+    assert json.loads((out / "a" / "manifest.json").read_text())["session"]["coverage"] == coverage
+    check_sums(out / "a")
+    # Again, and with something that fails as well.
+    again = run("copy", session, out, "--json")
+    assert (again.exit_code, json.loads(again.stdout)[0]["coverage"]) == (3, coverage)
+    assert run("copy", session, mount.session("b"), out).exit_code == 1
 
 
 def test_folder_of_another_session(run: Any, mount: Any, out: Path) -> None:

@@ -16,16 +16,67 @@ from exportfs.cli.sessions import locate, read_session
 from exportfs.cli.waiting import PATIENCE_SECONDS, POLL_SECONDS, wait_for
 from exportfs.errors import InvalidArgument, NotFound, TimedOut
 
+FILES = {"a.mp4": b"1"}
+SHORT = {"share": 0.2333, "warnings": ["the results hold 7 min of the 30 min asked for (23 %)"], "note": None}
+UNSURE = {
+    "share": None,
+    "warnings": [],
+    "note": "whether all is there cannot be told: the results have no times",
+}
+
+
+@pytest.mark.parametrize(
+    ("files", "coverage", "code", "words"),
+    [
+        (FILES, None, 0, ""),
+        (FILES, {"share": 1.0, "warnings": [], "note": None}, 0, ""),
+        (FILES, SHORT, 3, "a: the results hold 7 min of the 30 min asked for (23 %)"),
+        (FILES, UNSURE, 0, "a: whether all is there cannot be told"),
+        (FILES, {"warnings": "x", "note": 5}, 0, ""),
+        (
+            {},
+            {"share": 0.0, "warnings": ["there is no result at all: none"]},
+            1,
+            "a: there is no result at all: none",
+        ),
+        ({}, None, 1, "a: completed, and there is no result at all"),
+    ],
+)
+@pytest.mark.promise("S12")
+def test_missing_footage(
+    run: Any, mount: Any, files: dict[str, bytes], coverage: object, code: int, words: str
+) -> None:
+    """`wait` and `status` alike."""
+    session = mount.session("a", files=files, coverage=coverage)
+    result = run("wait", session)
+    assert result.exit_code == code
+    assert words in result.stderr
+    assert bool(result.stderr) == bool(words)
+    shown = run("status", mount.root)
+    assert shown.exit_code == code
+    assert words in shown.stdout
+
+
+def test_worse_than_missing_footage(run: Any, mount: Any) -> None:
+    short = mount.session("a", files=FILES, coverage=SHORT)
+    assert run("wait", short, mount.session("b", "failed", files=FILES)).exit_code == 1
+    assert run("wait", short, mount.session("c")).exit_code == 1
+    assert run("wait", short, mount.session("d", files=FILES)).exit_code == 3
+    stopped = mount.session("e", "stopped", files=FILES, coverage=SHORT)
+    result = run("wait", stopped)
+    assert (result.exit_code, result.stderr.count("\n")) == (1, 2)
+    assert run("copy", stopped, mount.root.parent / "out").exit_code == 3
+
 
 def test_completed_already(run: Any, mount: Any, waited: Any) -> None:
-    result = run("wait", mount.session("a"), mount.session("b"))
+    result = run("wait", mount.session("a", files=FILES), mount.session("b", files=FILES))
     assert (result.exit_code, result.stdout, result.stderr) == (0, "", "")
     assert waited.slept == []
 
 
 def test_until_all_have_ended(run: Any, mount: Any, waited: Any) -> None:
     a, b = mount.session("a", "running"), mount.session("b", "running")
-    waited.script = [lambda: mount.change(a, state="completed"), lambda: mount.change(b, state="completed")]
+    waited.script = [lambda: mount.session("a", files=FILES), lambda: mount.session("b", files=FILES)]
     assert run("wait", a, b).exit_code == 0
     assert waited.slept == [POLL_SECONDS, POLL_SECONDS]
     assert POLL_SECONDS <= 1
@@ -101,7 +152,7 @@ def test_bars_are_drawn_on_a_terminal(
     waited.script = [
         lambda: mount.change(session, progress=0.1),
         lambda: mount.change(session, progress=0.3),
-        lambda: mount.change(session, state="completed"),
+        lambda: mount.change(session, state="completed", files=[{"name": "a.mp4", "size": 1}]),
     ]
     assert run("wait", session).exit_code == 0
     assert "[bold]a" in console.file.getvalue()  # type: ignore[attr-defined]

@@ -1,4 +1,5 @@
 import io
+import zipfile
 from collections.abc import Callable
 
 import av
@@ -11,7 +12,7 @@ from exportfs.simulator.content import Held
 from exportfs.wire import export
 
 from .conftest import Make
-from .helpers import COMPLETED, RUNNING, Client, archive, live, snapshot
+from .helpers import CAMERA, COMPLETED, RUNNING, Client, archive, live, snapshot
 
 START = timestamps.parse("20260511T080000")
 
@@ -258,10 +259,104 @@ def test_styles_of_file_ids(
 
 
 def test_a_file_name_can_be_asked_for(client: Client, clock: ManualClock) -> None:
+    """Documented: only where the agent stores the result, or with a directory."""
     options = archive()
     options.settings.add().file_name = "gate"
     [(file, _)] = _export(client, clock, options)
-    assert file.path == "gate.mp4"
+    assert file.path == "DeviceIpint.1_20260511T080000.mp4"
+    options.external_directory = "/srv"
+    session = client.start(options)
+    clock.advance(2)
+    assert client.state(session).result.files[0].path == "/srv/gate.mp4"
+
+
+def _times(file: object) -> tuple[float, float]:
+    return tuple(timestamps.parse(getattr(file, name)) - START for name in ("min_timestamp", "max_timestamp"))  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize(
+    ("recorded", "times", "frames"),
+    [
+        ([(-100, 100)], (0, 59.8), 300),
+        ([(-100, 20)], (0, 19.8), 100),
+        ([(20, 100)], (20, 59.8), 200),
+        ([(10, 20), (40, 50)], (10, 49.8), 100),
+    ],
+)
+def test_an_export_holds_what_was_recorded(
+    client: Client,
+    clock: ManualClock,
+    simulator: Simulator,
+    recorded: list[tuple[float, float]],
+    times: tuple[float, float],
+    frames: int,
+) -> None:
+    simulator.record(CAMERA.format(1), *((START + begin, START + end) for begin, end in recorded))
+    [(file, data)] = _export(client, clock, archive(seconds=60))
+    assert _times(file) == pytest.approx(times)
+    assert len(_frames(data)) == frames
+
+
+def test_nothing_recorded_makes_no_file(client: Client, clock: ManualClock, simulator: Simulator) -> None:
+    simulator.record(CAMERA.format(1), (START + 1000, START + 2000))
+    assert _export(client, clock, archive()) == []
+    assert _export(client, clock, snapshot()) == []
+    simulator.sessions.record(CAMERA.format(1), None)
+    assert len(_export(client, clock, archive())) == 1
+
+
+def test_discrete_files_hold_what_each_camera_recorded(
+    client: Client, clock: ManualClock, simulator: Simulator
+) -> None:
+    simulator.record(CAMERA.format(2), (START, START + 20))
+    options = archive(1, 2, seconds=60)
+    options.archive.discrete = True
+    first, second = _export(client, clock, options)
+    assert _times(first[0])[1] == pytest.approx(59.8)
+    assert _times(second[0])[1] == pytest.approx(19.8)
+
+
+def test_a_clip_begins_at_a_key_frame(
+    make_server: Make, connect: Callable[..., Client], clock: ManualClock
+) -> None:
+    config = Config(
+        media=MediaConfig(key_frame_seconds=8), recorded={CAMERA.format(1): ((START - 600, START + 600),)}
+    )
+    client = connect(make_server(config))
+    options = archive()
+    options.archive.start_timestamp = timestamps.text(START + 3)
+    [(file, _)] = _export(client, clock, options)
+    assert _times(file)[0] == 0
+
+
+def test_a_picture_is_of_the_last_moment_recorded(
+    client: Client, clock: ManualClock, simulator: Simulator
+) -> None:
+    simulator.record(CAMERA.format(1), (START - 600, START - 300))
+    [(file, _)] = _export(client, clock, snapshot())
+    assert _times(file) == (-300, -300)
+
+
+def test_time_lapse_is_shorter_than_its_footage(client: Client, clock: ManualClock) -> None:
+    options = archive(seconds=60)
+    options.stream.settings.add().time_lapse.speed = 10
+    [(file, data)] = _export(client, clock, options)
+    assert len(_frames(data)) == 30
+    assert _times(file) == pytest.approx((0, 58))
+
+
+def test_a_password_makes_an_encrypted_zip(client: Client, clock: ManualClock) -> None:
+    [(_, plain)] = _export(client, clock, archive())
+    options = archive()
+    options.stream.settings.add().password = "gehe\u00efm"
+    [(file, data)] = _export(client, clock, options)
+    assert (file.path, file.mime_type) == ("DeviceIpint.1_20260511T080000.mp4.zip", "application/zip")
+    with zipfile.ZipFile(io.BytesIO(data)) as archived:
+        [name] = archived.namelist()
+        assert name == "DeviceIpint.1_20260511T080000.mp4"
+        assert archived.read(name, pwd="gehe\u00efm".encode()) == plain
+        with pytest.raises(RuntimeError):
+            archived.read(name, pwd=b"another")
 
 
 @pytest.mark.parametrize(
