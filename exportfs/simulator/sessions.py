@@ -16,6 +16,7 @@ from exportfs.simulator.plan import make_plan
 from exportfs.simulator.refusal import not_found_session
 from exportfs.simulator.results import StoredFile, from_clips
 from exportfs.simulator.session import COMPLETED, REMOVED, RUNNING, Session
+from exportfs.simulator.site.footage import DAY, merged
 from exportfs.simulator.studio import Studio
 from exportfs.wire import export, service
 
@@ -52,18 +53,24 @@ class Sessions:
             else:
                 self._recorded[camera] = tuple(sorted(intervals))
 
-    def _recorded_of(self, cameras: tuple[str, ...]) -> tuple[tuple[float, float], ...] | None:
-        """Of several cameras in one file: where any was recorded."""
-        known = [self._recorded.get(camera) for camera in cameras]
+    def _recorded_of(
+        self, cameras: tuple[str, ...], start: float, end: float
+    ) -> tuple[tuple[float, float], ...] | None:
+        """Of several cameras in one file: where any was recorded, from the day before `start` to `end`."""
+        known = [self._recorded_of_one(camera, start - DAY, end) for camera in cameras]
         if any(one is None for one in known):
             return None
-        merged: list[tuple[float, float]] = []
-        for begin, end in sorted(span for one in known if one is not None for span in one):
-            if merged and begin <= merged[-1][1]:
-                merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
-            else:
-                merged.append((begin, end))
-        return tuple(merged)
+        return tuple(merged((span for one in known if one is not None for span in one), 0.0))
+
+    def _recorded_of_one(self, camera: str, start: float, end: float) -> Sequence[tuple[float, float]] | None:
+        """What a test said of it, or the site; None: everything."""
+        if camera in self._recorded:
+            return self._recorded[camera]
+        there = self._config.site.camera(camera) if self._config.site is not None else None
+        if there is None:
+            return None
+        now = self._clock.now()
+        return [span for archive in there.archives for span in archive.footage.intervals(start, end, now)]
 
     # Calls of the service.
 

@@ -10,14 +10,14 @@ from exportfs.simulator.plan import Plan
 
 _REMEMBERED = 64
 
-Recorded = Callable[[tuple[str, ...]], tuple[tuple[float, float], ...] | None]
-"""What of some cameras was recorded, as begins and ends; None: always."""
+Recorded = Callable[[tuple[str, ...], float, float], tuple[tuple[float, float], ...] | None]
+"""What of some cameras was recorded around an interval, as begins and ends; None: always."""
 
 
 class Studio:
     """Clips by footage. The same footage is made once, however many sessions export it."""
 
-    def __init__(self, config: MediaConfig, recorded: Recorded = lambda cameras: None) -> None:
+    def __init__(self, config: MediaConfig, recorded: Recorded = lambda cameras, start, end: None) -> None:
         self._config = config
         self._recorded = recorded
         self._lock = threading.Lock()
@@ -36,7 +36,7 @@ class Studio:
 
     def _footage(self, plan: Plan, cameras: tuple[str, ...], start: float, end: float) -> Footage | None:
         """An export holds only what was recorded; None where that is nothing."""
-        recorded = None if plan.live else self._recorded(cameras)
+        recorded = None if plan.live else self._recorded(cameras, start, max(start + 1.0, end))
         if recorded is None:
             return Footage(cameras, start, end, plan.kind, plan.codec, speed=plan.speed)
         if not plan.stream:

@@ -9,6 +9,7 @@ from PIL import Image
 
 from exportfs.simulator import Config, FailExport, ManualClock, MediaConfig, Simulator, timestamps
 from exportfs.simulator.content import Held
+from exportfs.simulator.site import Recorded, Site, SiteArchive, SiteCamera
 from exportfs.wire import export
 
 from .conftest import Make
@@ -314,6 +315,19 @@ def test_discrete_files_hold_what_each_camera_recorded(
     first, second = _export(client, clock, options)
     assert _times(first[0])[1] == pytest.approx(59.8)
     assert _times(second[0])[1] == pytest.approx(19.8)
+
+
+def test_a_site_says_what_was_recorded(
+    make_server: Make, connect: Callable[..., Client], clock: ManualClock
+) -> None:
+    footage = Recorded(until=START - 30)
+    camera = SiteCamera(CAMERA.format(1), "Gate", "1", (SiteArchive("hosts/Server/A/M", "A", footage),))
+    agents = (("hosts/Server/MMExportAgent.1", "Agent"),)
+    client = connect(make_server(Config.of_site(Site((camera,), agents))))
+    options = archive()
+    options.archive.start_timestamp = timestamps.text(START - 60)
+    [(file, _)] = _export(client, clock, options)
+    assert _times(file) == pytest.approx((-60, -30.2))
 
 
 def test_a_clip_begins_at_a_key_frame(
