@@ -9,12 +9,12 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
 
-import platformdirs
 import trio
 
 from exportfs.config import MountConfig
 from exportfs.content.library import Library
 from exportfs.core.keepalive import KeepAliveConfig
+from exportfs.directories import state_directory
 from exportfs.errors import ExportfsError
 from exportfs.fuse.mountpoint import check_mountpoint
 from exportfs.fuse.operations import ExportOperations
@@ -42,7 +42,7 @@ _ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 def journal_path(config: MountConfig) -> Path:
     """Where what was started on this server as this user is recorded."""
-    folder = config.state_dir or platformdirs.user_state_path("axxon-exportfs")
+    folder = config.state_dir or state_directory()
     identity = f"{config.server.address}\n{config.server.user or ''}"
     host = "".join(char if char.isalnum() or char in ".-" else "_" for char in config.server.host)
     return folder / f"{host}_{config.server.port}_{hashlib.sha256(identity.encode()).hexdigest()[:12]}.jsonl"

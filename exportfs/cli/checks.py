@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import platformdirs
-
+from exportfs import directories
 from exportfs.cli import configuration
 from exportfs.cli.mounts import MOUNTINFO, mountpoints
 from exportfs.core.findings import Finding
+from exportfs.directories import NoHomeDirectory
 from exportfs.errors import ExportfsError
 
 OLDEST_PYTHON = (3, 11)
@@ -34,10 +34,12 @@ class Machine:
     python: tuple[int, int, int] = sys.version_info[:3]
 
     def configuration_directory(self) -> Path:
-        return self.config_dir or platformdirs.user_config_path(configuration.APPLICATION)
+        """Raises NoHomeDirectory."""
+        return self.config_dir or directories.config_directory()
 
     def state_directory(self) -> Path:
-        return self.state_dir or platformdirs.user_state_path(configuration.APPLICATION)
+        """Raises NoHomeDirectory."""
+        return self.state_dir or directories.state_directory()
 
 
 def machine_findings(machine: Machine) -> Iterator[Finding]:
@@ -48,8 +50,8 @@ def machine_findings(machine: Machine) -> Iterator[Finding]:
     yield _fusermount(machine)
     yield _allow_other(machine)
     yield from _mounts(machine)
-    yield _directory("configuration directory", machine.configuration_directory(), private=False)
-    yield _directory("state directory", machine.state_directory(), private=True)
+    yield _place("configuration directory", machine.configuration_directory, private=False)
+    yield _place("state directory", machine.state_directory, private=True)
     yield from _configuration(machine)
 
 
@@ -138,13 +140,25 @@ def _mounts(machine: Machine) -> Iterator[Finding]:
             yield Finding(True, f"mount {place}", "answers")
 
 
+def _place(title: str, find: Callable[[], Path], *, private: bool) -> Finding:
+    """`private`: a mount needs it, and nobody else may read it."""
+    try:
+        return _directory(title, find(), private=private)
+    except NoHomeDirectory as error:
+        # A mount does without a configuration, but not without its journal.
+        what, _, fix = str(error).partition(": ")
+        return Finding(False if private else None, title, what, fix)
+
+
 def _directory(title: str, path: Path, *, private: bool) -> Finding:
     try:
         status = path.stat()
     except FileNotFoundError:
+        if private and (trouble := _cannot_be_made(path)):
+            return Finding(False, title, f"{path} cannot be made: {trouble}", _elsewhere(path))
         return Finding(True, title, f"{path} is not there yet; it is made when it is needed")
     except OSError as error:
-        return Finding(False, title, f"{path}: {error.strerror}", f"make {path} yours")
+        return Finding(False, title, f"{path}: {error.strerror}", _elsewhere(path))
     if not stat.S_ISDIR(status.st_mode):
         return Finding(False, title, f"{path} is no directory", f"move {path} away")
     if status.st_uid != os.geteuid():
@@ -156,12 +170,31 @@ def _directory(title: str, path: Path, *, private: bool) -> Finding:
             False, title, f"others can {what} {path}", f"chmod {'700' if private else 'go-w'} {path}"
         )
     if not os.access(path, os.R_OK | os.W_OK | os.X_OK):
-        return Finding(False, title, f"{path} is not writable", f"chmod u+rwx {path}")
+        return Finding(
+            False, title, f"{path} is not writable", _elsewhere(path) if private else f"chmod u+rwx {path}"
+        )
     return Finding(True, title, str(path))
 
 
+def _cannot_be_made(path: Path) -> str:
+    """Why not; empty where it can be made."""
+    parent = next(parent for parent in path.parents if parent.exists())
+    if not parent.is_dir():
+        return f"{parent} is no directory"
+    if not os.access(parent, os.W_OK | os.X_OK):
+        return f"{parent} is not writable for you"
+    return ""
+
+
+def _elsewhere(path: Path) -> str:
+    return f"make {path} yours, or set XDG_STATE_HOME to a directory that you can write"
+
+
 def _configuration(machine: Machine) -> Iterator[Finding]:
-    path = machine.configuration_directory() / "config.toml"
+    try:
+        path = machine.configuration_directory() / "config.toml"
+    except NoHomeDirectory:
+        return  # said already
     try:
         config = configuration.load(path)
     except FileNotFoundError:

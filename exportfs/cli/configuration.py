@@ -11,9 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import platformdirs
-
 from exportfs.cli.values import duration, size
+from exportfs.directories import NoHomeDirectory, config_directory, expanded
 from exportfs.errors import InvalidArgument
 
 __all__ = ["KEYS", "Configuration", "ConfigurationError", "default_path", "duration", "load", "size"]
@@ -47,8 +46,8 @@ class Configuration:
 
 
 def default_path() -> Path:
-    """`~/.config/axxon-exportfs/config.toml`, or where XDG_CONFIG_HOME says."""
-    return platformdirs.user_config_path(APPLICATION) / "config.toml"
+    """`~/.config/axxon-exportfs/config.toml`, or where XDG_CONFIG_HOME says. Raises NoHomeDirectory."""
+    return config_directory() / "config.toml"
 
 
 def load(path: Path | None = None) -> Configuration:
@@ -56,7 +55,10 @@ def load(path: Path | None = None) -> Configuration:
 
     ConfigurationError for what is wrong in it, OSError where it cannot be read.
     """
-    place = default_path() if path is None else path
+    try:
+        place = default_path() if path is None else path
+    except NoHomeDirectory:
+        return Configuration()
     try:
         content = place.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
@@ -105,7 +107,10 @@ def _table(place: Path, title: str, table: object) -> dict[str, object]:
         except (TypeError, ValueError) as error:
             raise ConfigurationError(f"{where}: `{key}`: {error}") from error
         if isinstance(converted, Path):
-            converted = place.absolute().parent / converted.expanduser()
+            try:
+                converted = place.absolute().parent / expanded(converted)
+            except NoHomeDirectory as error:
+                raise ConfigurationError(f"{where}: `{key}`: {error}") from error
         result[key.replace("-", "_")] = converted
     return result
 

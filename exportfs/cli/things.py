@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import click
-import platformdirs
 from click.shell_completion import get_completion_class
 
+from exportfs import directories
 from exportfs.cli import program, reference
 from exportfs.cli.failures import PROGRAM
 from exportfs.cli.installing import Places, Record, Say, Thing, edit
@@ -23,10 +23,12 @@ _WATCHDOG_SECONDS = 60
 def places(for_system: bool, root: Path) -> Places:
     """Of Debian and its kin. `root` goes before all of them."""
     if not for_system:
-        home = root / Path.home().relative_to("/") if root != Path("/") else Path.home()
-        data = home / ".local/share" if root != Path("/") else Path(platformdirs.user_data_path())
-        config = home / ".config" if root != Path("/") else Path(platformdirs.user_config_path())
-        state = home / ".local/state" if root != Path("/") else Path(platformdirs.user_state_path())
+        if root == Path("/"):
+            data, config = directories.data_home(), directories.config_home()
+            state = directories.state_home()
+        else:
+            home = root / directories.home().relative_to("/")
+            data, config, state = home / ".local/share", home / ".config", home / ".local/state"
         return Places(
             False,
             root,

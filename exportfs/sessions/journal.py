@@ -82,7 +82,10 @@ class Journal:
             with self._locked(LOAD_WITHIN) as descriptor:
                 self._replay_all(descriptor)
         except OSError as error:
-            raise ExportfsError(f"cannot use the journal {self._path}: {error.strerror}") from None
+            raise ExportfsError(
+                f"cannot use the journal {self._path}: {error.strerror}; make its directory yours, or set "
+                "XDG_STATE_HOME to a directory that you can write"
+            ) from None
 
     @property
     def records(self) -> list[Record]:
