@@ -4,7 +4,8 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -55,26 +56,38 @@ def places(for_system: bool, root: Path) -> Places:
     )
 
 
+def places_of_package(root: Path) -> Places:
+    """Where a Debian package has them, below `root`. It keeps no record: that is dpkg's."""
+    return replace(
+        places(True, root),
+        helper=root / "usr/sbin" / f"mount.{FILESYSTEM_TYPE}",
+        units=((True, root / "usr/lib/systemd/system"), (False, root / "usr/lib/systemd/user")),
+        man=root / "usr/share/man/man1" / f"{PROGRAM}.1",
+        updatedb=None,
+    )
+
+
 def our_command() -> list[str]:
     """How this very installation is called, from anywhere."""
     beside = Path(sys.executable).with_name(PROGRAM)
     return [os.fspath(beside)] if beside.exists() else [sys.executable, "-m", "exportfs"]
 
 
-def things(where: Places) -> Iterator[Thing]:
-    """All files, with their content."""
+def things(where: Places, command: Sequence[str] | None = None) -> Iterator[Thing]:
+    """All files, with their content. `command` is how they call this program; this very installation unless given."""
+    command = our_command() if command is None else command
     if where.helper is not None:
-        yield Thing("the mount helper for mount(8) and /etc/fstab", where.helper, _helper(), 0o755)
+        yield Thing("the mount helper for mount(8) and /etc/fstab", where.helper, _helper(command), 0o755)
     for of_system, directory in where.units:
         title = f"the systemd unit for {'the system' if of_system else 'users'}"
-        yield Thing(title, directory / f"{PROGRAM}@.service", unit(of_system))
+        yield Thing(title, directory / f"{PROGRAM}@.service", unit(of_system, command))
     for shell, path in (("bash", where.bash), ("zsh", where.zsh), ("fish", where.fish)):
         yield Thing(f"completions for {shell}", path, completion(shell))
     yield Thing("the man page", where.man, reference.man())
 
 
-def _helper() -> str:
-    return f'#!/bin/sh\nexec {shlex.join(our_command())} mount-helper "$@"\n'
+def _helper(command: Sequence[str]) -> str:
+    return f'#!/bin/sh\nexec {shlex.join(command)} mount-helper "$@"\n'
 
 
 def completion(shell: str) -> str:
@@ -85,10 +98,11 @@ def completion(shell: str) -> str:
     return kind(program, {}, PROGRAM, variable).source() + "\n"
 
 
-def unit(of_system: bool) -> str:
+def unit(of_system: bool, command: Sequence[str] | None = None) -> str:
     """A template: the instance is a profile of the configuration."""
     # systemd splits words by rules of its own; % and $ mean something to it.
-    command = " ".join(f'"{word}"' for word in our_command()).replace("%", "%%").replace("$", "$$")
+    words = our_command() if command is None else command
+    start = " ".join(f'"{word}"' for word in words).replace("%", "%%").replace("$", "$$")
     folder = f"/etc/{PROGRAM}" if of_system else f"%E/{PROGRAM}"
     place = "/mnt/axxon/%i" if of_system else "%h/axxon/%i"
     more = " --allow-other" if of_system else ""
@@ -104,7 +118,7 @@ NotifyAccess=main
 {"Environment=XDG_CONFIG_HOME=/etc XDG_STATE_HOME=/var/lib" + chr(10) if of_system else ""}\
 LoadCredential=password:{folder}/%i.password
 ExecStartPre=/bin/mkdir -p {place}
-ExecStart={command} mount %i {place} --foreground --password-file %d/password{more}
+ExecStart={start} mount %i {place} --foreground --password-file %d/password{more}
 WatchdogSec={_WATCHDOG_SECONDS}
 TimeoutStartSec=90
 Restart=on-failure
