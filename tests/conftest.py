@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from exportfs.simulator import Config, LoginConfig, Simulator, SimulatorServer
-from tests.harness import InProcessTree, MountedTree, MountProcess, Tree, config_for
+from tests.harness import REFRESH, InProcessTree, MountedTree, MountProcess, Tree, config_for
 
 pytest_plugins = ["tests.support.side_by_side"]
 
@@ -48,7 +48,7 @@ def start_mount(server: SimulatorServer, tmp_path: Path) -> Iterator[MountFactor
     def start(
         *options: str, folder: Path = tmp_path, check_log: bool = True, address: str = ""
     ) -> MountProcess:
-        options = ("--insecure", "--refresh", "0.5", "--timeout", "5", *options)
+        options = ("--insecure", "--refresh", str(REFRESH), "--timeout", "5", *options)
         mount = MountProcess(address or server.address, folder, *options)
         mounts.append(mount)
         mount.checked = check_log

@@ -40,6 +40,8 @@ ARCHIVE_REQUEST: dict[str, Any] = {
     "stream": {"format": "MP4"},
 }
 OURS = [sys.executable, "-m", "exportfs"]
+REFRESH = 0.2
+"""Seconds within which a mount of the tests shows what changes on the server."""
 DEADLINE = 20.0
 """Seconds after which a test that waits for something gives up."""
 
@@ -465,7 +467,7 @@ def config_for(address: str, folder: Path, **changes: Any) -> MountConfig:
         ServerConfig(host, int(port), insecure=True),
         folder / "mnt",
         state_dir=folder / "state",
-        refresh=0.5,
+        refresh=REFRESH,
         timeout=5.0,
     )
     return replace(config, **changes)

@@ -8,8 +8,10 @@ from pathlib import Path
 from exportfs.cli.sessions import ENDED, SessionRecord, read_session, removed
 from exportfs.errors import InvalidArgument, TimedOut
 
+FIRST_POLL_SECONDS = 0.1
+"""Before the second look, twice as long before each further one: short exports are over soon."""
 POLL_SECONDS = 1.0
-"""Between two looks; the mount itself asks the server no more often than its `--refresh`."""
+"""Between two looks at most; the mount itself asks the server no more often than its `--refresh`."""
 PATIENCE_SECONDS = 60.0
 """A record that cannot be read for this long is an error; until then the mount may mend it."""
 
@@ -40,7 +42,7 @@ def wait_for(
     order = list(directories)
     last: dict[Path, SessionRecord] = {}
     unreadable_since: dict[Path, float] = {}
-    begin = clock.monotonic()
+    begin, poll = clock.monotonic(), FIRST_POLL_SECONDS
     while True:
         for directory in order:
             if directory in last and last[directory].state in ENDED:
@@ -52,7 +54,7 @@ def wait_for(
         open_ones = [d for d in order if d not in last or last[d].state not in ENDED]
         if not open_ones:
             return [last[directory] for directory in order]
-        pause = POLL_SECONDS
+        pause, poll = poll, min(2 * poll, POLL_SECONDS)
         if timeout is not None:
             left = begin + timeout - clock.monotonic()
             if left <= 0:

@@ -1,5 +1,6 @@
 """Footage as files: real MP4, MKV, AVI, JPEG and PDF of the test pictures, and an opaque EXE."""
 
+import functools
 import io
 import itertools
 import os
@@ -16,6 +17,8 @@ from exportfs.simulator.content import content
 _MUXERS = {"mp4": "mp4", "mkv": "matroska", "avi": "avi"}
 _ENCODERS = {"h264": "libx264", "mpeg4": "mpeg4", "mjpeg": "mjpeg"}
 _ENCODER_OPTIONS = {"libx264": {"preset": "ultrafast"}}
+_KEPT = 16
+"""Clips that are at hand for whoever asks for the same footage again."""
 MIME_TYPES = {
     "mp4": "video/mp4",
     "mkv": "video/x-matroska",
@@ -126,8 +129,12 @@ def _player(footage: Footage, config: MediaConfig) -> Clip:
     )
 
 
+@functools.lru_cache(maxsize=_KEPT)
 def render(footage: Footage, config: MediaConfig) -> Clip:
-    """Makes one file. Raises av.FFmpegError where the codec does not go with the container."""
+    """Makes one file, the same for the same footage.
+
+    Raises av.FFmpegError where the codec does not go with the container.
+    """
     if footage.kind in ("jpg", "pdf"):
         return _snapshot(footage, config)
     return _player(footage, config) if footage.kind == "exe" else _video(footage, config)

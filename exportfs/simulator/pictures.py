@@ -20,7 +20,7 @@ def _colour(digest: bytes, at: int, dark: bool) -> tuple[int, int, int]:
 
 @lru_cache(maxsize=64)
 def _background(camera: str, width: int, height: int) -> Image.Image:
-    """Stripes, rings or squares in the camera's two dark colours."""
+    """Stripes, rings or squares in the camera's two dark colours, and its name."""
     digest = _digest(camera)
     one, other = _colour(digest, 0, dark=True), _colour(digest, 3, dark=True)
     picture = Image.new("RGB", (width, height), one)
@@ -39,7 +39,14 @@ def _background(camera: str, width: int, height: int) -> Image.Image:
         for row in range(0, height, step):
             for left in range(row // step % 2 * step, width, 2 * step):
                 draw.rectangle((left, row, left + step, row + step), other)
+    name = ".".join(camera.removeprefix("hosts/").split("/")[:-1]) or camera
+    _write(draw, name[:40], height - height // 12 - 2, height)
     return picture
+
+
+def _write(draw: ImageDraw.ImageDraw, text: str, top: int, height: int) -> None:
+    """A line of text, as large as is fit for a picture of this height."""
+    draw.text((4, top), text, "white", _font(max(8, height // 16)), stroke_width=1, stroke_fill="black")
 
 
 @lru_cache(maxsize=8)
@@ -57,10 +64,7 @@ def one_camera(camera: str, at: float, width: int, height: int) -> Image.Image:
     x = width / 2 + math.cos(angle) * (width / 2 - 2 * radius)
     y = height / 2 + math.sin(angle * (1 + digest[9] % 2)) * (height / 2 - 2 * radius)
     draw.ellipse((x - radius, y - radius, x + radius, y + radius), _colour(digest, 10, dark=False), "white")
-    font = _font(max(8, height // 16))
-    name = ".".join(camera.removeprefix("hosts/").split("/")[:-1]) or camera
-    for text, top in ((timestamps.text(at)[:-3], 2), (name[:40], height - height // 12 - 2)):
-        draw.text((4, top), text, "white", font, stroke_width=1, stroke_fill="black")
+    _write(draw, timestamps.text(at)[:-3], 2, height)
     return picture
 
 

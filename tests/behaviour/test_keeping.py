@@ -16,8 +16,8 @@ from tests.harness import CAMERA, eventually
 
 pytestmark = pytest.mark.mount
 LIVE = {"live": {"sources": [{"origin": CAMERA}]}, "stream": {"format": "MKV"}}
-LIMIT = 4.0
-"""Seconds after which the server ends what nobody asks about. With a refresh of half a second we ask every second."""
+LIMIT = 2.0
+"""Seconds after which the server ends what nobody asks about. With a refresh of 0.2 s we ask every 0.4 s."""
 
 
 @pytest.fixture
@@ -67,10 +67,10 @@ def test_what_is_kept_and_what_is_not(
         with contextlib.suppress(OSError):  # it goes at some point
             os.listdir(paths[listed])
             record(tree, f"sessions/{paths[listed].name}")
-        clock.advance(0.3)
+        clock.advance(0.2)
         return clock.now() > end
 
-    eventually(passed, every=0.3)
+    eventually(passed, every=0.2)
     assert alive(simulator, paused)
     assert record(tree, f"sessions/{paths[paused].name}")["kept_alive"] is True
     assert os.pread(player, 4096, 0) == begin
@@ -98,7 +98,7 @@ def test_running_exports_outlive_the_mount(
 
     def asked_for(seconds: float) -> None:
         end = clock.now() + seconds
-        eventually(lambda: clock.advance(0.2) or clock.now() > end, every=0.2)
+        eventually(lambda: clock.advance(0.1) or clock.now() > end, every=0.1)
         assert running(simulator) == [session_id]
 
     asked_for(1.2 * LIMIT)

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from exportfs.cli import following
 from exportfs.cli.sessions import locate, read_session
-from exportfs.cli.waiting import PATIENCE_SECONDS, POLL_SECONDS, wait_for
+from exportfs.cli.waiting import FIRST_POLL_SECONDS, PATIENCE_SECONDS, POLL_SECONDS, wait_for
 from exportfs.errors import InvalidArgument, NotFound, TimedOut
 
 FILES = {"a.mp4": b"1"}
@@ -78,7 +78,14 @@ def test_until_all_have_ended(run: Any, mount: Any, waited: Any) -> None:
     a, b = mount.session("a", "running"), mount.session("b", "running")
     waited.script = [lambda: mount.session("a", files=FILES), lambda: mount.session("b", files=FILES)]
     assert run("wait", a, b).exit_code == 0
-    assert waited.slept == [POLL_SECONDS, POLL_SECONDS]
+    assert waited.slept == [FIRST_POLL_SECONDS, 2 * FIRST_POLL_SECONDS]
+
+
+def test_looks_soon_and_then_every_second(run: Any, mount: Any, waited: Any) -> None:
+    session = mount.session("a", "running")
+    waited.script = [*[lambda: None] * 9, lambda: mount.session("a", files=FILES)]
+    assert run("wait", session).exit_code == 0
+    assert waited.slept == [0.1, 0.2, 0.4, 0.8, *[POLL_SECONDS] * 6]
     assert POLL_SECONDS <= 1
 
 
@@ -110,7 +117,7 @@ def test_timeout(run: Any, mount: Any, waited: Any) -> None:
     result = run("wait", mount.session("a", "running"), "--timeout", "2.5")
     assert result.exit_code == 1
     assert result.stderr == "axxon-exportfs: a: still running after 2.5 s\n"
-    assert waited.slept == [1.0, 1.0, 0.5]
+    assert waited.slept == pytest.approx([0.1, 0.2, 0.4, 0.8, 1.0])
 
 
 def test_timeout_counts_the_others(mount: Any, time: Any) -> None:
@@ -131,7 +138,7 @@ def test_unreadable_for_long_is_an_error(mount: Any, time: Any) -> None:
     (session / ".session.json").write_text("[]")
     with pytest.raises(InvalidArgument, match="not a session's record"):
         wait_for([session], clock=time.clock())
-    assert time.now == PATIENCE_SECONDS
+    assert PATIENCE_SECONDS <= time.now < PATIENCE_SECONDS + POLL_SECONDS
 
 
 def test_mount_that_goes_away_is_not_the_session(mount: Any, time: Any) -> None:

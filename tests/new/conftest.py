@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from exportfs.simulator import Config, LoginConfig, Simulator, SimulatorServer
-from tests.harness import InProcessTree, config_for, mounted
+from tests.harness import REFRESH, InProcessTree, config_for, mounted
 from tests.new.drop import Drop, request
 
 _numbers = itertools.count(1)
@@ -19,7 +19,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Simulator,
     """A simulator, and the `new/` of a mount of it."""
     simulator = Simulator(Config(login=LoginConfig(required=False), export_seconds=0.2))
     with SimulatorServer(simulator) as server:
-        options = ("--insecure", "--refresh", "0.5", "--timeout", "5")
+        options = ("--insecure", "--refresh", str(REFRESH), "--timeout", "5")
         with mounted(server.address, tmp_path_factory.mktemp("mount"), *options) as mount:
             yield simulator, mount.mountpoint / "new"
     simulator.close()

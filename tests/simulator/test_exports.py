@@ -189,7 +189,12 @@ def test_live_runs_for_its_duration(client: Client, clock: ManualClock) -> None:
     assert len(_frames(client.read(session, state.result.files[0].path))) == 40
 
 
-def test_live_without_duration_runs_until_it_is_stopped(client: Client, clock: ManualClock) -> None:
+def test_live_without_duration_runs_until_it_is_stopped(
+    make_server: Make,
+    connect: Callable[..., Client],
+    clock: ManualClock,
+) -> None:
+    client = connect(make_server(Config(media=MediaConfig(max_frames=80))))  # of 800 s
     session = client.start(live(1, 2))
     for _ in range(4):
         clock.advance(200)

@@ -6,6 +6,7 @@ import os
 import secrets
 import select
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -176,6 +177,7 @@ def pytest_configure(config: pytest.Config) -> None:
     bring_own_signals()
     # Programs that we start need not compile again what has not changed since.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
     controls = WORKER == "main"
     if controls:
         os.environ[RUN] = secrets.token_hex(8)
