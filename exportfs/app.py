@@ -11,6 +11,8 @@ from pathlib import Path
 
 import trio
 
+from exportfs.cameras.catalogue import Cameras
+from exportfs.cameras.footage import FootageReader
 from exportfs.config import MountConfig
 from exportfs.content.library import Library
 from exportfs.core.keepalive import KeepAliveConfig
@@ -166,6 +168,8 @@ def assemble(
             max_downloads=config.max_downloads,
             timeout=config.timeout,
         ),
+        cameras=Cameras(server.site, timeout=config.timeout, start_soon=nursery.start_soon),
+        footage=FootageReader(server.site, timeout=config.timeout),
         inodes=Inodes(),
         owner=Owner(os.getuid(), os.getgid(), _umask()),
         wall=time.time,

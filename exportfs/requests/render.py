@@ -5,7 +5,7 @@ import json
 import math
 import re
 import struct
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from google.protobuf.descriptor import FieldDescriptor
@@ -34,22 +34,21 @@ def to_json(options: bytes, *, indent: int | None = 2) -> str:
     return _UNPRINTABLE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
-def template(*, camera: str | None, archive: str | None, now: datetime) -> str:
-    """A valid request to start from: five minutes, that began ten minutes before `now` (aware), as MP4.
+def template(*, camera: str | None, archive: str | None, begin: datetime, end: datetime) -> str:
+    """A valid request to start from: the footage between two aware times, as MP4.
 
     `camera` and `archive` are access points; without a camera a made-up one stands in, without an archive
-    the server's default is used. Raises ValueError for a `now` without a zone.
+    the server's default is used. Raises ValueError for a time without a zone.
     """
     usable = camera is not None and camera.strip() and camera.isprintable()
     source: dict[str, Any] = {"origin": camera if usable else _CAMERA}
     if archive and archive.strip() and archive.isprintable():
         source["storages"] = [archive]
-    start = now.replace(second=0, microsecond=0) - timedelta(minutes=10)
     request = {
         "archive": {
             "sources": [source],
-            "startTimestamp": to_rfc3339(start),
-            "endTimestamp": to_rfc3339(start + timedelta(minutes=5)),
+            "startTimestamp": to_rfc3339(begin),
+            "endTimestamp": to_rfc3339(end),
         },
         "stream": {"format": "MP4"},
     }

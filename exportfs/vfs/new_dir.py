@@ -2,20 +2,18 @@
 
 import stat
 from dataclasses import asdict, replace
-from datetime import UTC, datetime
 
 from exportfs.core.names import percent_encode
 from exportfs.errors import Exists, ExportfsError, IsADirectory, NoSpace, NotFound, NotPermitted, ReadOnly
-from exportfs.requests import template, template_source
 from exportfs.sessions.catalogue import Entry
 from exportfs.sessions.journal import Record
-from exportfs.vfs.inodes import FIRST_IN_NEW, NEW, TEMPLATE
+from exportfs.vfs.inodes import FIRST_IN_NEW, NEW
+from exportfs.vfs.new_template import TemplateFile
 from exportfs.vfs.node import SECOND, Attributes, Changes, Directory, Entries, FixedNodes, Handle, Node
 from exportfs.vfs.request_file import (
     ERROR_ENDING,
     REQUEST_ENDING,
     ErrorText,
-    FixedText,
     RequestFile,
     SessionLink,
     error_name,
@@ -29,8 +27,6 @@ TEMPLATE_NAME = ".template.json"
 MOST_BYTES = 64 * 1024 * 1024
 """Contents of all files together: they live in memory, and a request has a few hundred bytes."""
 MOST_FILES = 10_000
-LOOKED_AT = 200
-"""Sessions that are looked through for a camera and an archive to put into the template."""
 RENAME_WAITS = 1.0
 """Seconds that a rename waits for what becomes of the request: meanwhile the kernel keeps all of new/ locked."""
 
@@ -48,7 +44,6 @@ class NewDirectory(Directory):
         "_next",
         "_submissions",
         "_template",
-        "_template_made",
         "_world",
     )
 
@@ -63,8 +58,7 @@ class NewDirectory(Directory):
         self._changed = Changes()
         self._next = FIRST_IN_NEW
         self._mtime_ns = int(world.mounted_at * SECOND)
-        self._template_made: tuple[tuple[int, int], bytes] = ((-1, -1), b"")
-        self._template = FixedText(TEMPLATE, self._template_text, world.mounted_at)
+        self._template = TemplateFile(world)
         world.inodes.pin(self._template)
         self._submissions = Submissions(world, self)
         world.submitter.on_adopted = self._adopted
@@ -279,16 +273,6 @@ class NewDirectory(Directory):
     def _directory_name(self, session_id: str) -> str:
         entry = self._world.catalogue.get(session_id)
         return entry.name if entry is not None else percent_encode(session_id)
-
-    def _template_text(self) -> bytes:
-        minute = int(self.now() // 60)
-        made_for = (self._world.catalogue.changes, minute)
-        if self._template_made[0] != made_for:
-            entries = list(self._world.catalogue)[-LOOKED_AT:]
-            camera, archive = template_source(entry.session.options for entry in entries)
-            text = template(camera=camera, archive=archive, now=datetime.fromtimestamp(minute * 60, UTC))
-            self._template_made = (made_for, text.encode())
-        return self._template_made[1]
 
     def _number(self) -> int:
         self._next += 1

@@ -1,6 +1,8 @@
 """The path of a node within the mount, for people who look at what the mount is doing. From memory alone."""
 
-from exportfs.vfs.inodes import NEW, README, ROOT, SESSIONS, STATUS, TEMPLATE
+from exportfs.vfs.cameras.directory import CameraDirectory
+from exportfs.vfs.cameras.files import CameraFile
+from exportfs.vfs.inodes import CAMERAS, NEW, README, ROOT, SESSIONS, STATUS, TEMPLATE
 from exportfs.vfs.request_file import RequestFile
 from exportfs.vfs.session_files import Control, InSession, RequestRecord, SessionRecord
 from exportfs.vfs.sessions_dir import (
@@ -19,6 +21,7 @@ _FIXED = {
     STATUS: ".status.json",
     NEW: "new",
     SESSIONS: "sessions",
+    CAMERAS: "cameras",
     TEMPLATE: "new/.template.json",
 }
 _RECORDS = ((SessionRecord, SESSION_RECORD), (RequestRecord, REQUEST_RECORD), (Control, CONTROL))
@@ -31,6 +34,8 @@ def path_of(world: World, ino: int) -> str | None:
     node = world.inodes.find(ino)
     if isinstance(node, RequestFile):
         return f"new/{node.name}" if node.name is not None else None
+    if isinstance(node, CameraDirectory | CameraFile):
+        return _in_cameras(world, node)
     if not isinstance(node, InSession):
         return None
     entry = world.catalogue.get(node.session_id)
@@ -44,3 +49,11 @@ def path_of(world: World, ino: int) -> str | None:
             if file.path == node.file.path:
                 return f"{directory}/{name}"
     return next((f"{directory}/{name}" for kind, name in _RECORDS if isinstance(node, kind)), None)
+
+
+def _in_cameras(world: World, node: CameraDirectory | CameraFile) -> str | None:
+    camera = world.cameras.get(node.access_point)
+    if camera is None:
+        return None
+    directory = f"cameras/{world.cameras.directory(camera)}"
+    return directory if isinstance(node, CameraDirectory) else f"{directory}/{node.name}"

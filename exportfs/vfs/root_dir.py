@@ -1,8 +1,9 @@
-"""The root: README.txt, .status.json, new/ and sessions/. All of it is answered from memory."""
+"""The root: README.txt, .status.json, cameras/, new/ and sessions/. All of it is answered from memory."""
 
 import stat
 
 from exportfs.errors import NotFound
+from exportfs.vfs.cameras.directory import CamerasDirectory
 from exportfs.vfs.inodes import README, ROOT, STATUS
 from exportfs.vfs.new_dir import NewDirectory
 from exportfs.vfs.node import SECOND, Attributes, Directory, Entries, FixedNodes, Node
@@ -13,6 +14,8 @@ from exportfs.vfs.world import World
 README_TEXT = """\
 This folder shows the exports of a video-management server (Axxon One).
 
+cameras/     one folder for each camera. `footage` in it (type the name) says what was recorded;
+             request.json is a request for its last five minutes.
 sessions/    one folder for each export on the server. Its results are ordinary files: copy them, play them.
              .session.json in it says how far the export is, and until when the server keeps it.
 new/         put a request here to start an export. new/.template.json is one to start from:
@@ -32,16 +35,18 @@ More: axxon-exportfs --help
 class RootDirectory(Directory):
     """The mount point."""
 
-    __slots__ = ("_mtime_ns", "_named", "new", "sessions")
+    __slots__ = ("_mtime_ns", "_named", "cameras", "new", "sessions")
 
     def __init__(self, world: World, status: TextMaker) -> None:
         super().__init__(ROOT)
         self.new = NewDirectory(world)
+        self.cameras = CamerasDirectory(world)
         self.sessions = SessionsDirectory(world)
         self._mtime_ns = int(world.mounted_at * SECOND)
         self._named: dict[str, Node] = {
             "README.txt": FixedText(README, README_TEXT.encode, world.mounted_at),
             ".status.json": FixedText(STATUS, status, world.mounted_at),
+            "cameras": self.cameras,
             "new": self.new,
             "sessions": self.sessions,
         }
@@ -49,7 +54,7 @@ class RootDirectory(Directory):
             world.inodes.pin(node)
 
     def attributes(self) -> Attributes:
-        return Attributes(ROOT, stat.S_IFDIR | 0o555, nlink=4, mtime_ns=self._mtime_ns, keep=1.0)
+        return Attributes(ROOT, stat.S_IFDIR | 0o555, nlink=5, mtime_ns=self._mtime_ns, keep=1.0)
 
     async def lookup(self, name: str) -> Node:
         try:

@@ -93,6 +93,7 @@ class StatusMaker:
                 "refreshed_at": _time(catalogue.refreshed_at) if catalogue.refreshed_at else None,
                 "refresh_seconds": round(catalogue.period, 3),
             },
+            "cameras": world.cameras.status(),
             **world.library.status(),
             **self.activity.status(partial(path_of, world)),
         }

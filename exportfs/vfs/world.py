@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from exportfs.cameras.catalogue import Cameras
+from exportfs.cameras.footage import FootageReader
 from exportfs.content.library import Library
 from exportfs.sessions.actions import Actions
 from exportfs.sessions.catalogue import KERNEL, Catalogue
@@ -24,6 +26,8 @@ class World:
     actions: Actions
     journal: Journal
     library: Library
+    cameras: Cameras
+    footage: FootageReader
     inodes: Inodes
     owner: Owner
     wall: Callable[[], float]

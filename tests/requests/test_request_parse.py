@@ -236,8 +236,9 @@ def test_warnings(change: tuple[str, Any], words: str) -> None:
 )
 @pytest.mark.parametrize("archive", [None, "", "hosts/S/MultimediaStorage.A/MultimediaStorage", "bad\x1b"])
 def test_template_is_a_request(camera: str | None, archive: str | None) -> None:
-    now = datetime(2026, 5, 11, 8, 8, 14, 64000, tzinfo=UTC)
-    request = parse(template(camera=camera, archive=archive, now=now).encode())
+    begin = datetime(2026, 5, 11, 7, 58, tzinfo=UTC)
+    end = datetime(2026, 5, 11, 8, 3, tzinfo=UTC)
+    request = parse(template(camera=camera, archive=archive, begin=begin, end=end).encode())
     assert request.warnings == ()
     assert request.summary.kind == "mp4"
     assert (request.summary.start, request.summary.end) == ("20260511T075800", "20260511T080300")

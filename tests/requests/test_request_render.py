@@ -237,7 +237,6 @@ def test_template_time_needs_a_zone() -> None:
     from exportfs.requests import template
 
     with pytest.raises(ValueError, match="time zone"):
-        template(camera=None, archive=None, now=datetime(2026, 5, 11))
-    assert "2026-05-11T07:50:00Z" in template(
-        camera=None, archive=None, now=datetime(2026, 5, 11, 8, tzinfo=UTC)
-    )
+        template(camera=None, archive=None, begin=datetime(2026, 5, 11), end=datetime(2026, 5, 11))
+    begin = datetime(2026, 5, 11, 8, tzinfo=UTC)
+    assert "2026-05-11T08:00:00Z" in template(camera=None, archive=None, begin=begin, end=begin)
