@@ -35,6 +35,8 @@ COMMANDS = {
     "mount": Lazy("exportfs.cli.mount:mount", "Mount a server's exports as a folder."),
     "umount": Lazy("exportfs.cli.mount:umount", "End a mount."),
     "status": Lazy("exportfs.cli.status:status", "Show sessions and what the mounts are doing."),
+    "cameras": Lazy("exportfs.cli.cameras:cameras", "List cameras and their footage."),
+    "footage": Lazy("exportfs.cli.footage:footage", "Show what footage there is of a camera."),
     "export": Lazy("exportfs.cli.export:export", "Start an export through a mount."),
     "wait": Lazy("exportfs.cli.wait:wait", "Wait until export sessions have ended."),
     "stop": Lazy("exportfs.cli.control:stop", "Stop running exports; what they have so far is kept."),

@@ -1,0 +1,123 @@
+"""`footage`: what an archive holds of a camera."""
+
+import json
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import click
+
+from exportfs.cli.options import JSON, MOUNTPOINT
+from exportfs.cli.text import printable
+from exportfs.cli.times import TIME
+from exportfs.client.cameras import (
+    Footage,
+    Interval,
+    find_camera,
+    read_footage,
+    read_footage_exactly,
+)
+
+BAR = 48
+"""Characters of a bar: half an hour each for a day, 75 s for an hour."""
+MOST_BARS = 62
+FULL, PART, NONE = "█", "▒", "·"
+
+
+@click.command(short_help="Show what footage there is of a camera.")
+@MOUNTPOINT
+@click.argument("camera")
+@click.option("--from", "start", type=TIME, metavar="TIME", help="Not before this time.")
+@click.option("--to", "end", type=TIME, metavar="TIME", help="Not after this time.")
+@click.option("--exact", is_flag=True, help="To the millisecond, for at most 48 hours.")
+@JSON
+def footage(
+    mountpoint: Path, camera: str, start: datetime | None, end: datetime | None, exact: bool, as_json: bool
+) -> None:
+    """Show what footage there is of a camera.
+
+    CAMERA is a label, a name, an id or an access point. Prints begin, end and length of each interval with footage; on
+    a terminal also a bar for each day (or hour), dark where there is footage.
+    """
+    if start is not None and end is not None and end <= start:
+        raise click.UsageError("--to must be after --from")
+    found = find_camera(mountpoint, camera)
+    if exact:
+        if start is None:
+            raise click.UsageError("--exact needs --from, and --to where that is not now")
+        told = read_footage_exactly(found, start, end or datetime.now(UTC))
+    else:
+        told = read_footage(found, start, end)
+    if as_json:
+        click.echo(json.dumps(_document(found.label, told), indent=2, ensure_ascii=False))
+        return
+    if sys.stdout.isatty():
+        for line in bars(told.intervals, start, end):
+            click.echo(line)
+    kind = "exact" if told.exact else "coarse"
+    whole = "" if told.complete else "; there is more after the last line"
+    click.echo(f"# {printable(found.label)}, {printable(told.archive)}; {kind}{whole}")
+    for one in told.intervals:
+        click.echo(f"{_time(one.begin)} {_time(one.end)} {one.length}")
+
+
+def _time(moment: datetime) -> str:
+    return moment.astimezone().isoformat(timespec="milliseconds" if moment.microsecond else "seconds")
+
+
+def _document(label: str, told: Footage) -> dict[str, object]:
+    return {
+        "camera": label,
+        "archive": told.archive,
+        "exact": told.exact,
+        "complete": told.complete,
+        "intervals": [
+            {
+                "begin": one.begin.isoformat(),
+                "end": one.end.isoformat(),
+                "seconds": one.length.total_seconds(),
+            }
+            for one in told.intervals
+        ],
+    }
+
+
+def bars(intervals: tuple[Interval, ...], start: datetime | None, end: datetime | None) -> list[str]:
+    """A line for each day with footage (local), or for each hour where the whole is a day at most; the latest ones."""
+    if not intervals:
+        return []
+    first, last = start or intervals[0].begin, end or intervals[-1].end
+    hourly = last - first <= timedelta(days=1)
+    step = timedelta(hours=1) if hourly else timedelta(days=1)
+    slots: list[datetime] = []
+    position = _floor(first.astimezone(), hourly)
+    while position < last:
+        slots.append(position)
+        # By the clock on the wall: a day may have 23 or 25 hours.
+        position = (position + step) if hourly else _floor(position + step + timedelta(hours=2), hourly)
+    shown = slots[-MOST_BARS:]
+    lines = [] if len(shown) == len(slots) else [f"(the last {MOST_BARS} of {len(slots)} days)"]
+    for index, slot in enumerate(shown):
+        stop = shown[index + 1] if index + 1 < len(shown) else slot + step
+        name = f"{slot:%Y-%m-%d %H:%M}" if hourly else f"{slot:%Y-%m-%d %a}"
+        lines.append(f"{name} {_bar(intervals, slot, stop)}")
+    return lines
+
+
+def _floor(moment: datetime, hourly: bool) -> datetime:
+    local = moment.replace(minute=0, second=0, microsecond=0)
+    return local if hourly else local.replace(hour=0, tzinfo=None).astimezone()
+
+
+def _bar(intervals: tuple[Interval, ...], begin: datetime, end: datetime) -> str:
+    cell = (end - begin) / BAR
+    return "".join(_cell(intervals, begin + cell * n, begin + cell * (n + 1)) for n in range(BAR))
+
+
+def _cell(intervals: tuple[Interval, ...], begin: datetime, end: datetime) -> str:
+    covered = sum(
+        (max(timedelta(0), min(one.end, end) - max(one.begin, begin)) for one in intervals), timedelta(0)
+    )
+    if covered <= timedelta(0):
+        return NONE
+    return FULL if covered >= (end - begin) * 0.99 else PART
