@@ -254,7 +254,10 @@ class InProcessTree:
         async def work() -> os.stat_result:
             a = (await self._walk(path)).attributes()
             seconds = a.mtime_ns // 10**9
-            return os.stat_result((a.mode, a.ino, 0, a.nlink, 0, 0, a.size, seconds, seconds, seconds))
+            return os.stat_result(
+                (a.mode, a.ino, 0, a.nlink, 0, 0, a.size, seconds, seconds, seconds),
+                {"st_mtime_ns": a.mtime_ns},
+            )
 
         return self._call(work)
 
@@ -360,7 +363,11 @@ class InProcessTree:
 
     def statvfs(self) -> os.statvfs_result:
         space = self.filesystem.space()
-        return os.statvfs_result((4096, 4096, space.used // 4096, 0, 0, space.files, 0, 0, 0, 255))
+        blocks, free = (space.used + space.free) // 4096, space.free // 4096
+        files = space.files + space.free_files
+        return os.statvfs_result(
+            (4096, 4096, blocks, free, free, files, space.free_files, space.free_files, 0, 255)
+        )
 
 
 def _normal(path: str) -> str:

@@ -1,6 +1,8 @@
 """Session directories of a mount, through ordinary file calls, and what their `.session.json` says."""
 
+import contextlib
 import json
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -109,6 +111,8 @@ def read_session(directory: Path) -> SessionRecord:
         raise InvalidArgument(f"{path}: no valid JSON: {error}") from error
     if not isinstance(raw, dict):
         raise InvalidArgument(f"{path}: not a session's record")
+    if raw.get("kept_alive") is None:
+        raw |= _keeping(directory)
     progress = raw.get("progress")
     files = raw.get("files")
     coverage = raw.get("coverage")
@@ -128,6 +132,15 @@ def read_session(directory: Path) -> SessionRecord:
         unsure=_text(coverage.get("note")),
         raw=raw,
     )
+
+
+def _keeping(directory: Path) -> dict[str, Any]:
+    """`kept_alive` and `expires_at` of a completed session: its record stands still, its attributes tell them."""
+    found: dict[str, Any] = {}
+    with contextlib.suppress(OSError):
+        found["kept_alive"] = os.getxattr(directory, "user.exportfs.kept_alive") == b"true"
+        found["expires_at"] = os.getxattr(directory, "user.exportfs.expires").decode("ascii", "replace")
+    return found
 
 
 def removed(directory: Path) -> SessionRecord:

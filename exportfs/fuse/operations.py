@@ -189,7 +189,9 @@ class ExportOperations(pyfuse3.Operations):
     ) -> tuple[FileInfo, EntryAttributes]:
         if len(name) > NAME_MAX:
             raise FUSEError(errno.ENAMETOOLONG)
-        node, fh, opening = await self.filesystem.create(parent_inode, _text(name), mode & ~ctx.umask, flags)
+        node, fh, opening = await self.filesystem.create(
+            parent_inode, _text(name), mode & ~ctx.umask, flags, uid=ctx.uid, gid=ctx.gid
+        )
         self.opened[fh] = node.ino, ctx.pid
         return _info(fh, opening), self._entry(node)
 
@@ -289,8 +291,8 @@ class ExportOperations(pyfuse3.Operations):
         data.f_bsize = data.f_frsize = FRAGMENT
         data.f_blocks = (space.used + space.free) // FRAGMENT
         data.f_bfree = data.f_bavail = space.free // FRAGMENT
-        data.f_files = space.files
-        data.f_ffree = data.f_favail = 1 << 20
+        data.f_files = space.files + space.free_files
+        data.f_ffree = data.f_favail = space.free_files
         data.f_namemax = NAME_MAX
         return data
 
@@ -317,6 +319,8 @@ class ExportOperations(pyfuse3.Operations):
         entry.st_blocks = attributes.blocks
         entry.st_blksize = attributes.block_size
         entry.st_atime_ns = entry.st_mtime_ns = entry.st_ctime_ns = attributes.mtime_ns
+        if attributes.ctime_ns is not None:
+            entry.st_ctime_ns = attributes.ctime_ns
         entry.entry_timeout = entry.attr_timeout = attributes.keep
         return entry
 

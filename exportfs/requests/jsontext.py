@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 BOM = "\ufeff"
+UTF_16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+UTF_32_MARKS = (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)
 
 MAX_VALUES = 500_000
 """Values that a text may hold to be read: as Python objects they take up to a hundred times their bytes."""
@@ -69,12 +71,26 @@ def completeness(content: bytes) -> Completeness:
     A number at the top level counts as complete, and what holds more than MAX_VALUES values as broken: it
     cannot become a request. Takes milliseconds; at worst, for 16 MiB made to be slow, a second or so.
     """
+    if content.startswith(UTF_16_MARKS) and not content.startswith(UTF_32_MARKS):
+        return _completeness_utf16(content)
     hole = content.find(b"\0")
     if hole >= 0:
         before = _completeness(content[:hole], unfinished=True)
         # After a whole value a hole can still become white space.
         return Completeness.BROKEN if before is Completeness.BROKEN else Completeness.INCOMPLETE
     return _completeness(content, unfinished=False)
+
+
+def _completeness_utf16(content: bytes) -> Completeness:
+    decoder = codecs.getincrementaldecoder("utf-16")()
+    try:
+        text = decoder.decode(content)
+    except UnicodeDecodeError:
+        return Completeness.BROKEN
+    state = completeness(text.encode())
+    half = bool(decoder.getstate()[0])
+    # What half a character will be is unknown: a space, perhaps.
+    return Completeness.INCOMPLETE if half and state is not Completeness.BROKEN else state
 
 
 def _completeness(content: bytes, *, unfinished: bool) -> Completeness:

@@ -8,10 +8,20 @@ from typing import Any
 
 from exportfs.model import OptionsSummary
 from exportfs.requests.collect import Collector, EnoughError
-from exportfs.requests.jsontext import BOM, MAX_VALUES, BadJsonError, CrowdedError, line_column, loads
+from exportfs.requests.jsontext import (
+    BOM,
+    MAX_VALUES,
+    UTF_16_MARKS,
+    UTF_32_MARKS,
+    BadJsonError,
+    CrowdedError,
+    line_column,
+    loads,
+)
 from exportfs.requests.problems import Problem, RequestError, RequestTooLarge
 from exportfs.requests.summary import summarize
 from exportfs.requests.walk import fill
+from exportfs.requests.wrapping import unwrap
 from exportfs.wire import export
 
 MAX_REQUEST_BYTES = 16 * 1024 * 1024
@@ -33,6 +43,8 @@ class Request:
 def parse(content: bytes, *, default_agent: str | None = None, local_zone: tzinfo | None = None) -> Request:
     """Checks a request, the protobuf JSON form of Options, and makes what is to be sent of it.
 
+    Also taken are the Options within what people copy them from (see `wrapping`), and UTF-16 with a byte order mark.
+
     `default_agent` is the export agent's access point for a request that names none. `local_zone` (None: this
     machine's) only serves to explain what a time without an offset may mean; such a time is always refused.
 
@@ -47,7 +59,9 @@ def parse(content: bytes, *, default_agent: str | None = None, local_zone: tzinf
     options = export.Options()
     found = Collector(local_zone)
     with contextlib.suppress(EnoughError):
-        fill(options, value, (), found)
+        inner, where = unwrap(value, found)
+        if not found:
+            fill(options, inner, where, found)
     found.raise_for(text)
     if default_agent and not options.export_agent_access_point:
         options.export_agent_access_point = default_agent
@@ -59,8 +73,7 @@ def parse(content: bytes, *, default_agent: str | None = None, local_zone: tzinf
 
 def _read(content: bytes) -> tuple[str, Any]:
     """The text without a byte order mark, and its JSON value. Raises RequestError."""
-    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise RequestError([Problem("", "the file is UTF-16; save it as UTF-8", 1, 1)])
+    content = _utf8(content)
     hole = content.find(b"\0")
     if hole >= 0:
         before = content[:hole].decode(errors="replace").removeprefix(BOM)
@@ -84,6 +97,20 @@ def _read(content: bytes) -> tuple[str, Any]:
     except BadJsonError as error:
         where = line_column(text, error.fault.position)
         raise RequestError([Problem("", f"not JSON: {error.fault.message}", *where)]) from error
+
+
+def _utf8(content: bytes) -> bytes:
+    """As UTF-8, what an editor on Windows has saved as UTF-16 with a byte order mark. Raises RequestError."""
+    if content.startswith(UTF_32_MARKS):
+        raise RequestError([Problem("", "the file is UTF-32; save it as UTF-8", 1, 1)])
+    if not content.startswith(UTF_16_MARKS):
+        return content
+    try:
+        return content.decode("utf-16").encode()
+    except UnicodeDecodeError as error:
+        before = content[: error.start].decode("utf-16", "replace")
+        what = "the file is UTF-16 and broken here; save it as UTF-8"
+        raise RequestError([Problem("", what, *line_column(before, len(before)))]) from error
 
 
 def _warn_of_results(options: Any, found: Collector) -> None:

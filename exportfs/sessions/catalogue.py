@@ -4,6 +4,7 @@ One listing answers every look into `sessions/` for a while; nobody asks the ser
 does (start, stop, destroy) shows at once, and a listing that was under way meanwhile does not undo it.
 """
 
+import contextlib
 import itertools
 import logging
 import time
@@ -48,6 +49,9 @@ class Entry:
     """Names of the results, in the server's order."""
     places: dict[str, int] = field(default_factory=dict)
     """Of each name, its place in that order."""
+    record_stamp: tuple[bytes, int] | None = None
+    """Digest of the record that was last shown of it, and since when (ns since 1970): whoever shows it keeps it here,
+    where it lasts as long as what it stands for."""
 
     @property
     def id(self) -> str:
@@ -134,6 +138,14 @@ class Catalogue:
         if self._failed is not None and now - self._failed[0] < FAIL_FAST:
             raise self._failed[1]
         await self.update()
+
+    async def fresh_if_heard(self, within: float) -> None:
+        """As `fresh`, for no more than so many seconds, and not at all where the last listing failed: what is known
+        then has to do."""
+        if self._failed is not None:
+            return
+        with trio.move_on_after(within), contextlib.suppress(ExportfsError):
+            await self.fresh()
 
     async def update(self, *, since: float | None = None) -> None:
         """Returns after a listing, shared by all who wait for one; asked for no earlier than `since`, if given.

@@ -9,7 +9,7 @@ from exportfs.core import keepalive
 from exportfs.core.keepalive import KeepAliveConfig, Use
 from exportfs.errors import ExportfsError, NotFound
 from exportfs.model import SessionState, State
-from exportfs.sessions.catalogue import Catalogue
+from exportfs.sessions.catalogue import Catalogue, Entry
 from exportfs.sessions.service import SessionService
 
 log = logging.getLogger(__name__)
@@ -80,6 +80,11 @@ class Keeper:
         use, now = self._described(session_id), trio.current_time()
         moment = keepalive.expires(use, now, self._config) if use else None
         return None if moment is None else moment - now
+
+    def known(self) -> list[Entry]:
+        """Sessions that were in use, or asked about."""
+        entries = [self._catalogue.get(session_id) for session_id in self._uses]
+        return [entry for entry in entries if entry is not None]
 
     async def run(self) -> None:
         """Keeps sessions alive for as long as it is let run."""

@@ -29,6 +29,10 @@ FREE = 1 << 40
 """Bytes said to be free: what the server has is unknown, and a file manager copies nothing into a full folder."""
 
 
+FREE_FILES = 1 << 20
+"""Files said to fit in besides, for the same reason."""
+
+
 @dataclass(slots=True)
 class OpenDirectory:
     """An open directory and what it listed when it was (re)wound."""
@@ -44,6 +48,8 @@ class Space:
     used: int
     free: int
     files: int
+    """Results."""
+    free_files: int = FREE_FILES
 
 
 Emit = Callable[[str, Node, int], bool]
@@ -124,12 +130,15 @@ class Filesystem:
             raise IsADirectory("a directory")
         return self._opened(await node.open(flags))
 
-    async def create(self, parent: int, name: str, mode: int, flags: int) -> tuple[Node, int, Opening]:
-        """A new file in new/, open."""
+    async def create(
+        self, parent: int, name: str, mode: int, flags: int, *, uid: int | None = None, gid: int | None = None
+    ) -> tuple[Node, int, Opening]:
+        """A new file in new/, open. It belongs to who creates it (None: to who mounted)."""
         self._writable()
         if self._directory(parent) is not self.root.new:
             raise NotPermitted("files can be created in new/ only")
         file, handle = await self.root.new.create(name, mode, flags)
+        file.uid, file.gid = uid, gid
         return file, *self._opened(handle)
 
     async def read(self, handle: int, offset: int, length: int) -> bytes | memoryview:

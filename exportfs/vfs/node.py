@@ -21,6 +21,8 @@ class Attributes:
     size: int = 0
     nlink: int = 1
     mtime_ns: int = 0
+    ctime_ns: int | None = None
+    """None: `mtime_ns`."""
     block_size: int = 4096
     """Bytes that are best read at once (st_blksize)."""
     keep: float = 0.0
@@ -159,6 +161,9 @@ class Snapshot:
 
     data: bytes
     mtime_ns: int
+    ctime_ns: int | None = None
+    """None: the same. Of what never stands still it does: `tar` takes a file for changed while it was read whose
+    ctime differs from that of its first look."""
 
 
 @dataclass(eq=False)
@@ -195,7 +200,13 @@ class Text(Node):
 
     def attributes(self) -> Attributes:
         snapshot = self.open_snapshots[-1] if self.open_snapshots else self.snapshot()
-        return Attributes(self.ino, self.mode, len(snapshot.data), mtime_ns=snapshot.mtime_ns)
+        return Attributes(
+            self.ino,
+            self.mode,
+            len(snapshot.data),
+            mtime_ns=snapshot.mtime_ns,
+            ctime_ns=snapshot.ctime_ns,
+        )
 
     async def open(self, flags: int) -> Handle:
         if flags & os.O_ACCMODE != os.O_RDONLY:

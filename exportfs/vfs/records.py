@@ -13,10 +13,6 @@ from exportfs.sessions.catalogue import Entry
 from exportfs.vfs.node import SECOND
 from exportfs.vfs.world import World
 
-PADDING = 256
-"""Bytes; records are padded to a multiple, so that small changes (`kept_alive`) leave the size alone and a second
-rsync has nothing to copy."""
-
 
 def state_word(world: World, session: Session) -> str:
     """`running completed failed stopped removed`."""
@@ -52,18 +48,30 @@ def expires_at(world: World, session_id: str) -> str | None:
     return to_rfc3339(datetime.fromtimestamp(int(world.wall() + left), UTC))
 
 
+def keeping(world: World, entry: Entry) -> tuple[bool | None, str | None]:
+    """`kept_alive` and `expires_at` as the record has them.
+
+    None for a completed session: they change with the time and with looking, and two copies of evidence are to be
+    equal. Extended attributes and `.status.json` have them.
+    """
+    if entry.completed:
+        return None, None
+    return world.keeper.kept(entry.id), expires_at(world, entry.id)
+
+
 def session_record(world: World, entry: Entry) -> bytes:
     """The text of `.session.json`."""
     session = entry.session
+    kept_alive, expires = keeping(world, entry)
     word = state_word(world, session)
     files = [
         {
             "name": name,
-            "file_id": _printable(file.path),
+            "file_id": printable(file.path),
             "size": file.size,
-            "mime_type": _printable(file.mime_type),
-            "min_timestamp": _printable(file.min_timestamp),
-            "max_timestamp": _printable(file.max_timestamp),
+            "mime_type": printable(file.mime_type),
+            "min_timestamp": printable(file.min_timestamp),
+            "max_timestamp": printable(file.max_timestamp),
             "downloadable": downloadable(session.summary, file),
         }
         for name, file in zip(entry.names, session.state.files, strict=True)
@@ -75,14 +83,14 @@ def session_record(world: World, entry: Entry) -> bytes:
         )
     coverage = coverage_of(session)
     record: dict[str, object] = {
-        "id": _printable(session.id),
+        "id": printable(session.id),
         "name": entry.name,
         "state": word,
         "progress": progress(session),
         "started_here": world.journal.of_session(session.id) is not None,
-        "kept_alive": world.keeper.kept(session.id),
-        "expires_at": expires_at(world, session.id),
-        "last_frame_timestamp": _printable(session.state.last_frame_timestamp) or None,
+        "kept_alive": kept_alive,
+        "expires_at": expires,
+        "last_frame_timestamp": printable(session.state.last_frame_timestamp) or None,
         "coverage": None if coverage is None else coverage.as_json(),
         "files": [],
         "options": {},
@@ -93,8 +101,7 @@ def session_record(world: World, entry: Entry) -> bytes:
     texts["files"] = "[" + ",".join(f"\n    {_json(file)}" for file in files) + ("\n  ]" if files else "]")
     # Line breaks of the text stand between its values: within strings JSON has none.
     texts["options"] = options_text(session).rstrip().replace("\n", "\n  ")
-    text = ("{\n" + ",\n".join(f'  "{key}": {value}' for key, value in texts.items()) + "\n}").encode()
-    return text + b" " * (-(len(text) + 1) % PADDING) + b"\n"
+    return ("{\n" + ",\n".join(f'  "{key}": {value}' for key, value in texts.items()) + "\n}\n").encode()
 
 
 def request_record(entry: Entry) -> bytes:
@@ -174,6 +181,6 @@ def _warnings(session: Session, coverage: Coverage | None) -> list[str]:
     return warnings
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """Bytes that were not UTF-8 would make the JSON unreadable as surrogates; shown as U+FFFD."""
     return "".join("\ufffd" if "\ud800" <= char <= "\udfff" else char for char in text)

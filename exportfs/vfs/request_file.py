@@ -3,7 +3,7 @@
 import hashlib
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -235,6 +235,24 @@ class FixedText(Text):
 
     def snapshot(self) -> Snapshot:
         return Snapshot(self._text(), self._mtime_ns)
+
+
+class LivingText(Text):
+    """A text that tells of something that goes on: its time of modification is that of its latest change."""
+
+    def __init__(self, ino: int, text: "TextMaker", wall: Callable[[], float], moment: float) -> None:
+        super().__init__(ino)
+        self._text = text
+        self._wall = wall
+        self._moment = moment
+        self._latest = Snapshot(b"", 0)
+
+    def snapshot(self) -> Snapshot:
+        text = self._text()
+        if text != self._latest.data:
+            now_ns = int(self._wall() * SECOND)
+            self._latest = Snapshot(text, max(now_ns, self._latest.mtime_ns), int(self._moment * SECOND))
+        return self._latest
 
 
 class TextMaker(Protocol):

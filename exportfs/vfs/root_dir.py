@@ -7,7 +7,7 @@ from exportfs.vfs.cameras.directory import CamerasDirectory
 from exportfs.vfs.inodes import README, ROOT, STATUS
 from exportfs.vfs.new_dir import NewDirectory
 from exportfs.vfs.node import SECOND, Attributes, Directory, Entries, FixedNodes, Node
-from exportfs.vfs.request_file import FixedText, TextMaker
+from exportfs.vfs.request_file import FixedText, LivingText, TextMaker
 from exportfs.vfs.sessions_dir import SessionsDirectory
 from exportfs.vfs.world import World
 
@@ -45,7 +45,7 @@ class RootDirectory(Directory):
         self._mtime_ns = int(world.mounted_at * SECOND)
         self._named: dict[str, Node] = {
             "README.txt": FixedText(README, README_TEXT.encode, world.mounted_at),
-            ".status.json": FixedText(STATUS, status, world.mounted_at),
+            ".status.json": LivingText(STATUS, status, world.wall, world.mounted_at),
             "cameras": self.cameras,
             "new": self.new,
             "sessions": self.sessions,

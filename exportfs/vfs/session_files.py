@@ -1,5 +1,6 @@
 """What belongs to one session and is ours: the two records, and `.control`."""
 
+import hashlib
 import os
 import stat
 
@@ -41,26 +42,34 @@ class SessionRecord(InSession, Text):
         Text.__init__(self, ino)
         self.world = world
         self.session_id = session_id
-        self._version: tuple[int, bool, str | None] | None = None
+        self._version: object = None
         self._cached = Snapshot(b"", 0)
 
     def snapshot(self) -> Snapshot:
         entry = self.entry
         # What changes by time alone no version tells.
-        keeper = self.world.keeper
-        version = (
-            entry.version,
-            keeper.kept(self.session_id),
-            records.expires_at(self.world, self.session_id),
-        )
+        version = (entry.version, *records.keeping(self.world, entry))
         if version != self._version:
-            mtime = entry.changed * SECOND if not entry.completed else 0
-            self._cached = Snapshot(
-                records.session_record(self.world, entry),
-                int(mtime) or records.footage_end(entry.session, entry.first_seen),
-            )
+            text = records.session_record(self.world, entry)
+            self._cached = Snapshot(text, self._mtime_ns(entry, text))
             self._version = version
         return self._cached
+
+    def _mtime_ns(self, entry: Entry, text: bytes) -> int:
+        """Another text has another time, in whole seconds: programs that compare no more than size and time (rsync)
+        must not take it for the old one. It never goes back, for those that copy what is newer (`cp -u`)."""
+        digest = hashlib.blake2b(text, digest_size=16).digest()
+        known = entry.record_stamp
+        if known is not None and known[0] == digest:
+            return known[1]
+        if known is not None:
+            mtime_ns = max(int(self.world.wall() * SECOND), known[1] + SECOND)
+        elif entry.completed:
+            mtime_ns = records.footage_end(entry.session, entry.first_seen)
+        else:
+            mtime_ns = int(entry.changed * SECOND)
+        entry.record_stamp = (digest, mtime_ns)
+        return mtime_ns
 
 
 class RequestRecord(InSession, Text):

@@ -33,6 +33,9 @@ from exportfs.vfs.session_files import Control, InSession, RequestRecord, Sessio
 from exportfs.vfs.world import World
 
 SESSION_RECORD, REQUEST_RECORD, CONTROL = ".session.json", ".request.json", ".control"
+OURS = frozenset({SESSION_RECORD, REQUEST_RECORD, CONTROL})
+RECORDS_WAIT = 1.0
+"""Seconds that a look at a record waits for a listing that is due."""
 XATTR_SIZE_MAX = 65536
 """Bytes (Linux)."""
 LONGEST_TARGET = 4000
@@ -62,8 +65,9 @@ class SessionsDirectory(Directory):
 
     async def lookup(self, name: str) -> Node:
         catalogue = self._world.catalogue
-        # What file managers look for (.Trash, .hidden, .directory) is not worth waiting for the server.
-        if not name.startswith("."):
+        # What file managers look for (.Trash, .hidden, .directory) is not worth waiting for the server. And while that
+        # is known to be away, the way to the records of a session that it had last is open.
+        if not name.startswith(".") and (catalogue.error is None or catalogue.named(name) is None):
             await catalogue.fresh()
         entry = catalogue.named(name)
         if entry is not None:
@@ -131,10 +135,17 @@ class SessionDirectory(InSession, Directory):
             "state": records.state_word(self.world, session).encode(),
             "progress": _text(records.progress(session)),
             "expires": _text(records.expires_at(self.world, session.id)),
+            "kept_alive": b"true" if self.world.keeper.kept(session.id) else b"false",
         }
         return _fitting({f"user.exportfs.{key}": value for key, value in values.items()})
 
     async def lookup(self, name: str) -> Node:
+        if name.startswith("."):
+            # No result has such a name. What file managers look for is not worth waiting for the server, and what
+            # was heard last is better than nothing.
+            if name in OURS:
+                await self.world.catalogue.fresh_if_heard(RECORDS_WAIT)
+            return self._ours(name)
         await self.world.catalogue.fresh()
         entry = self.entry
         if entry.completed and name in entry.places:
@@ -162,7 +173,7 @@ class SessionDirectory(InSession, Directory):
         )
 
     def _ours(self, name: str) -> Node:
-        world, session_id = self.world, self.session_id
+        world, session_id = self.world, self.entry.id
         key = ("ours", session_id, name)
         if name == SESSION_RECORD:
             return world.inodes.intern(key, lambda ino: SessionRecord(ino, world, session_id), late=True)

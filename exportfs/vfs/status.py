@@ -10,6 +10,7 @@ from functools import partial
 
 import exportfs
 from exportfs.core.timestamps import to_rfc3339
+from exportfs.vfs import records
 from exportfs.vfs.paths import path_of
 from exportfs.vfs.world import World
 
@@ -92,12 +93,29 @@ class StatusMaker:
                 "count": len(catalogue),
                 "refreshed_at": _time(catalogue.refreshed_at) if catalogue.refreshed_at else None,
                 "refresh_seconds": round(catalogue.period, 3),
+                "in_use": self._in_use(),
             },
             "cameras": world.cameras.status(),
             **world.library.status(),
             **self.activity.status(partial(path_of, world)),
         }
         return (json.dumps(status, indent=2) + "\n").encode()
+
+    def _in_use(self) -> list[dict[str, object]]:
+        """Sessions that are kept alive, or of which we know when the server will end them."""
+        sessions = []
+        for entry in self.world.keeper.known():
+            kept, expires = self.world.keeper.kept(entry.id), records.expires_at(self.world, entry.id)
+            if kept or expires:
+                sessions.append(
+                    {
+                        "name": entry.name,
+                        "id": records.printable(entry.id),
+                        "kept_alive": kept,
+                        "expires_at": expires,
+                    }
+                )
+        return sessions
 
 
 def _path(folder: str | None, entry: str | None) -> str | None:
