@@ -19,6 +19,7 @@ from exportfs.simulator.config import Account, Config, LoginConfig
 from exportfs.simulator.control import Control
 from exportfs.simulator.server import SimulatorServer
 from exportfs.simulator.simulator import Simulator
+from exportfs.simulator.site import believable_site
 
 _SIZE = re.compile(r"(\d+)([KMGT]?)", re.IGNORECASE)
 _UNITS = {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}
@@ -90,11 +91,13 @@ def run(
     before = {
         number: signal.signal(number, lambda *_: done.set()) for number in (signal.SIGTERM, signal.SIGINT)
     }
-    config = Config(
+    clock = ManualClock() if manual_clock else SystemClock()
+    config = Config.of_site(
+        believable_site(clock.now()),
         login=LoginConfig(accounts={user: Account(password)}, token_life=token_life),
         export_seconds=export_seconds,
     )
-    simulator = Simulator(config, ManualClock() if manual_clock else SystemClock())
+    simulator = Simulator(config, clock)
     try:
         with _directory(directory) as folder:
             tls = None if insecure else make_certificates(folder, config.node)
@@ -138,7 +141,7 @@ def run(
 def simulate(**arguments: Any) -> None:
     """Run the bundled server simulator.
 
-    An export server with three cameras, on its own, until Ctrl-C.
+    An export server with some cameras and their footage, on its own, until Ctrl-C.
     """
     try:
         run(**arguments)

@@ -151,7 +151,8 @@ class Config:
     @staticmethod
     def of_site(site: Site, **others: Any) -> "Config":
         """A server of exactly this site: what it tells of is what can be exported."""
-        archives = {one.access_point: None for camera in site.cameras for one in camera.archives}
+        bindings = [one for camera in site.cameras for one in camera.archives]
+        archives = {one.access_point: None for one in sorted(bindings, key=lambda one: one.embedded)}
         return Config(
             cameras=tuple(camera.access_point for camera in site.cameras),
             archives=tuple(archives),
