@@ -1,6 +1,8 @@
 """`new/`: where a closed request file starts an export. What closing means: see `submissions`."""
 
+import logging
 import stat
+from collections.abc import Container, Iterator
 from dataclasses import asdict, replace
 
 from exportfs.core.names import percent_encode
@@ -23,10 +25,13 @@ from exportfs.vfs.request_file import (
 from exportfs.vfs.submissions import Submissions
 from exportfs.vfs.world import World
 
+log = logging.getLogger(__name__)
+
 TEMPLATE_NAME = ".template.json"
 MOST_BYTES = 64 * 1024 * 1024
 """Contents of all files together: they live in memory, and a request has a few hundred bytes."""
 MOST_FILES = 10_000
+"""Beyond these, in number or bytes, finished requests go, the oldest first."""
 RENAME_WAITS = 1.0
 """Seconds that a rename waits for what becomes of the request: meanwhile the kernel keeps all of new/ locked."""
 
@@ -115,19 +120,57 @@ class NewDirectory(Directory):
         """A new empty file, open. Raises Exists, NoSpace."""
         if self._find(name) is not None:
             raise Exists("the name is taken")
-        if len(self._files) >= MOST_FILES:
-            raise NoSpace(f"new/ holds {MOST_FILES} files already; remove some")
+        while len(self._files) >= MOST_FILES:
+            if not self._drop_oldest():
+                raise NoSpace(f"new/ holds {MOST_FILES} files, and none of them is done with; remove some")
         file = RequestFile(self._number(), self, name, mode)
         self._files[name] = file
         self._world.inodes.pin(file)
         self._touch()
         return file, await file.open(flags)
 
-    def grow(self, size: int) -> None:
-        """Files hold so many more bytes. Raises NoSpace."""
-        if size > 0 and self._bytes + size > MOST_BYTES:
-            raise NoSpace(f"the files in new/ hold {MOST_BYTES >> 20} MiB already; remove some")
+    def grow(self, size: int, file: RequestFile) -> None:
+        """A file holds so many more bytes. Raises NoSpace."""
+        while size > 0 and self._bytes + size > MOST_BYTES:
+            if not self._drop_oldest(file):
+                raise NoSpace(
+                    f"the files in new/ hold {MOST_BYTES >> 20} MiB, and none is done with; remove some"
+                )
         self._bytes += size
+
+    def _drop_oldest(self, besides: RequestFile | None = None) -> bool:
+        """Makes room: the oldest request that has its session and that nobody has open goes, with its link; where
+        there is none the oldest that was refused, with its error. False where there is neither.
+
+        Not as by unlink: the journal goes on knowing the name, so that the same request again gets the same session.
+        """
+        unknown = self._submissions.unknown()
+        name = next((name for name in self._closed(besides) if self._done_with(name, unknown)), None)
+        if name is None:
+            name = next((name for name in self._closed(besides) if self._refused(name, unknown)), None)
+        if name is None:
+            return False
+        log.info("new/ is full: the request %s, which is done with, is dropped", name)
+        self._let_go(self._files.pop(name))
+        self.clear_error(name)
+        self._drop_link(stem(name))
+        self._touch()
+        return True
+
+    def _closed(self, besides: RequestFile | None) -> Iterator[str]:
+        """Names of requests that nobody has open, the oldest first."""
+        for name, file in self._files.items():
+            if not file.handles and file is not besides and is_request(name):
+                yield name
+
+    def _done_with(self, name: str, unknown: Container[str | None]) -> bool:
+        return self._submissions.done_with(self._files[name], unknown)
+
+    def _refused(self, name: str, unknown: Container[str | None]) -> bool:
+        """Whether it has its answer, which is no."""
+        file = self._files[name]
+        judged = file.judged == file.version and name in self._errors
+        return judged and not self._submissions.pending(file, unknown)
 
     def unlink(self, name: str) -> None:
         """A request file goes with its link and its error; sessions are not touched."""

@@ -52,8 +52,8 @@ class Judge(Protocol):
     async def closed(self, file: "RequestFile", *, last: bool) -> None:
         """One descriptor was closed, the last one or not. Raises what close() is to fail with."""
 
-    def grow(self, size: int) -> None:
-        """So many more bytes are held; fewer, if negative. Raises NoSpace."""
+    def grow(self, size: int, file: "RequestFile") -> None:
+        """A file holds so many more bytes; fewer, if negative. Raises NoSpace."""
 
     def now(self) -> float: ...
     @property
@@ -124,12 +124,12 @@ class RequestFile(Node):
         """Kept for programs that copy attributes along. Raises TooLarge."""
         if sum(map(len, self._extra.values())) + len(value) > 64 * 1024:
             raise TooLarge("no room for more extended attributes")
-        self.judge.grow(len(value) - len(self._extra.get(name, b"")))
+        self.judge.grow(len(value) - len(self._extra.get(name, b"")), self)
         self._extra[name] = value
 
     def remove_xattr(self, name: str) -> None:
         """Raises NoAttribute."""
-        self.judge.grow(-len(self.xattr(name)))
+        self.judge.grow(-len(self.xattr(name)), self)
         del self._extra[name]
 
     async def change(self, changes: Changes) -> None:
@@ -159,7 +159,7 @@ class RequestFile(Node):
         end = offset + len(data)
         if end > MAX_REQUEST_BYTES:
             raise TooLarge(f"a request has at most {MAX_REQUEST_BYTES} bytes")
-        self.judge.grow(max(0, end - len(self.content)))
+        self.judge.grow(max(0, end - len(self.content)), self)
         if offset > len(self.content):
             self.content.extend(bytes(offset - len(self.content)))
         self.content[offset:end] = data
@@ -169,7 +169,7 @@ class RequestFile(Node):
     def _resize(self, size: int) -> None:
         if size > MAX_REQUEST_BYTES:
             raise TooLarge(f"a request has at most {MAX_REQUEST_BYTES} bytes")
-        self.judge.grow(size - len(self.content))
+        self.judge.grow(size - len(self.content), self)
         del self.content[size:]
         self.content.extend(bytes(size - len(self.content)))
         self._changed()
@@ -177,7 +177,7 @@ class RequestFile(Node):
     def drop_unused(self) -> None:
         """Lets go of what an unlinked file holds, once nobody has it open."""
         if self.name is None and not self.handles:
-            self.judge.grow(-len(self.content) - sum(map(len, self._extra.values())))
+            self.judge.grow(-len(self.content) - sum(map(len, self._extra.values())), self)
             self.content, self._extra = bytearray(), {}
 
     def _changed(self) -> None:

@@ -5,7 +5,7 @@ the timeout, and the outcome is shown all the same.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
@@ -100,6 +100,21 @@ class Submissions:
                 self._shown.failed(file.name, error)
             raise
         await self._submit(file, version, request, heard=heard)
+
+    def unknown(self) -> set[str]:
+        """Fingerprints of requests of which it is unknown what came of them."""
+        return {record.fingerprint for record in self._world.journal.unresolved()}
+
+    def done_with(self, file: RequestFile, unknown: Container[str | None]) -> bool:
+        """Whether a file has the session that it asks for as it is now, and nothing is under way for it."""
+        started = file.started is not None and file.started[0] == file.asked
+        return started and file.judged == file.version and not self.pending(file, unknown)
+
+    def pending(self, file: RequestFile, unknown: Container[str | None]) -> bool:
+        """Whether it is open what becomes of a file's request: its answer is waited for, or was lost."""
+        if file.submission is not None and not file.submission.done.is_set():
+            return True
+        return file.asked in unknown
 
     async def outcome(self, file: RequestFile, within: float) -> None:
         """Waits for what becomes of a file, for no more than so many seconds. Raises its error."""
