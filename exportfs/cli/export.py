@@ -3,19 +3,20 @@
 import json
 import secrets
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import click
 
-from exportfs.cli.failures import complain
+from exportfs.cli.failures import Failure, complain
 from exportfs.cli.following import follow, verdict
 from exportfs.cli.options import JSON, MOUNTPOINT
 from exportfs.cli.request import QUALITIES, SNAPSHOTS, STREAMS, Wish, build, check_name, default_name
 from exportfs.cli.sessions import SessionRecord
 from exportfs.cli.submit import interrupt_held_back, submit
-from exportfs.cli.text import echo_path
-from exportfs.cli.times import TIME
+from exportfs.cli.text import echo_path, on_terminal
+from exportfs.cli.times import TIME, doubts, understood
 from exportfs.cli.values import DURATION, SIZE
 from exportfs.errors import InvalidArgument
 
@@ -60,16 +61,23 @@ from exportfs.errors import InvalidArgument
 @click.option("--agent", metavar="AP", help="Access point of the export agent. Default: the mount's.")
 @click.option("--discrete", is_flag=True, help="A file for each camera instead of one for all.")
 @click.option("--name", metavar="NAME", help="Name of the request in new/. Default: camera, start, random.")
+@click.option("--yes", is_flag=True, help="Do not ask about years far off and times in the future.")
 @click.option("--dry-run", is_flag=True, help="Print the request and start nothing.")
 @click.option("--wait", "waiting", is_flag=True, help="Wait for the end, and print the paths of the results.")
 @JSON
 def export(
-    mountpoint: Path, name: str | None, dry_run: bool, waiting: bool, as_json: bool, **wishes: Any
+    mountpoint: Path,
+    name: str | None,
+    yes: bool,
+    dry_run: bool,
+    waiting: bool,
+    as_json: bool,
+    **wishes: Any,
 ) -> int:
     """Start an export through a mount.
 
     Prints the path of the session's directory; with --wait, the paths of the results once they are there.
-    Ctrl-C ends the waiting, not the export.
+    The interval that was understood is said on standard error. Ctrl-C ends the waiting, not the export.
     """
     # The other options are called as the fields of a wish are.
     wish = Wish(**wishes)
@@ -79,6 +87,8 @@ def export(
     except InvalidArgument as error:
         raise click.UsageError(str(error)) from error
     text = json.dumps(request, indent=2, ensure_ascii=False) + "\n"
+    if not wish.live:
+        _say_interval(wish, sure=yes or dry_run)
     if dry_run:
         click.echo(text, nl=False)
         return 0
@@ -108,6 +118,22 @@ def export(
     }
     _print({**answer, **more}, results, as_json)
     return verdict([record])
+
+
+def _say_interval(wish: Wish, *, sure: bool) -> None:
+    """What was understood, and a question where it may be a mistake. UsageError where nobody can be asked."""
+    start, end = wish.interval()
+    complain(understood(start, end))
+    found = [] if sure else doubts(start, end, datetime.now(UTC))
+    if not found:
+        return
+    for doubt in found:
+        if on_terminal():
+            complain(doubt)
+    if not on_terminal():
+        raise click.UsageError(f"{'; '.join(found)}: correct it, or give --yes if that is meant")
+    if not click.confirm("Export it all the same?", err=True):
+        raise Failure("nothing was exported")
 
 
 def _results(record: SessionRecord) -> list[Path]:

@@ -1,9 +1,18 @@
 """Points in time as people type them: RFC 3339, or the clock on the wall here."""
 
 import re
-from datetime import UTC, datetime
+from datetime import datetime, timedelta
 
 import click
+
+from exportfs.cli.text import human_duration
+from exportfs.core.timestamps import exists, instants, to_rfc3339, with_offset
+from exportfs.core.zones import UnknownZone, check_local_zone
+
+CLOCK_SKEW = timedelta(minutes=1)
+"""How far a server's clock may be ahead of ours before its present is our future."""
+LONGEST_MEMORY = timedelta(days=3653)
+"""Ten years: what is older is asked about. Archives hold weeks, some of them years."""
 
 _FORM = re.compile(
     r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d(?::\d\d(?:[.,]\d{1,9})?)?)\s*([Zz]|[+-]\d\d:\d\d)?", re.ASCII
@@ -14,8 +23,8 @@ _SERVER_FORM = re.compile(r"(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)((?:\.\d+)?)Z?
 def parse_time(text: str) -> datetime:
     """An aware time of `2026-05-11T10:04:11+02:00`, or of this machine's local time, `2026-05-11 10:04`.
 
-    ValueError, with a sentence, for what is no time, and for a local time that a change of the clocks has
-    made ambiguous or has skipped.
+    ValueError, with a sentence, for what is no time, for a local time that a change of the clocks has made
+    ambiguous or has skipped, and for local time where this machine does not know its zone.
     """
     match = _FORM.fullmatch(text.strip())
     if not match:
@@ -48,19 +57,58 @@ def _no_time(text: str) -> str:
 
 
 def _local(moment: datetime, text: str) -> datetime:
-    readings = [moment.replace(fold=fold).astimezone(UTC) for fold in (0, 1)]
-    aware = [reading.astimezone() for reading in readings]
-    if readings[0] == readings[1]:
-        return aware[0]
-    both = " or ".join(form(reading) for reading in sorted(aware))
-    if all(reading.replace(tzinfo=None, fold=0) == moment for reading in aware):
+    try:
+        check_local_zone()
+    except UnknownZone as error:
+        raise _Sentence(f"{text!r} is local time, and {error}") from None
+    # As clocks show it: what is skipped is read as just before, and as just after the change.
+    meant = [instant.astimezone() for instant in instants(moment)]
+    if not meant:
+        raise _Sentence(f"{text!r} is out of the range of local time; give an offset")
+    if len(meant) == 1:
+        return meant[0]
+    both = " or ".join(form(one) for one in meant)
+    if exists(moment):
         raise _Sentence(f"{text!r} happens twice, as the clocks are set back; write {both}")
     raise _Sentence(f"{text!r} does not exist, as the clocks are set forward; write {both}")
 
 
 def form(moment: datetime) -> str:
     """RFC 3339 with the moment's own offset; a fraction only where there is one."""
-    return moment.isoformat(timespec="microseconds" if moment.microsecond else "seconds")
+    return with_offset(moment)
+
+
+def understood(start: datetime, end: datetime | None) -> str:
+    """A line that says which footage was understood: in local time with its offset, and in UTC.
+
+    Where this machine does not know its zone, local time is what was typed.
+    """
+    try:
+        zone = check_local_zone()
+    except UnknownZone:
+        zone, local = "as given", (start, end)
+    else:
+        local = (start.astimezone(), None if end is None else end.astimezone())
+    utc = [to_rfc3339(moment) for moment in (start, end) if moment is not None]
+    here = [form(moment) for moment in local if moment is not None]
+    return f"footage of {' to '.join(here)} ({zone}), in UTC {' to '.join(utc)}"
+
+
+def doubts(start: datetime, end: datetime | None, now: datetime) -> list[str]:
+    """What may be a mistake in typing, a sentence each: years far off, and the future."""
+    found = []
+    last = start if end is None else end
+    if last > now + CLOCK_SKEW:
+        found.append(f"{form(last)} is in the future, {_ago(last - now)} from now")
+    if start < now - LONGEST_MEMORY:
+        found.append(f"{form(start)} is {_ago(now - start)} ago")
+    return found
+
+
+def _ago(span: timedelta) -> str:
+    if span >= timedelta(days=730):
+        return f"{span.days // 365} years"
+    return human_duration(span.total_seconds())
 
 
 class _Time(click.ParamType):  # type: ignore[type-arg] # generic in newer versions only

@@ -98,8 +98,8 @@ def parse_local(text: str) -> datetime | None:
     return _naive(match) if match else None
 
 
-def readings(local: datetime, zone: tzinfo | None = None) -> tuple[str, ...]:
-    """What a naive `local` time means in `zone` (None: this machine's), as RFC 3339 with its offset.
+def instants(local: datetime, zone: tzinfo | None = None) -> tuple[datetime, ...]:
+    """What a naive `local` time means in `zone` (None: this machine's), with its offset.
 
     One reading as a rule; two where the clocks are put back (the time comes twice) or forward (it never
     comes: read with the offset before and after the change), the earlier one first. Empty where the zone
@@ -115,7 +115,17 @@ def readings(local: datetime, zone: tzinfo | None = None) -> tuple[str, ...]:
             return ()
         found.add(offset)
     # The greater the offset, the earlier it is.
-    return tuple(_with_offset(local, offset) for offset in sorted(found, reverse=True))
+    bare = local.replace(fold=0)
+    return tuple(bare.replace(tzinfo=timezone(offset)) for offset in sorted(found, reverse=True))
+
+
+def with_offset(when: datetime) -> str:
+    """An aware `when` as RFC 3339 with its own offset, and a fraction only where there is one; in UTC where its offset
+    is not one of whole minutes, which RFC 3339 cannot say (local mean time, before the zones)."""
+    offset = when.utcoffset()
+    if offset is None or offset % timedelta(minutes=1):
+        return to_rfc3339(when)
+    return when.isoformat(timespec="microseconds" if when.microsecond else "seconds")
 
 
 def exists(local: datetime, zone: tzinfo | None = None) -> bool:
@@ -149,12 +159,6 @@ def _utc_offset(local: datetime, zone: tzinfo | None) -> timedelta | None:
         return local.replace(tzinfo=zone).utcoffset()
     # astimezone() reads a naive time as the system's; its own offset is of no use within a gap.
     return local.replace(fold=0) - local.astimezone(UTC).replace(tzinfo=None)
-
-
-def _with_offset(local: datetime, offset: timedelta) -> str:
-    seconds = int(offset.total_seconds())
-    hours, minutes = divmod(abs(seconds) // 60, 60)
-    return f"{local.replace(fold=0).isoformat()}{'-' if seconds < 0 else '+'}{hours:02d}:{minutes:02d}"
 
 
 def _utc(when: datetime) -> datetime:

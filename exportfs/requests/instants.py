@@ -1,10 +1,11 @@
 """Timestamps in a request: taken in two forms, sent in the server's."""
 
-from datetime import tzinfo
+from datetime import datetime, tzinfo
 
 from google.protobuf.descriptor import FieldDescriptor
 
 from exportfs.core import timestamps
+from exportfs.core.zones import UnknownZone, check_local_zone
 from exportfs.requests.collect import quoted
 from exportfs.requests.scalars import WrongError
 
@@ -45,7 +46,17 @@ def read_timestamp(text: str, zone: tzinfo | None) -> str:
         raise WrongError(
             f'must be a timestamp such as "{EXAMPLE}", or "20260511T080814.064" in UTC, not {quoted(text)}'
         )
-    raise WrongError(_without_offset(text, timestamps.readings(local, zone), timestamps.exists(local, zone)))
+    raise WrongError(_without_offset(text, _readings(local, zone), timestamps.exists(local, zone)))
+
+
+def _readings(local: datetime, zone: tzinfo | None) -> tuple[str, ...]:
+    """What a local time may mean; nothing where this machine does not know its zone."""
+    if zone is None:
+        try:
+            check_local_zone()
+        except UnknownZone:
+            return ()
+    return tuple(timestamps.with_offset(when) for when in timestamps.instants(local, zone))
 
 
 def _without_offset(text: str, meant: tuple[str, ...], exists: bool) -> str:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exportfs.cli.text import human_duration, human_size, printable
-from exportfs.cli.times import form, parse_time
+from exportfs.cli.times import doubts, form, parse_time, understood
 from exportfs.cli.values import duration, size
 
 
@@ -144,3 +144,46 @@ def test_text_for_terminals() -> None:
         "1h 05m",
         "1d 1h",
     ]
+
+
+@pytest.mark.parametrize("zone", ["Europe/Berln", "CEST", "KST", "CET-1CEST"])
+def test_local_time_in_a_zone_that_nobody_knows(zone: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    with pytest.raises(ValueError, match=f"is local time, and TZ={zone}"):
+        parse_time("2026-05-11 10:04")
+    # With an offset no zone is needed.
+    start = parse_time("2026-05-11T10:04:00+02:00")
+    assert (
+        understood(start, None)
+        == "footage of 2026-05-11T10:04:00+02:00 (as given), in UTC 2026-05-11T08:04:00Z"
+    )
+
+
+def test_what_was_understood() -> None:
+    start, end = parse_time("2026-05-11 10:04"), parse_time("2026-05-11T08:14:00.5Z")
+    assert understood(start, end) == (
+        "footage of 2026-05-11T10:04:00+02:00 to 2026-05-11T10:14:00.500000+02:00 (CET-1CEST,M3.5.0,M10.5.0/3), "
+        "in UTC 2026-05-11T08:04:00Z to 2026-05-11T08:14:00.500Z"
+    )
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "words"),
+    [
+        ("2026-05-11T10:00:00Z", "2026-05-11T11:00:00Z", []),
+        ("2026-05-11T10:00:00Z", "2026-05-11T12:00:30Z", []),
+        ("2017-05-11T10:00:00Z", "2017-05-11T12:00:30Z", []),
+        ("2026-05-11T11:00:00Z", "2026-05-11T13:00:00Z", ["is in the future, 1h 00m from now"]),
+        ("2026-05-12T12:00:00Z", None, ["2026-05-12T12:00:00+00:00 is in the future, 1d 0h from now"]),
+        ("2062-05-11T10:00:00Z", "2062-05-11T11:00:00Z", ["36 years from now"]),
+        ("1926-05-11T10:00:00Z", "1926-05-11T11:00:00Z", ["100 years ago"]),
+        ("1926-05-11T10:00:00Z", "2062-05-11T11:00:00Z", ["36 years from now", "100 years ago"]),
+        ("0226-05-11T10:00:00Z", None, ["1801 years ago"]),
+    ],
+)
+def test_doubts(start: str, end: str | None, words: list[str]) -> None:
+    now = datetime(2026, 5, 11, 12, tzinfo=UTC)
+    found = doubts(parse_time(start), None if end is None else parse_time(end), now)
+    assert len(found) == len(words)
+    assert all(word in one for word, one in zip(words, found, strict=True))

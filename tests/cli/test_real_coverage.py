@@ -94,7 +94,8 @@ def test_no_picture_and_one_of_another_time(mount: MountProcess, simulator: Simu
 
 def test_all_of_it_says_nothing(mount: MountProcess, simulator: Simulator) -> None:
     done = waited(mount, code=0)
-    assert done.stderr == ""
+    assert done.stderr.count("\n") == 1
+    assert "in UTC 2026-05-11T08:00:00Z to 2026-05-11T08:30:00Z" in done.stderr
     assert record(session(mount))["coverage"]["share"] == 1.0
     assert record(session(mount))["warnings"] == []
     command("status", mount.mountpoint)
