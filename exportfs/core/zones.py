@@ -79,6 +79,8 @@ def _of_machine(localtime: Path) -> str:
         return f"UTC, as {localtime} is not there"
     if localtime.is_symlink() and not localtime.exists():
         target = os.readlink(localtime)
+        if target.partition("/zoneinfo/")[2] in _UNIVERSAL:
+            return "UTC"
         why = (
             f"{localtime} leads to {target}, which is not there: install the time zone data (package tzdata)"
         )
