@@ -3,7 +3,8 @@
 import re
 from datetime import UTC, datetime, timedelta
 
-from exportfs.core.timestamps import parse_local, parse_rfc3339, readings
+from exportfs.core.timestamps import instants, parse_local, parse_rfc3339
+from exportfs.core.zones import check_local_zone
 from exportfs.site import Interval
 
 NAME = "footage"
@@ -15,7 +16,9 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 def asked_for(name: str, everything: Interval) -> Interval | None:
     """The interval of `footage` (everything), `footage@2026-05-11` (a local day) or `footage@FROM--TO`, in Unix
-    milliseconds; None for any other name. FROM and TO are RFC 3339, or local times without an offset."""
+    milliseconds; None for any other name. FROM and TO are RFC 3339, or local times without an offset.
+
+    Raises UnknownZone for local times where this machine does not know its zone."""
     if name == NAME:
         return everything
     day = _DAY.fullmatch(name)
@@ -33,13 +36,14 @@ def _day(text: str) -> Interval | None:
     midnight = parse_local(f"{text}T00:00:00")
     if midnight is None or midnight.year == 9999:
         return None
-    begin, end = (readings(moment) for moment in (midnight, midnight + timedelta(days=1)))
-    first, last = (parse_rfc3339(found[0]) if found else None for found in (begin, end))
-    return (unix_ms(first), unix_ms(last)) if first and last else None
+    check_local_zone()
+    begin, end = (instants(moment) for moment in (midnight, midnight + timedelta(days=1)))
+    return (unix_ms(begin[0]), unix_ms(end[0])) if begin and end else None
 
 
 def moments(text: str) -> tuple[int, ...]:
-    """What a time means, in Unix milliseconds: two where the clocks are changed, none where it is no time."""
+    """What a time means, in Unix milliseconds: two where the clocks are changed, none where it is no time. Raises
+    UnknownZone."""
     short = _TO_THE_MINUTE.fullmatch(text)
     if short is not None:
         text = f"{short[1]}:00{short[2] or ''}"
@@ -47,8 +51,10 @@ def moments(text: str) -> tuple[int, ...]:
     if exact is not None:
         return (unix_ms(exact),)
     local = parse_local(text)
-    read = [parse_rfc3339(one) for one in readings(local)] if local is not None else []
-    return tuple(unix_ms(one) for one in read if one is not None)
+    if local is None:
+        return ()
+    check_local_zone()
+    return tuple(unix_ms(one) for one in instants(local))
 
 
 def unix_ms(moment: datetime) -> int:
