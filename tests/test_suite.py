@@ -11,6 +11,8 @@ import pytest
 from tests.harness import eventually
 
 PROJECT = Path(__file__).parents[1]
+# Each starts runs of pytest.
+pytestmark = pytest.mark.timeout(240)
 HEAD = """
 import os, subprocess, sys, threading, time
 import pytest, trio
@@ -25,7 +27,7 @@ def suite(
 ) -> "subprocess.CompletedProcess[str]":
     """Runs pytest on this text to its end."""
     with begin(folder, text, *options, through=through) as process:
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=200)
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 
@@ -65,7 +67,7 @@ def test_a_test_that_waits_is_ended_and_tells_where(tmp_path: Path) -> None:
 def test_a_mount_tells_its_stacks(tmp_path: Path) -> None:
     done = suite(
         tmp_path,
-        "from tests.conftest import *\n@pytest.mark.timeout(4)\n"
+        "from tests.conftest import *\n@pytest.mark.timeout(1, func_only=True)\n"
         "def test_waits(mount):\n    threading.Event().wait()\n",
     )
     assert "1 failed" in done.stdout, done.stdout + done.stderr
@@ -113,7 +115,7 @@ def test_nothing_outlives_the_run(tmp_path: Path, number: signal.Signals) -> Non
     with begin(tmp_path, test, "-n1") as process:
         eventually((tmp_path / "started").exists)
         process.send_signal(number)
-        process.communicate(timeout=30)
+        process.communicate(timeout=200)
     eventually(lambda: not [line for line in running() if os.fspath(tmp_path) in line])
 
 
@@ -137,7 +139,7 @@ def test_alone_is_alone(tmp_path: Path) -> None:
     )
     text = f"@pytest.mark.parametrize('who', range(6))\ndef test_others(who):\n{body}"
     text += f"@pytest.mark.alone\n@pytest.mark.parametrize('who', 'ab')\ndef test_alone(who):\n{body}"
-    done = suite(tmp_path, text, "-n3", "--dist=loadgroup")
+    done = suite(tmp_path, text, "-n3")
     assert "8 passed" in done.stdout, done.stdout + done.stderr
     rows = [line.split() for line in (tmp_path / "times").read_text().splitlines()]
     for who, begun, ended in rows:

@@ -60,8 +60,8 @@ class Watchdog:
             with self._wake:
                 self._wake.wait_for(lambda: self._item is not None)
                 item = self._item
-                if self._over(item, self._bound) or pytest_timeout.is_debugging():
-                    self._wake.wait_for(lambda item=item: self._item is not item)
+                if self._over(item, self._bound) or pytest_timeout.is_debugging():  # type: ignore[no-untyped-call]
+                    self._over(item, None)
                     continue
             assert item is not None
             self._report = f"{item.nodeid} took longer than {self._bound:g} s\n{self._explain()}"
@@ -78,7 +78,7 @@ class Watchdog:
                     continue
             self._end_all()
 
-    def _over(self, item: pytest.Item | None, seconds: float) -> bool:
+    def _over(self, item: pytest.Item | None, seconds: float | None) -> bool:
         """Whether it ends in time; with the lock held."""
         return self._wake.wait_for(lambda: self._item is not item, seconds)
 

@@ -14,6 +14,8 @@ from types import FrameType
 from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
+from xdist.workermanage import WorkerController
 
 from tests.support import processes
 from tests.support.bounds import Bounds, stacks_of
@@ -21,8 +23,10 @@ from tests.support.bounds import Bounds, stacks_of
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "main")
 RUN = "EXPORTFS_TEST_RUN"
 """The environment variable that names this run to its workers."""
-SHARED_FIXTURES = {"stage": "players", "media": "players", "place": "new"}
-"""Fixtures that cost too much to be made in every worker, and the group of the tests that use them."""
+DEAR_FIXTURES = {"stage", "media", "place"}
+"""They cost too much to be made in every worker."""
+TOGETHER = ("tests/players/", "tests/new/test_writers.py")
+"""Where the tests are that use them."""
 
 
 class Alone:
@@ -145,18 +149,41 @@ def mark(worker: str, number: int) -> str:
     return f"{os.environ[RUN]}:{worker}:{number};"
 
 
-def group(item: pytest.Item) -> str | None:
-    """Tests of one group run one after the other, in one worker."""
-    fixtures = getattr(item, "fixturenames", ())
-    return next((SHARED_FIXTURES[name] for name in fixtures if name in SHARED_FIXTURES), None)
+class Scheduling(LoadScopeScheduling):
+    """Each test where there is room, but those of one of TOGETHER one after the other in one worker, and first.
+
+    xdist's own `loadgroup` renames tests for this, in a way that pytest 9.2 no longer knows.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        return next((place for place in TOGETHER if nodeid.startswith(place)), nodeid)
+
+    def remove_node(self, node: WorkerController) -> str | None:
+        """The test in which this worker ended, if any. It has failed: the next worker is not given it, too."""
+        units = self.assigned_work[node]
+        crashed = next((test for unit in units.values() for test, done in unit.items() if not done), None)
+        for scope, unit in list(units.items()):
+            if crashed in unit:
+                unit[crashed] = True
+            if all(unit.values()):
+                del units[scope]
+        super().remove_node(node)
+        return crashed
 
 
-@pytest.hookimpl(tryfirst=True)
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    return Scheduling(config, log)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        name = group(item)
-        if name is not None:
-            item.add_marker(pytest.mark.xdist_group(name))
+        known: dict[str, Any] = (
+            item._fixtureinfo.name2fixturedefs if isinstance(item, pytest.Function) else {}
+        )
+        shared = {name for name in DEAR_FIXTURES & known.keys() if known[name][-1].scope != "function"}
+        if shared and not item.nodeid.startswith(TOGETHER):
+            raise pytest.UsageError(f"{item.nodeid} uses {shared}: its place belongs into TOGETHER")
 
 
 def bring_own_signals() -> None:
