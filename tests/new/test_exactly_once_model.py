@@ -166,6 +166,8 @@ class Mounted:
             actions=Actions(server, catalogue, journal),
             journal=journal,
             library=None,  # type: ignore[arg-type] # nothing is read here
+            cameras=None,  # type: ignore[arg-type] # nor is the template
+            footage=None,  # type: ignore[arg-type] # which asks these two
             inodes=Inodes(),
             owner=Owner(0, 0),
             wall=lambda: 1e9,
@@ -314,6 +316,7 @@ STEPS = st.one_of(
     st.tuples(st.just("unlink"), st.sampled_from(NAMES)),
     st.tuples(st.just("wait"), st.sampled_from((0.0, 0.03, 0.2, 8.0, 25.0, 130.0))),
     st.tuples(st.just("remount")),
+    st.tuples(st.just("full")),
 )
 REQUESTS = st.sampled_from(("a.json", "b.json"))
 SAVED_BY_RENAME = st.builds(lambda name: [("write", ".x", 1, False), ("rename", ".x", name)], REQUESTS)
@@ -345,6 +348,8 @@ async def run_steps(server: FakeServer, folder: Path, steps: list[Any]) -> None:
                         nursery.start_soon(scenario.rename, *rest)
                     elif step == "unlink":
                         scenario.unlink(*rest)
+                    elif step == "full":
+                        scenario.mounted.new._drop_oldest()
                     elif step == "wait":
                         await trio.sleep(*rest)
                     else:
@@ -463,6 +468,25 @@ def test_a_name_that_got_it_from_the_file_while_a_listing_misses_it() -> None:
 def test_a_removed_name_asks_anew(steps: list[Any], name: str, remounted: bool) -> None:
     again = [("remount",)] * remounted + [("write", name, 1, False), A_MINUTE]
     assert len(play(steps + again, ["slow"], []).started) == 2
+
+
+@pytest.mark.promise("W3", "W15")
+@pytest.mark.parametrize("remounted", [False, True])
+@pytest.mark.parametrize("again", [[W], [("write", ".x", 1, False), ("rename", ".x", "a.json")]])
+@pytest.mark.parametrize("answer", ["ok", "slow", "late", "lost after", "broken"])
+def test_what_made_room_is_still_the_same_request(answer: str, again: list[Any], remounted: bool) -> None:
+    steps = [
+        W,
+        A_MINUTE,
+        ("full",),
+        *[("remount",)] * remounted,
+        *again,
+        A_MINUTE,
+        ("full",),
+        *again,
+        A_MINUTE,
+    ]
+    assert len(play(steps, [answer], []).started) == 1
 
 
 @pytest.mark.parametrize("answer", ANSWERS)
