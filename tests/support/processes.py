@@ -10,7 +10,7 @@ import select
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,14 +32,17 @@ class Process:
         return f"{self.pid}: {self.command}"
 
 
-def marked(mark: str, folder: Path | None = None) -> list[Process]:
+def all_pids() -> set[str]:
+    """Of whoever is there, as names in /proc."""
+    return {name for name in os.listdir("/proc") if name.isdigit()}
+
+
+def marked(mark: str, folder: Path | None = None, besides: Collection[str] = ()) -> list[Process]:
     """Processes with this mark, but for this one; `folder` tells those whose environment we may not read, mounts of an
-    ordinary user among them: it is in their command line."""
+    ordinary user among them: it is in their command line. `besides` need no look: they were there before."""
     wanted = f"{MARK}={mark}".encode()
     found = []
-    for name in os.listdir("/proc"):
-        if not name.isdigit() or int(name) == os.getpid():
-            continue
+    for name in all_pids().difference(besides, (str(os.getpid()),)):
         process = Path("/proc", name)
         with contextlib.suppress(OSError):
             words = process.joinpath("cmdline").read_bytes()

@@ -54,6 +54,7 @@ class InWorker:
         self._folder = folder
         self._alone = Alone(folder.parent if WORKER != "main" else folder)
         self._number = 0
+        self._before: set[str] = set()
         self._set_mark(0)
         if WORKER != "main":
             controller = os.pidfd_open(os.getppid())
@@ -74,6 +75,7 @@ class InWorker:
         self._number += 1
         self._alone.enter(item.get_closest_marker("alone") is not None)
         self._set_mark(self._number)
+        self._before = processes.all_pids()
         try:
             return (yield)
         finally:
@@ -97,7 +99,7 @@ class InWorker:
         """A test that leaves processes or mounts behind has failed, and they are ended."""
         folder = self._own_folder(item)
         result = yield
-        left = processes.marked(os.environ[processes.MARK], folder)
+        left = processes.marked(os.environ[processes.MARK], folder, self._before)
         if left and not processes.ended(left, processes.ENDS_WITHIN):
             told = processes.stacks(left)
             processes.kill(left)
