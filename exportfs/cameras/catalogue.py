@@ -20,6 +20,8 @@ FRESH = 300.0
 """Seconds for which a listing, or the details of a camera, are believed."""
 ASK_AGAIN = 10.0
 """Seconds after which a name that is not known is worth another listing."""
+FAIL_FAST = 1.0
+"""Seconds for which a failure that may pass is the answer, so that a hundred looks do not wait one timeout each."""
 GRACE = 1.0
 """Seconds that a look waits for a listing where an older one is known."""
 BATCH = 100
@@ -86,7 +88,7 @@ class Cameras:
         now = trio.current_time()
         if self._listed_at is not None and now - self._listed_at <= FRESH:
             return
-        if self._listed_at is None and self._failure is not None and now - self._asked_at < ASK_AGAIN:
+        if self._listed_at is None and self._failure is not None and now - self._asked_at < self._pause:
             self._raise_unless_none()
             return
         with trio.move_on_after(self._timeout if self._listed_at is None else GRACE):
@@ -217,6 +219,11 @@ class Cameras:
         self._by_name = {name: point for point, name in self._names.items()}
         self._by_code = {percent_encode(point): point for point in self._by_point}
         self._detailed_at = {p: at for p, at in self._detailed_at.items() if p in self._by_point}
+
+    @property
+    def _pause(self) -> float:
+        """Seconds until a listing that failed is worth another one."""
+        return ASK_AGAIN if isinstance(self._failure, Unsupported | AccessDenied) else FAIL_FAST
 
     def _raise_unless_none(self) -> None:
         if self._failure is None:

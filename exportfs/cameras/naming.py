@@ -50,11 +50,6 @@ def _grouped(items: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
     return groups
 
 
-def is_access_point(text: str) -> bool:
-    """Whether a text can only be meant as an access point: those are sent as they are."""
-    return text.startswith("hosts/")
-
-
 def find_camera(text: str, named: Sequence[tuple[str, Camera]]) -> Camera:
     """The camera that a request means; `named` are the directories' names with their cameras.
 

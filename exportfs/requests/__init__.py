@@ -6,6 +6,7 @@ Nothing here does I/O or knows a server.
 from exportfs.requests.asked import asked_of
 from exportfs.requests.jsontext import Completeness, completeness
 from exportfs.requests.matching import fingerprint, matches
+from exportfs.requests.named import Named, named_in, refusal, with_access_points
 from exportfs.requests.parse import MAX_REQUEST_BYTES, Request, parse
 from exportfs.requests.problems import Problem, RequestError, RequestTooLarge
 from exportfs.requests.render import template, to_json
@@ -14,6 +15,7 @@ from exportfs.requests.summary import summarize, template_source
 __all__ = [
     "MAX_REQUEST_BYTES",
     "Completeness",
+    "Named",
     "Problem",
     "Request",
     "RequestError",
@@ -22,9 +24,12 @@ __all__ = [
     "completeness",
     "fingerprint",
     "matches",
+    "named_in",
     "parse",
+    "refusal",
     "summarize",
     "template",
     "template_source",
     "to_json",
+    "with_access_points",
 ]

@@ -38,6 +38,8 @@ class Request:
     summary: OptionsSummary
     warnings: tuple[str, ...]
     """Sentences on what is allowed and may still surprise, such as results that cannot be downloaded."""
+    where: tuple[str | int, ...] = ()
+    """Path of the Options within the JSON text: not empty where they were wrapped."""
 
 
 def parse(content: bytes, *, default_agent: str | None = None, local_zone: tzinfo | None = None) -> Request:
@@ -68,7 +70,12 @@ def parse(content: bytes, *, default_agent: str | None = None, local_zone: tzinf
     _warn_of_results(options, found)
     serialized = options.SerializeToString(deterministic=True)
     digest = hashlib.sha256(serialized).hexdigest()
-    return Request(serialized, digest, summarize(serialized), tuple(found.warnings))
+    return Request(serialized, digest, summarize(serialized), tuple(found.warnings), where)
+
+
+def read_text(content: bytes) -> str:
+    """The text of a request that was parsed. Raises RequestError."""
+    return _read(content)[0]
 
 
 def _read(content: bytes) -> tuple[str, Any]:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from exportfs.core.timestamps import parse_server
-from exportfs.requests.collect import Collector, View, quoted
+from exportfs.requests.collect import Collector, View
 
 _CAMERA = '"hosts/Server/DeviceIpint.1/SourceEndpoint.video:0:0"'
 
@@ -68,15 +68,13 @@ def _mode(mode: Any, view: View, found: Collector) -> None:
 
 def _source(source: Any, view: View, found: Collector) -> None:
     if "origin" not in view.bad and not source.origin.strip():
-        example = f"give the access point of the camera's video, such as {_CAMERA}"
+        example = f"give the camera's label, as in cameras/, or its access point, such as {_CAMERA}"
         if "origin" in view.keys:
             found.add(view.place("origin"), f"is empty; {example}")
         else:
             found.add(view.where, example, missing="origin")
-    elif _access_point(source.origin, view, "origin", found) and not source.origin.startswith("hosts/"):
-        found.warn(
-            f"The origin {quoted(source.origin)} does not look like an access point such as {_CAMERA}."
-        )
+    else:
+        _access_point(source.origin, view, "origin", found)
 
 
 def _archive_source(source: Any, view: View, found: Collector) -> None:

@@ -13,6 +13,7 @@ import trio
 
 from exportfs.errors import Exists, ExportfsError, InvalidArgument, TimedOut, TooLarge
 from exportfs.requests import Completeness, Request, completeness, fingerprint, parse
+from exportfs.vfs.new_names import resolved
 from exportfs.vfs.request_file import RequestFile, is_request, suggested_name
 from exportfs.vfs.world import World
 
@@ -76,12 +77,13 @@ class Submissions:
         heard: somebody hears of the outcome, so it is waited for.
         """
         name, version = file.name, file.version
+        deadline = trio.current_time() + self._world.timeout * WAIT_SHARE
         if name is None:
             return
         if file.judged == version:
             under_way = file.submission
             if heard and under_way is not None and not under_way.done.is_set():
-                await self._outcome(under_way)
+                await self._outcome(under_way, deadline)
             return
         if not is_request(name):
             if last:
@@ -92,14 +94,15 @@ class Submissions:
         if state is Completeness.EMPTY or (state is Completeness.INCOMPLETE and not last):
             return
         try:
-            request = await _aside(self._parse, content)
-        except (InvalidArgument, TooLarge) as error:
+            request = await resolved(self._world, await _aside(self._parse, content), content)
+        except ExportfsError as error:
             if file.version == version and file.name is not None and is_request(file.name):
-                file.judged = version
-                file.asked = None
+                if isinstance(error, InvalidArgument | TooLarge):
+                    file.judged = version
+                    file.asked = None
                 self._shown.failed(file.name, error)
             raise
-        await self._submit(file, version, request, heard=heard)
+        await self._submit(file, version, request, deadline if heard else None)
 
     def unknown(self) -> set[str]:
         """Fingerprints of requests of which it is unknown what came of them."""
@@ -145,8 +148,10 @@ class Submissions:
                 submission.names.remove(name)
                 submission.last_name = name
 
-    async def _submit(self, file: RequestFile, version: int, request: Request, *, heard: bool) -> None:
-        """Submits a request, or joins who does it already."""
+    async def _submit(
+        self, file: RequestFile, version: int, request: Request, deadline: float | None
+    ) -> None:
+        """Submits a request, or joins who does it already; its outcome is waited for where there is a deadline."""
         name = file.name
         if name is None or not is_request(name):
             return  # while it was read it was removed, or renamed
@@ -170,8 +175,8 @@ class Submissions:
             submission.names.append(name)
         submission.files.append(file)
         file.submission = submission
-        if heard:
-            await self._outcome(submission)
+        if deadline is not None:
+            await self._outcome(submission, deadline)
 
     def _own(self, file: RequestFile, mark: str) -> Submission | None:
         """The file's own submission, while it is under way."""
@@ -195,9 +200,9 @@ class Submissions:
         self._shown.succeeded(name, started)
         return True
 
-    async def _outcome(self, submission: Submission) -> None:
+    async def _outcome(self, submission: Submission, deadline: float) -> None:
         """Waits for it, and raises its error."""
-        with trio.move_on_after(self._world.timeout * WAIT_SHARE):
+        with trio.move_on_at(deadline):
             await submission.done.wait()
             if submission.error is not None:
                 raise submission.error

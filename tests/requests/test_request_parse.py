@@ -221,10 +221,6 @@ def test_what_is_for_the_server_to_say_is_taken() -> None:
             "externalDirectory puts them into a directory of the agent's machine",
         ),
         (("cloudExport", True), "once they are in the cloud"),
-        (
-            ("archive.sources.0.origin", "Camera 1"),
-            'The origin "Camera 1" does not look like an access point',
-        ),
     ],
 )
 def test_warnings(change: tuple[str, Any], words: str) -> None:
