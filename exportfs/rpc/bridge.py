@@ -14,6 +14,9 @@ from exportfs.errors import ExportfsError, TimedOut, Unreachable
 from exportfs.rpc.channel import Connection, Connections, Lane, Metadata
 from exportfs.rpc.status import translate
 
+_LATE = 1.0
+"""Seconds after its deadline that gRPC has for saying so. It keeps deadlines in threads of its own, if it has any."""
+
 
 def _identity(data: bytes) -> bytes:
     return data
@@ -41,9 +44,15 @@ class Bridge:
         call: Any = None
         try:
             start: Any = connection.channel.unary_unary(method, _identity, _identity)
-            call = start.future(request, timeout=timeout, metadata=metadata)
+            call = self._connections.begin(
+                connection, lambda: start.future(request, timeout=timeout, metadata=metadata)
+            )
             call.add_done_callback(wake)
-            await done.wait()
+            with trio.move_on_after(timeout + _LATE) as scope:
+                await done.wait()
+            if scope.cancelled_caught:
+                self._connections.suspect(connection)
+                raise TimedOut("the server did not answer in time")
             return self._result(call, connection, metadata)
         finally:
             if call is not None:
@@ -64,7 +73,9 @@ class Bridge:
 
         connection = self._connections.acquire(Lane.CALLS)
         try:
-            connection.channel.subscribe(changed, try_to_connect=True)
+            self._connections.begin(
+                connection, lambda: connection.channel.subscribe(changed, try_to_connect=True)
+            )
             with trio.move_on_after(within):
                 await settled.wait()
         finally:

@@ -5,16 +5,26 @@ does for many minutes. So whoever sees nothing move for too long calls `suspect`
 connection. Pings would need the server's leave (it closes connections that ping too often), a stall timer does not.
 """
 
+import ctypes
 import enum
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import grpc
 
 from exportfs.config import KIB, MIB, ServerConfig
-from exportfs.errors import InvalidArgument
+from exportfs.errors import Interrupted, InvalidArgument, NotSent
+
+T = TypeVar("T")
+
+CLOSE_TIMEOUT = 2.0
+"""Seconds that closing all connections may take; what is not closed by then ends with the process."""
+_NO_THREAD = (
+    "this machine gives the mount no more threads; raise the limit of processes, or see what uses them up"
+)
 
 _COMMON: list[tuple[str, int | str]] = [
     # Each channel its own connection: otherwise gRPC shares one among channels with equal options.
@@ -68,6 +78,8 @@ class Connection:
     channel: grpc.Channel
     users: int = 0
     given_up: bool = field(default=False)
+    poisoned: bool = field(default=False)
+    """gRPC could not start its thread for it: no call on it ever ends, nor does closing it."""
     _streams: dict[str, Any] = field(default_factory=dict)
 
     def stream(self, method: str) -> Any:
@@ -91,9 +103,14 @@ class Connections:
         self._current: dict[tuple[Lane, int], Connection] = {}
         self._open_ones: set[Connection] = set()
         self._at_close: list[Callable[[], None]] = []
+        self._closing: list[threading.Thread] = []
+        self._out_of_threads = False
 
     def acquire(self, lane: Lane, line: int = 0) -> Connection:
-        """The lane's connection of this number, made where there is none. `release` must follow."""
+        """The lane's connection of this number, made where there is none. `release` must follow. Raises NotSent where
+        there are no threads for a new one."""
+        if self._out_of_threads:
+            self._try_thread()
         with self._lock:
             connection = self._current.get((lane, line))
             if connection is None:
@@ -121,12 +138,31 @@ class Connections:
         if close:
             self._close(connection)
 
+    def begin(self, connection: Connection, start: Callable[[], T]) -> T:
+        """Starts a call on a connection. Raises Interrupted where gRPC cannot start the thread that it needs for that:
+        it takes the thread for started ever after, so the connection is given up for good."""
+        try:
+            return start()
+        except RuntimeError as error:
+            connection.poisoned = True
+            self._out_of_threads = True
+            self.suspect(connection)
+            raise Interrupted(f"{_NO_THREAD} ({error})") from None
+
+    def _try_thread(self) -> None:
+        """Before another connection is made and poisoned: are there threads again?"""
+        try:
+            threading.Thread(target=_nothing, daemon=True).start()
+        except RuntimeError as error:
+            raise NotSent(f"{_NO_THREAD} ({error})") from None
+        self._out_of_threads = False
+
     def at_close(self, work: Callable[[], None]) -> None:
         """Something to be done when all is closed."""
         self._at_close.append(work)
 
     def close(self) -> None:
-        """Closes all; calls that still run are cancelled."""
+        """Closes all; calls that still run are cancelled. Takes CLOSE_TIMEOUT seconds at most."""
         for work in self._at_close:
             work()
         with self._lock:
@@ -134,11 +170,26 @@ class Connections:
             self._current.clear()
         for connection in connections:
             self._close(connection)
+        deadline = time.monotonic() + CLOSE_TIMEOUT
+        for thread in self._closing:
+            thread.join(max(0.0, deadline - time.monotonic()))
 
     def _close(self, connection: Connection) -> None:
+        """In a thread of its own: gRPC waits there until all its calls have ended."""
         with self._lock:
             self._open_ones.discard(connection)
-        connection.channel.close()
+            self._closing = [thread for thread in self._closing if thread.is_alive()]
+        if not connection.poisoned:
+            thread = threading.Thread(target=connection.channel.close, name="close", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:
+                self._out_of_threads = True
+            else:
+                self._closing.append(thread)
+                return
+        # Never to be finalized, not even when the process ends: that would close it, and wait for ever.
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection.channel))
 
     def _open(self, lane: Lane) -> grpc.Channel:
         options: list[tuple[str, int | str]] = [*_COMMON, *_OPTIONS[lane]]
@@ -147,6 +198,10 @@ class Connections:
         if self._config.tls_server_name:
             options.append(("grpc.ssl_target_name_override", self._config.tls_server_name))
         return grpc.secure_channel(self._config.address, self._credentials, options=options)
+
+
+def _nothing() -> None:
+    pass
 
 
 def _credentials(config: ServerConfig) -> grpc.ChannelCredentials:

@@ -10,7 +10,6 @@ import logging
 import threading
 import time
 from collections import deque
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 from weakref import WeakSet
 
@@ -26,6 +25,7 @@ from exportfs.rpc.cut import MalformedMessage, file_chunk, message
 from exportfs.rpc.login import Login
 from exportfs.rpc.server import SERVICE
 from exportfs.rpc.status import translate
+from exportfs.rpc.threads import Threads
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ class Downloads:
         self._connections = connections
         self._round_trips = round_trips
         self._login = login
-        self._threads = ThreadPoolExecutor(MOST_THREADS, "download")
+        self._threads = Threads("download", MOST_THREADS)
         self._started: WeakSet[Download] = WeakSet()
         # Threads that wait to be allowed more would keep the process from ending.
         connections.at_close(self._cancel_all)
@@ -59,7 +59,7 @@ class Downloads:
     def _cancel_all(self) -> None:
         for download in list(self._started):
             download.cancel()
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._threads.close()
 
     def start(self, fetch: Fetch, sink: Sink) -> "Download":
         """Asks for the blocks of `fetch`. Never raises: failures go to the sink."""
@@ -67,7 +67,7 @@ class Downloads:
         self._started.add(download)
         download.begin()
         try:
-            self._threads.submit(download.run)
+            self._threads.start(download.run)
         except RuntimeError as error:  # no thread can be started, or the mount is ending
             download.refuse(Interrupted(f"no thread for the download: {error}"))
         return download
@@ -113,7 +113,9 @@ class Download:
             self._connection = self._connections.acquire(self._lane, self._line)
             start = self._connection.stream(SERVICE + "DownloadFile")
             self._begun = time.monotonic()
-            self._call = start(self._request, metadata=self._metadata)
+            self._call = self._connections.begin(
+                self._connection, lambda: start(self._request, metadata=self._metadata)
+            )
         except ExportfsError as error:
             self._early = error
         except Exception as error:

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from functools import partial
 
 import grpc
 import trio
@@ -162,12 +163,20 @@ class Server:
         """Connects the lanes of downloads and makes a call on each, so that the first seek need not wait for what
         happens once. Blocks for as long as one try may take; to be called in a thread of its own."""
         for lane in (Lane.SEEKS, Lane.STREAMS):
-            connection = self.connections.acquire(lane)
             try:
-                request, metadata = message((2, 1)), self.login.metadata()
-                call = connection.stream(SERVICE + "ListSessions")(
-                    request, metadata=metadata, timeout=self._try_timeout, wait_for_ready=True
+                connection = self.connections.acquire(lane)
+            except ExportfsError as error:
+                log.debug("no connection for %s: %s", lane.value, error)
+                continue
+            try:
+                start = partial(
+                    connection.stream(SERVICE + "ListSessions"),
+                    message((2, 1)),
+                    metadata=self.login.metadata(),
+                    timeout=self._try_timeout,
+                    wait_for_ready=True,
                 )
+                call = self.connections.begin(connection, start)
                 next(call, None)
                 call.cancel()
             except (grpc.RpcError, ExportfsError) as error:

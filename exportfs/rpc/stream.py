@@ -41,7 +41,11 @@ async def collect(
     failure: list[ExportfsError] = []
     connection = connections.acquire(Lane.CALLS)
     try:
-        call = connection.stream(method)(request, timeout=timeout, metadata=metadata)
+        start = connection.stream(method)
+        call = connections.begin(connection, lambda: start(request, timeout=timeout, metadata=metadata))
+    except ExportfsError:
+        connections.release(connection)
+        raise
     except Exception as error:
         connections.release(connection)
         raise Interrupted(f"the call failed: {type(error).__name__}: {error}") from None
