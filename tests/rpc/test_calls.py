@@ -42,7 +42,7 @@ def server() -> Iterator[Server]:
 
 
 async def test_no_thread_for_a_download(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The pool may queue it all the same, and a thread of it come to it late."""
+    """Refused, and run all the same, late."""
     downloads = Downloads(server.connections, server.login, server.round_trips)
     late = []
 
@@ -50,7 +50,7 @@ async def test_no_thread_for_a_download(server: Server, monkeypatch: pytest.Monk
         late.append(work)
         raise RuntimeError("can't start new thread")
 
-    monkeypatch.setattr(downloads._threads, "submit", submit)
+    monkeypatch.setattr(downloads._threads, "start", submit)
     sink = Sink()
     download = downloads.start(FETCH, sink)
     with trio.fail_after(10):
