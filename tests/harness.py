@@ -398,9 +398,20 @@ class MountProcess:
         """Returns when the mount is usable."""
         if not is_mounted(self.mountpoint):  # a crashed one cannot even be looked at
             self.mountpoint.mkdir(parents=True, exist_ok=True)
+        # A test that is killed cannot unmount. (It would also end with a thread that is not the main one.)
+        main = threading.current_thread() is threading.main_thread()
+        through = ["setpriv", "--pdeathsig", "TERM", "--"] if main else []
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [*OURS, "mount", self.address, os.fspath(self.mountpoint), "--foreground", *self._options],
+                [
+                    *through,
+                    *OURS,
+                    "mount",
+                    self.address,
+                    os.fspath(self.mountpoint),
+                    "--foreground",
+                    *self._options,
+                ],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

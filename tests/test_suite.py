@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.harness import eventually
+from tests.support.processes import mounts_below
 
 PROJECT = Path(__file__).parents[1]
 # Each starts runs of pytest.
@@ -106,6 +107,19 @@ def test_what_is_left_behind_fails_and_ends(tmp_path: Path) -> None:
     assert not [line for line in running() if os.fspath(tmp_path) in line]
 
 
+@pytest.mark.mount
+def test_a_mount_ends_with_a_test_that_is_killed(tmp_path: Path) -> None:
+    test = (
+        "from tests.conftest import *\ndef test_it(mount):\n"
+        f"    open('{tmp_path}/started', 'w').close()\n    threading.Event().wait()\n"
+    )
+    with begin(tmp_path, test) as process:
+        eventually((tmp_path / "started").exists, within=60)
+        process.kill()
+        process.communicate(timeout=60)
+    eventually(lambda: not mounts_below(tmp_path), within=60)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 def test_nothing_outlives_the_run(tmp_path: Path, number: signal.Signals) -> None:
     test = (
@@ -113,7 +127,7 @@ def test_nothing_outlives_the_run(tmp_path: Path, number: signal.Signals) -> Non
         f"    subprocess.run(['setsid', 'sh', '-c', 'echo > {tmp_path}/started; sleep 1002; :'])\n"
     )
     with begin(tmp_path, test, "-n1") as process:
-        eventually((tmp_path / "started").exists)
+        eventually((tmp_path / "started").exists, within=60)
         process.send_signal(number)
         process.communicate(timeout=200)
     eventually(lambda: not [line for line in running() if os.fspath(tmp_path) in line])
