@@ -13,6 +13,7 @@ from pathlib import Path
 from exportfs import directories
 from exportfs.cli import configuration
 from exportfs.cli.mounts import MOUNTINFO, mountpoints
+from exportfs.cli.server import read_password_file
 from exportfs.core.findings import Finding
 from exportfs.directories import NoHomeDirectory
 from exportfs.errors import ExportfsError
@@ -221,4 +222,8 @@ def _password_file(path: Path) -> Finding:
         return Finding(False, title, f"other users can get at {path}", f"chmod 600 {path}")
     if not os.access(path, os.R_OK):
         return Finding(False, title, f"{path} is not readable for you", f"chown {os.geteuid()} {path}")
+    try:
+        read_password_file(path)
+    except ExportfsError as error:
+        return Finding(False, title, str(error), f"write the password into {path} anew")
     return Finding(True, title, str(path))

@@ -4,21 +4,18 @@ Precedence, highest first: command line, environment (the password alone), profi
 """
 
 import difflib
-import math
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from exportfs.cli.values import duration, size
+from exportfs.cli.mount_options import profile_keys, profile_value
+from exportfs.cli.text import BYTE_ORDER_MARK, UTF_16
 from exportfs.directories import NoHomeDirectory, config_directory, expanded
 from exportfs.errors import InvalidArgument
 
-__all__ = ["KEYS", "Configuration", "ConfigurationError", "default_path", "duration", "load", "size"]
-
 APPLICATION = "axxon-exportfs"
-LOG_LEVELS = ("debug", "info", "warning", "error")
 _SECRETS = {"password", "passwd", "passphrase", "secret", "token"}
 
 
@@ -65,8 +62,11 @@ def load(path: Path | None = None) -> Configuration:
         if path is None:
             return Configuration()
         raise
+    if content.startswith(UTF_16):
+        raise ConfigurationError(f"{place}: is UTF-16: save it as UTF-8")
     try:
-        document = tomllib.loads(content.decode())
+        # Editors of Windows put a byte order mark in front.
+        document = tomllib.loads(content.decode().removeprefix(BYTE_ORDER_MARK))
     except UnicodeDecodeError as error:
         raise ConfigurationError(f"{place}: not UTF-8 at byte {error.start}") from error
     except tomllib.TOMLDecodeError as error:
@@ -93,6 +93,7 @@ def _table(place: Path, title: str, table: object) -> dict[str, object]:
     if not isinstance(table, dict):
         raise ConfigurationError(f"{place}: {title} must be a table")
     result: dict[str, object] = {}
+    keys = profile_keys()
     for key, value in table.items():
         where = f"{place}: {title}"
         if key.lower() in _SECRETS:
@@ -100,11 +101,11 @@ def _table(place: Path, title: str, table: object) -> dict[str, object]:
                 f"{where}: `{key}` does not belong in this file: put it into a file that only you can read "
                 "and name that with `password-file`"
             )
-        if key not in KEYS:
-            raise ConfigurationError(f"{where}: {_unknown(key, KEYS, 'key')}")
+        if key not in keys:
+            raise ConfigurationError(f"{where}: {_unknown(key, keys, 'key')}")
         try:
-            converted = KEYS[key](value)
-        except (TypeError, ValueError) as error:
+            converted = profile_value(keys[key], value)
+        except ValueError as error:
             raise ConfigurationError(f"{where}: `{key}`: {error}") from error
         if isinstance(converted, Path):
             try:
@@ -118,71 +119,3 @@ def _table(place: Path, title: str, table: object) -> dict[str, object]:
 def _unknown(name: str, known: Iterable[str], what: str) -> str:
     near = difflib.get_close_matches(name.lower().replace("_", "-"), list(known), n=1, cutoff=0)
     return f"unknown {what} `{name}`; the nearest known one is `{near[0]}`"
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str) or not value or not value.isprintable():
-        raise ValueError(f"{value!r} is no text: write it in quotes, on one line")
-    return value
-
-
-def _path(value: object) -> Path:
-    return Path(_text(value))
-
-
-def _flag(value: object) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError(f"{value!r} is neither true nor false")
-    return value
-
-
-def _level(value: object) -> str:
-    if not isinstance(value, str) or value not in LOG_LEVELS:
-        raise ValueError(f"{value!r} is none of {', '.join(LOG_LEVELS)}")
-    return value
-
-
-def _number(value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError(f"{value!r} is no number from 1")
-    return value
-
-
-def _size(value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int | str):
-        raise ValueError(f'{value!r} is no size: write "256M"')
-    return size(value)
-
-
-def _seconds(smallest: float) -> Callable[[object], float]:
-    def convert(value: object) -> float:
-        if isinstance(value, bool) or not isinstance(value, int | float | str):
-            raise ValueError(f'{value!r} is no duration: write seconds or "10m"')
-        seconds = duration(value)
-        if not math.isfinite(seconds) or seconds < smallest:
-            raise ValueError(f"{value!r} is too short: {smallest:g} seconds at least")
-        return seconds
-
-    return convert
-
-
-KEYS: dict[str, Callable[[object], object]] = {
-    "server": _text,
-    "user": _text,
-    "password-file": _path,
-    "ca-file": _path,
-    "tls-server-name": _text,
-    "insecure": _flag,
-    "agent": _text,
-    "read-only": _flag,
-    "allow-other": _flag,
-    "log-file": _path,
-    "log-level": _level,
-    "refresh": _seconds(0.1),
-    "timeout": _seconds(0.1),
-    "keep-alive": _seconds(0),
-    "cache-size": _size,
-    "max-downloads": _number,
-    "mountpoint": _path,
-}
-"""Every key, with what makes a value of it (ValueError with a sentence where it cannot)."""

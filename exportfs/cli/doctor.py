@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterable
 import click
 
 from exportfs.cli.checks import Machine, machine_findings
+from exportfs.cli.mount_options import server_options
 from exportfs.cli.options import JSON
-from exportfs.cli.server import find_profile, server_config, server_options
+from exportfs.cli.server import server_config, use_profile
 from exportfs.cli.text import printable
 from exportfs.config import ServerConfig
 from exportfs.core.findings import Finding
@@ -17,10 +18,20 @@ from exportfs.errors import ExportfsError
 
 _MARKS = {True: ("ok", "green"), None: ("warn", "yellow"), False: ("fail", "red")}
 _TITLE_WIDTH = 24
+_TROUBLE = f"{__name__}.trouble"
+
+
+def _use_profile(ctx: click.Context, param: click.Parameter, server: str | None) -> str | None:
+    """As `use_profile` does it; what is wrong with the configuration is a finding here, as all else."""
+    try:
+        return use_profile(ctx, param, server)
+    except (ExportfsError, OSError) as error:
+        ctx.meta[_TROUBLE] = error
+        return server
 
 
 @click.command(short_help="Say what is missing on this machine or wrong with a server.")
-@click.argument("server", metavar="[SERVER]", required=False)
+@click.argument("server", metavar="[SERVER]", required=False, is_eager=True, callback=_use_profile)
 @server_options
 @JSON
 @click.pass_context
@@ -53,8 +64,9 @@ def show(findings: Iterable[Finding]) -> None:
 def _server_findings(ctx: click.Context, server: str) -> list[Finding]:
     title = f"server {server}"
     try:
-        profile, address = find_profile(server)
-        config = server_config(ctx, address, profile)
+        if _TROUBLE in ctx.meta:
+            raise ctx.meta[_TROUBLE]
+        config = server_config(ctx, server)
     except (ExportfsError, OSError) as error:
         return [Finding(False, title, str(error), "correct this first")]
     diagnose = _hook()

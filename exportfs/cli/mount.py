@@ -7,7 +7,7 @@ import os
 import resource
 import select
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,12 @@ import click
 
 from exportfs.cli import logs
 from exportfs.cli.background import in_background
-from exportfs.cli.configuration import LOG_LEVELS
-from exportfs.cli.options import MOUNTPOINT, resolve
-from exportfs.cli.server import PASSWORD_VARIABLE, find_profile, server_config, server_options
+from exportfs.cli.mount_options import PASSWORD_VARIABLE, mount_options
+from exportfs.cli.options import MOUNTPOINT
+from exportfs.cli.server import server_config, use_profile
 from exportfs.cli.text import on_terminal
-from exportfs.cli.values import DURATION, SIZE
-from exportfs.config import MIB, MountConfig
+from exportfs.cli.values import FILE
+from exportfs.config import MountConfig
 from exportfs.errors import AccessDenied, ExportfsError, TimedOut, Unreachable
 
 M_ARENA_MAX = -8
@@ -29,72 +29,20 @@ PR_SET_DUMPABLE = 4
 """Of prctl(2)."""
 LONGEST_FAREWELL = 5.0
 """Seconds that `umount` waits for the login to be closed and the process to end."""
-SMALLEST_CACHE = MIB
-"""Bytes; below that not even the blocks of one read fit."""
 
 
 @click.command()
-@click.argument("server", metavar="SERVER[:PORT]")
-@click.argument("mountpoint", metavar="MOUNTPOINT", type=click.Path(path_type=Path))
-@server_options
-@click.option("--agent", metavar="ACCESS_POINT", help="Export agent for requests that name none.")
-@click.option("--read-only", is_flag=True, help="Change nothing on the server.")
-@click.option("--allow-other", is_flag=True, help="Let other users of this machine look in.")
-@click.option("--foreground", is_flag=True, help="Stay, and log to the terminal.")
-@click.option(
-    "--log-file", metavar="FILE", type=click.Path(path_type=Path), help="Log there (readable by you only)."
-)
-@click.option(
-    "--log-level",
-    type=click.Choice(LOG_LEVELS, case_sensitive=False),
-    default="info",
-    show_default=True,
-    help="Least level that is logged.",
-)
-@click.option(
-    "--refresh",
-    metavar="SECONDS",
-    type=DURATION,
-    default="5",
-    show_default=True,
-    help="A change on the server shows within this time.",
-)
-@click.option(
-    "--timeout",
-    metavar="SECONDS",
-    type=DURATION,
-    default="30",
-    show_default=True,
-    help="No call into the mount waits longer without progress.",
-)
-@click.option(
-    "--keep-alive",
-    metavar="SECONDS",
-    type=DURATION,
-    default="900",
-    show_default=True,
-    help="How long a completed session is kept after its last use.",
-)
-@click.option(
-    "--cache-size", metavar="SIZE", type=SIZE, default="256M", show_default=True, help="Memory for blocks."
-)
-@click.option(
-    "--max-downloads",
-    metavar="N",
-    type=click.IntRange(1, 64),
-    default=4,
-    show_default=True,
-    help="Downloads from the server at once.",
-)
+@click.argument("server", metavar="SERVER[:PORT]", is_eager=True, callback=use_profile)
+@click.argument("mountpoint", metavar="[MOUNTPOINT]", required=False, type=FILE)
+@mount_options
 @click.pass_context
 def mount(ctx: click.Context, /, server: str, **_: Any) -> None:
     """Mount a server's exports as a folder.
 
-    SERVER may be the name of a profile in the configuration. Returns once the mount can be used, and serves it in
-    the background.
+    SERVER may be the name of a profile in the configuration, which may name the MOUNTPOINT too. Returns once the
+    mount can be used, and serves it in the background.
     """
-    profile, address = find_profile(server)
-    config = mount_config(ctx, address, profile)
+    config = mount_config(ctx, server)
     forget_variable(PASSWORD_VARIABLE)
     if config.allow_other:
         check_allow_other()
@@ -104,30 +52,25 @@ def mount(ctx: click.Context, /, server: str, **_: Any) -> None:
         in_background(lambda ready: serve(config, ready))
 
 
-def mount_config(ctx: click.Context, address: str, profile: Mapping[str, object]) -> MountConfig:
-    """Of the options of `mount`, over the profile. Raises InvalidArgument, or UsageError for numbers that cannot be."""
-    values = resolve(ctx, profile)
-    numbers = {key: values[key] for key in ("refresh", "timeout", "keep_alive")}
-    refresh, timeout, keep_alive = (float(str(value)) for value in numbers.values())
-    cache_size = int(str(values["cache_size"]))
-    if refresh <= 0 or timeout <= 0:
-        raise click.UsageError("--refresh and --timeout must be more than 0 seconds")
-    if cache_size < SMALLEST_CACHE:
-        raise click.UsageError("--cache-size must be 1M at least")
+def mount_config(ctx: click.Context, address: str) -> MountConfig:
+    """Of the options of `mount`. Raises InvalidArgument, or UsageError without a mount point."""
+    values = ctx.params
+    if values["mountpoint"] is None:
+        raise click.UsageError("Missing argument 'MOUNTPOINT': give it, or `mountpoint` in the profile.")
     log_file = values.get("log_file")
     agent = values.get("agent")
     return MountConfig(
-        server=server_config(ctx, address, profile),
+        server=server_config(ctx, address),
         # Not resolved: a mount that crashed there could not be looked at.
         mountpoint=Path(os.path.abspath(str(values["mountpoint"]))),
         agent=str(agent) if agent else None,
         read_only=bool(values["read_only"]),
         allow_other=bool(values["allow_other"]),
-        refresh=refresh,
-        timeout=timeout,
-        keep_alive=keep_alive,
-        cache_size=cache_size,
-        max_downloads=int(str(values["max_downloads"])),
+        refresh=values["refresh"],
+        timeout=values["timeout"],
+        keep_alive=values["keep_alive"],
+        cache_size=values["cache_size"],
+        max_downloads=values["max_downloads"],
         log_file=log_file.absolute() if isinstance(log_file, Path) else None,
         log_level=str(values["log_level"]),
         foreground=bool(values["foreground"]),

@@ -4,63 +4,22 @@ import ipaddress
 import os
 import re
 import stat
+import unicodedata
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
 
 import click
 
 from exportfs.cli.configuration import Configuration, load
-from exportfs.cli.options import given, resolve
-from exportfs.cli.text import on_terminal
+from exportfs.cli.mount_options import CREDENTIAL, PASSWORD_VARIABLE
+from exportfs.cli.options import given
+from exportfs.cli.text import BYTE_ORDER_MARK, UTF_16, on_terminal
 from exportfs.config import DEFAULT_PORT, ServerConfig
 from exportfs.errors import InvalidArgument
 
-PASSWORD_VARIABLE = "EXPORTFS_PASSWORD"
-CREDENTIAL = "axxon-exportfs.password"
-"""Name of the password among the credentials that systemd hands over."""
 KEYRING_SERVICE = "axxon-exportfs"
 _LARGEST_PASSWORD_FILE = 4096
 _HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]*[A-Za-z0-9_.])?", re.ASCII)
-
-F = TypeVar("F", bound=Callable[..., Any])
-
-_FILE = click.Path(path_type=Path)
-
-
-def server_options(command: F) -> F:
-    """The options that say how to reach the server and who we are there."""
-    for option in reversed(
-        [
-            click.option("--user", metavar="NAME", help="Log in as this user; without it there is no login."),
-            click.option(
-                "--password-file",
-                metavar="FILE",
-                type=_FILE,
-                help=f"The user's password, in a file that only its owner can read. Otherwise "
-                f"{PASSWORD_VARIABLE} of the environment, systemd's credential {CREDENTIAL}, the desktop's "
-                "keyring, or asked for on a terminal.",
-            ),
-            click.option(
-                "--ca-file",
-                metavar="FILE",
-                type=_FILE,
-                help="PEM of the CA that signed the server's certificate. Default: the system's.",
-            ),
-            click.option(
-                "--tls-server-name",
-                metavar="NAME",
-                help="Name in the server's certificate, where it is not the address.",
-            ),
-            click.option(
-                "--insecure",
-                is_flag=True,
-                help="No TLS. Refused with a user unless the server is on this machine.",
-            ),
-        ]
-    ):
-        command = option(command)
-    return command
 
 
 def split_address(text: str) -> tuple[str, int]:
@@ -99,20 +58,46 @@ def is_loopback(host: str) -> bool:
 
 
 def read_password_file(path: Path) -> str:
-    """The password in it, without the line's end. InvalidArgument where others can read it or it is empty."""
+    """The password in it, without a byte order mark and the line's end. InvalidArgument where others can read it, it
+    is empty, or cannot be meant so (`check_password`)."""
     with path.open("rb") as file:
         status = os.fstat(file.fileno())
         # A pipe (`--password-file <(pass show vms)`) has no readers but us.
         if stat.S_ISREG(status.st_mode) and status.st_mode & 0o077:
             raise InvalidArgument(f"{path}: other users can get at this password: chmod 600 it first")
         content = file.read(_LARGEST_PASSWORD_FILE + 1)
+    if content.startswith(UTF_16):
+        raise InvalidArgument(f"{path}: is UTF-16: save it as UTF-8")
     try:
-        password = content.decode().removesuffix("\n").removesuffix("\r")
+        # At the front of a file it is a mark for certain: editors of Windows put it there.
+        text = content.decode().removeprefix(BYTE_ORDER_MARK)
+        password = text.removesuffix("\n").removesuffix("\r")
     except UnicodeDecodeError:
         raise InvalidArgument(f"{path}: the password is not UTF-8") from None
     if not password or "\n" in password or len(content) > _LARGEST_PASSWORD_FILE:
         raise InvalidArgument(f"{path}: must hold the password, one line and nothing else")
+    check_password(password, str(path))
     return password
+
+
+def check_password(password: str, where: str) -> None:
+    """InvalidArgument for what nobody can see: a mark at either end, control characters. Such a password comes from
+    copying, and would be tried until the account is locked."""
+    if not password:
+        return
+    for end, char in (("begins", password[0]), ("ends", password[-1])):
+        if unicodedata.category(char) == "Cf" or char in "\u2028\u2029":
+            name = unicodedata.name(char, "an invisible character").lower()
+            raise InvalidArgument(
+                f"{where}: the password {end} with an invisible character, U+{ord(char):04X} ({name}), and was not "
+                "sent: type it anew"
+            )
+    control = next((char for char in password if unicodedata.category(char) == "Cc"), None)
+    if control is not None:
+        hint = "the file may be UTF-16: save it as UTF-8" if control == "\0" else "type it anew"
+        raise InvalidArgument(
+            f"{where}: the password holds a control character, U+{ord(control):04X}, and was not sent: {hint}"
+        )
 
 
 def find_password(
@@ -125,12 +110,14 @@ def find_password(
     """By precedence: the file of the command line, the environment, the file of the profile, a credential of
     systemd's, the desktop's keyring, the terminal.
 
-    `ask` is None where nobody can be asked; InvalidArgument where there is no password at all.
+    `ask` is None where nobody can be asked; InvalidArgument where there is no password at all, or none that can be
+    meant so (`check_password`).
     """
     path = values.get("password_file")
     if isinstance(path, Path) and on_command_line:
         return read_password_file(path)
     if environ.get(PASSWORD_VARIABLE):
+        check_password(environ[PASSWORD_VARIABLE], PASSWORD_VARIABLE)
         return environ[PASSWORD_VARIABLE]
     if isinstance(path, Path):
         return read_password_file(path)
@@ -139,12 +126,15 @@ def find_password(
         return read_password_file(credential)
     kept = keyring_password(str(values.get("server", "")), str(values.get("user", "")))
     if kept is not None:
+        check_password(kept, "the keyring")
         return kept
     if ask is None:
         raise InvalidArgument(
             f"no password for {values.get('user')}: give --password-file FILE, or {PASSWORD_VARIABLE}"
         )
-    return ask()
+    typed = ask()
+    check_password(typed, "as typed")
+    return typed
 
 
 def systemd_credential(environ: Mapping[str, str]) -> Path | None:
@@ -168,6 +158,16 @@ def keyring_password(server: str, user: str) -> str | None:
     return found or None
 
 
+def use_profile(ctx: click.Context, param: click.Parameter, server: str | None) -> str | None:
+    """Callback of the (eager) argument SERVER: the profile of that name, or `[defaults]`, becomes what the options
+    are where the command line says nothing. Gives the address. Raises ConfigurationError, OSError."""
+    if server is None or ctx.resilient_parsing:
+        return server
+    profile, address = find_profile(server)
+    ctx.default_map = profile
+    return address
+
+
 def find_profile(name: str, configuration: Configuration | None = None) -> tuple[dict[str, object], str]:
     """What the configuration says for SERVER, and the address: its profile's, or the word itself."""
     configuration = load() if configuration is None else configuration
@@ -178,14 +178,10 @@ def find_profile(name: str, configuration: Configuration | None = None) -> tuple
 
 
 def server_config(
-    ctx: click.Context,
-    address: str,
-    profile: Mapping[str, object],
-    *,
-    environ: Mapping[str, str] | None = None,
+    ctx: click.Context, address: str, *, environ: Mapping[str, str] | None = None
 ) -> ServerConfig:
-    """Of the options made by `server_options`, over the profile. Asks for the password on a terminal."""
-    values = resolve(ctx, profile)
+    """Of the options made by `server_options`. Asks for the password on a terminal."""
+    values = ctx.params
     host, port = split_address(address)
     user = values.get("user")
     insecure = bool(values.get("insecure"))

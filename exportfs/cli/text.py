@@ -7,6 +7,10 @@ from pathlib import Path
 
 import click
 
+BYTE_ORDER_MARK = "\ufeff"
+UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+"""How a file in UTF-16 begins."""
+
 _UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB")
 
 

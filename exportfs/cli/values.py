@@ -3,6 +3,8 @@
 import math
 import re
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import click
 
@@ -56,20 +58,68 @@ def duration(text: str | float) -> float:
 
 
 class _Quantity(click.ParamType):  # type: ignore[type-arg] # generic in newer versions only
-    """A parameter type made of one of the parsers above."""
+    """A parameter type made of one of the parsers above. `least` is the smallest value, and `shown` how to write it."""
 
-    def __init__(self, name: str, parse: Callable[[str], float]) -> None:
+    def __init__(self, name: str, parse: Callable[[str], float], least: float, shown: str) -> None:
         self.name = name
         self.parse = parse
+        self.least = least
+        self.shown = shown
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> object:
-        if not isinstance(value, str):
-            return value
-        try:
-            return self.parse(value)
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
+        if isinstance(value, str):
+            try:
+                value = self.parse(value)
+            except ValueError as error:
+                self.fail(str(error), param, ctx)
+        if isinstance(value, int | float) and value < self.least:
+            self.fail(f"must be {self.shown} at least", param, ctx)
+        return value
 
 
-SIZE = _Quantity("size", size)
-DURATION = _Quantity("duration", duration)
+class Size(_Quantity):
+    """Bytes, as an int."""
+
+    def __init__(self, least: int = 0) -> None:
+        super().__init__("size", size, least, f"{least >> 20}M" if least else "0")
+
+
+class Duration(_Quantity):
+    """Seconds, as a float."""
+
+    def __init__(self, least: float = 0.0) -> None:
+        super().__init__("duration", duration, least, f"{least:g} seconds")
+
+
+class _Text(click.ParamType):  # type: ignore[type-arg] # generic in newer versions only
+    """Something on one line: an empty word is a variable that was not set, rather than a wish."""
+
+    name = "text"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> object:
+        if isinstance(value, str):
+            if not value.strip():
+                self.fail("must not be empty", param, ctx)
+            if not value.isprintable():
+                self.fail(f"must be on one line, without control characters: {value!r}", param, ctx)
+        return value
+
+
+class _File(click.Path):
+    """A path, and not an empty one."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "":
+            self.fail("must not be empty", param, ctx)
+        if isinstance(value, str) and "\0" in value:
+            self.fail("holds a NUL", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+SIZE = Size()
+DURATION = Duration()
+TEXT = _Text()
+FILE = _File()

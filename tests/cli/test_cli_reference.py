@@ -82,8 +82,8 @@ def test_roff_has_nothing_to_complain_about() -> None:
 
 
 def test_configuration_page_has_every_key() -> None:
-    from exportfs.cli.configuration import KEYS
+    from exportfs.cli.mount_options import profile_keys
 
     text = (DOCS / "configuration.md").read_text()
     rows = set(re.findall(r"^\| `([a-z-]+)` \|", text, re.MULTILINE))
-    assert rows == set(KEYS)
+    assert rows == set(profile_keys())

@@ -7,12 +7,12 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from exportfs.cli.mount_options import server_options
 from exportfs.cli.server import (
     find_password,
     is_loopback,
     read_password_file,
     server_config,
-    server_options,
     split_address,
 )
 from exportfs.config import ServerConfig
@@ -75,6 +75,61 @@ def test_password_file_that_holds_no_password(secret: Path, content: bytes) -> N
     assert "xxx" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"s3cret",
+        b"s3cret\n",
+        b"s3cret\r\n",
+        b"\xef\xbb\xbfs3cret",
+        b"\xef\xbb\xbfs3cret\r\n",
+    ],
+)
+def test_marks_and_line_ends_of_a_password_file(secret: Path, content: bytes) -> None:
+    secret.write_bytes(content)
+    assert read_password_file(secret) == "s3cret"
+
+
+@pytest.mark.parametrize(
+    "content", [b" s3 cret ", "p\u00e4ss\U0001f511w\u00f6rd".encode(), "a\u200db".encode(), b"x"]
+)
+def test_what_may_be_meant_stays(secret: Path, content: bytes) -> None:
+    secret.write_bytes(content)
+    assert read_password_file(secret) == content.decode()
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("s3cret".encode("utf-16"), "is UTF-16: save it as UTF-8"),
+        (b"\xfe\xff" + "s3cret".encode("utf-16-be"), "is UTF-16: save it as UTF-8"),
+        ("s3cret".encode("utf-16-le"), "may be UTF-16"),
+        ("\ufeff\ufeffs3cret".encode(), r"begins with an invisible character, U\+FEFF"),
+        ("\u200bs3cret".encode(), r"begins with an invisible character, U\+200B \(zero width space\)"),
+        ("\u202as3cret\u202c".encode(), r"U\+202A"),
+        ("s3cret\u200b\n".encode(), r"ends with an invisible character, U\+200B"),
+        ("\u2060s3cret".encode(), r"U\+2060"),
+        (b"s3\x1b[200~cret", r"control character, U\+001B"),
+        (b"s3cret\r\r\n", r"control character, U\+000D"),
+        (b"\xef\xbb\xbf", "must hold the password"),
+        (b"s\xe9cret", "not UTF-8"),
+    ],
+)
+def test_a_password_with_something_invisible_is_never_sent(secret: Path, content: bytes, words: str) -> None:
+    secret.write_bytes(content)
+    with pytest.raises(InvalidArgument, match=words) as caught:
+        read_password_file(secret)
+    assert "cret" not in str(caught.value).replace(str(secret), "")
+
+
+def test_a_mark_is_refused_wherever_the_password_comes_from() -> None:
+    """Only a file's front is certain to be a mark."""
+    marked = "\ufeffs3cret"
+    for environ, ask in (({"EXPORTFS_PASSWORD": marked}, None), ({}, lambda: marked)):
+        with pytest.raises(InvalidArgument, match=r"U\+FEFF"):
+            find_password({"user": "me"}, on_command_line=False, environ=environ, ask=ask)
+
+
 def test_precedence_of_passwords(secret: Path) -> None:
     values = {"password_file": secret, "user": "me"}
     environ = {"EXPORTFS_PASSWORD": "from environment"}
@@ -97,9 +152,9 @@ def config_of(words: list[str], address: str, profile: dict[str, object], enviro
     @server_options
     @click.pass_context
     def command(ctx: click.Context, /, **_: object) -> None:
-        made.append(server_config(ctx, address, profile, environ=environ))
+        made.append(server_config(ctx, address, environ=environ))
 
-    result = CliRunner().invoke(command, words)
+    result = CliRunner().invoke(command, words, default_map=profile)
     if result.exception is not None:
         raise result.exception
     return made[0]
