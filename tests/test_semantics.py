@@ -25,7 +25,9 @@ def cited_in(path: Path) -> set[str]:
 
 
 def citations() -> dict[str, set[str]]:
-    return {str(path.relative_to(TESTS)): cited for path in TESTS.rglob("test_*.py") if (cited := cited_in(path))}
+    return {
+        str(path.relative_to(TESTS)): cited for path in TESTS.rglob("test_*.py") if (cited := cited_in(path))
+    }
 
 
 def test_numbers_are_unique_and_without_gaps() -> None:

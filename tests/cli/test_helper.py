@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from exportfs.cli.helper import arguments
-from exportfs.cli.things import _helper
+from exportfs.cli.things import _helper, our_command
 from exportfs.errors import InvalidArgument
 from exportfs.simulator import Config, Simulator, SimulatorServer, make_certificates
 from tests.cli.conftest import Run
@@ -65,7 +65,7 @@ def helper() -> Iterator[None]:
     if path.exists():
         yield
         return
-    path.write_text(_helper())
+    path.write_text(_helper(our_command()))
     path.chmod(0o755)
     try:
         yield
