@@ -99,9 +99,11 @@ class Mount:
         filesystem, world, activity = assemble(config, nursery, server, journal, catalogue)
         operations = ExportOperations(filesystem, world.owner, activity, timeout=config.timeout)
         fuse = FuseSession(operations, config.mountpoint)
-        fuse.open(source=config.server.address, read_only=config.read_only, allow_other=config.allow_other)
-        catalogue.on_gone = fuse.session_gone
+        source = config.source or config.server.address
+        fuse.open(source=source, read_only=config.read_only, allow_other=config.allow_other)
         try:
+            catalogue.on_gone = fuse.session_gone
+            nursery.start_soon(for_ever, fuse.end_when_unmounted)
             start_background(nursery, server, world)
             nursery.start_soon(for_ever, partial(trio.to_thread.run_sync, fuse.raise_read_ahead))
             nursery.start_soon(for_ever, self._notifier.keep_telling)
@@ -114,7 +116,7 @@ class Mount:
         finally:
             self._notifier.tell("STOPPING=1")
             fuse.close()
-            log.info("unmounted %s", config.mountpoint)
+            log.info("ended the mount at %s", config.mountpoint)
 
     async def _end_on_signal(
         self, scope: trio.CancelScope, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED

@@ -37,6 +37,9 @@ class MountConfig:
 
     server: ServerConfig
     mountpoint: Path
+    source: str = ""
+    """What the mount table shows as the source: the word that the user gave, by which mount(8) knows its line in
+    /etc/fstab again; empty: the server's address."""
     agent: str | None = None
     """Access point of the export agent for requests that name none."""
     read_only: bool = False

@@ -6,6 +6,7 @@ Both speak with a simulator over gRPC. The mount is a subprocess: a process that
 import contextlib
 import errno
 import os
+import re
 import signal
 import stat
 import subprocess
@@ -461,10 +462,10 @@ class MountProcess:
 
 def is_mounted(path: Path) -> bool:
     """From the kernel's table: asks nothing of the mount itself."""
-    place = " " + str(path).replace("\\", "\\134").replace(" ", "\\040") + " "
+    escaped = re.sub(r"[ \t\n\\]", lambda match: f"\\{ord(match[0]):03o}", str(path))
     # Of bytes: a path may hold what else counts as the end of a line in text.
     table = Path("/proc/self/mountinfo").read_bytes().split(b"\n")
-    return any(os.fsencode(place) in line and b"fuse.axxon-exportfs" in line for line in table)
+    return any(os.fsencode(f" {escaped} ") in line and b"fuse.axxon-exportfs" in line for line in table)
 
 
 @contextlib.contextmanager

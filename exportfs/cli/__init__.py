@@ -33,7 +33,7 @@ class Lazy:
 
 COMMANDS = {
     "mount": Lazy("exportfs.cli.mount:mount", "Mount a server's exports as a folder."),
-    "umount": Lazy("exportfs.cli.mount:umount", "End a mount."),
+    "umount": Lazy("exportfs.cli.umount:umount", "End a mount."),
     "status": Lazy("exportfs.cli.status:status", "Show sessions and what the mounts are doing."),
     "cameras": Lazy("exportfs.cli.cameras:cameras", "List cameras and their footage."),
     "footage": Lazy("exportfs.cli.footage:footage", "Show what footage there is of a camera."),

@@ -12,11 +12,12 @@ from pathlib import Path
 
 from exportfs import directories
 from exportfs.cli import configuration
-from exportfs.cli.mounts import MOUNTINFO, mountpoints
+from exportfs.cli.mounts import private_to
 from exportfs.cli.server import read_password_file
 from exportfs.core.findings import Finding
 from exportfs.directories import NoHomeDirectory
 from exportfs.errors import ExportfsError
+from exportfs.fuse.mountpoint import MOUNTINFO, mountpoints, probe
 
 OLDEST_PYTHON = (3, 11)
 
@@ -125,20 +126,19 @@ def _allow_other(machine: Machine) -> Finding:
 def _mounts(machine: Machine) -> Iterator[Finding]:
     try:
         places = mountpoints(machine.mountinfo)
-    except OSError as error:
-        yield Finding(None, "mounts", f"{machine.mountinfo} cannot be read: {error.strerror}")
+    except ExportfsError as error:
+        yield Finding(None, "mounts", str(error))
         return
     for place in places:
-        try:
-            # Not stat: the kernel answers it from memory for a while, whatever became of the mount.
-            os.statvfs(place)
-        except OSError as error:
-            detail = "left behind by a crash" if error.errno == errno.ENOTCONN else f"{error.strerror}"
-            yield Finding(
-                False, f"mount {place}", detail, f"axxon-exportfs umount {place}, or fusermount3 -uz {place}"
-            )
+        title = f"mount {place}"
+        number = probe(place)
+        if number == 0:
+            yield Finding(True, title, "answers")
+        elif number == errno.EACCES and (owner := private_to(place)):
+            yield Finding(True, title, f"private mount of user {owner}")
         else:
-            yield Finding(True, f"mount {place}", "answers")
+            detail = "left behind by a crash" if number == errno.ENOTCONN else os.strerror(number)
+            yield Finding(False, title, detail, f"axxon-exportfs umount {place}, or fusermount3 -uz {place}")
 
 
 def _place(title: str, find: Callable[[], Path], *, private: bool) -> Finding:

@@ -1,11 +1,9 @@
-"""`mount` and `umount`."""
+"""`mount`."""
 
 import contextlib
 import ctypes
-import json
 import os
 import resource
-import select
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -16,19 +14,17 @@ import click
 from exportfs.cli import logs
 from exportfs.cli.background import in_background
 from exportfs.cli.mount_options import PASSWORD_VARIABLE, mount_options
-from exportfs.cli.options import MOUNTPOINT
-from exportfs.cli.server import server_config, use_profile
+from exportfs.cli.server import GIVEN_SERVER, server_config, use_profile
 from exportfs.cli.text import on_terminal
 from exportfs.cli.values import FILE
 from exportfs.config import MountConfig
 from exportfs.errors import AccessDenied, ExportfsError, TimedOut, Unreachable
+from exportfs.fuse.mountpoint import place_of
 
 M_ARENA_MAX = -8
 """Of mallopt(3)."""
 PR_SET_DUMPABLE = 4
 """Of prctl(2)."""
-LONGEST_FAREWELL = 5.0
-"""Seconds that `umount` waits for the login to be closed and the process to end."""
 
 
 @click.command()
@@ -61,8 +57,8 @@ def mount_config(ctx: click.Context, address: str) -> MountConfig:
     agent = values.get("agent")
     return MountConfig(
         server=server_config(ctx, address),
-        # Not resolved: a mount that crashed there could not be looked at.
-        mountpoint=Path(os.path.abspath(str(values["mountpoint"]))),
+        mountpoint=place_of(Path(str(values["mountpoint"]))),
+        source=ctx.meta[GIVEN_SERVER],
         agent=str(agent) if agent else None,
         read_only=bool(values["read_only"]),
         allow_other=bool(values["allow_other"]),
@@ -175,30 +171,3 @@ def check_allow_other(conf: Path = Path("/etc/fuse.conf")) -> None:
         raise ExportfsError(
             f"--allow-other needs the line `user_allow_other` in {conf}: ask an administrator to add it"
         )
-
-
-@click.command()
-@MOUNTPOINT
-@click.option("--lazy", is_flag=True, help="Also where something still uses it; it goes when that ends.")
-def umount(mountpoint: Path, lazy: bool) -> None:
-    """End a mount.
-
-    Its login on the server is closed, and its process ends.
-    """
-    from exportfs.fuse.mountpoint import unmount
-
-    place = Path(os.path.abspath(mountpoint))
-    process = None if lazy else process_of(place)
-    unmount(place, lazy=lazy)
-    if process is not None:
-        with contextlib.closing(os.fdopen(process)):
-            select.select([process], [], [], LONGEST_FAREWELL)
-
-
-def process_of(mountpoint: Path) -> int | None:
-    """A descriptor that becomes readable when the process that serves this mount ends; None where there is none."""
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        status = json.loads((mountpoint / ".status.json").read_bytes())
-        if status["mountpoint"] == os.fspath(mountpoint):
-            return os.pidfd_open(int(status["pid"]))
-    return None

@@ -2,7 +2,7 @@
 
 import json
 import os
-import re
+import pwd
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,12 +11,9 @@ from typing import Any
 from exportfs.cli.failures import sentence
 from exportfs.cli.sessions import SessionRecord, read_session
 from exportfs.errors import ExportfsError
+from exportfs.fuse.mountpoint import mount_table, place_of, top
 
-FILESYSTEM_TYPE = "fuse.axxon-exportfs"
-MOUNTINFO = Path("/proc/self/mountinfo")
 STATUS = ".status.json"
-
-_OCTAL = re.compile(rb"\\([0-7]{3})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,27 +24,17 @@ class MountStatus:
     status: Mapping[str, Any] = field(default_factory=dict)
     sessions: tuple[SessionRecord, ...] = ()
     error: str = ""
+    private_to: str = ""
+    """Whose private mount it is, where it is another user's: only they can look in, and that is no error."""
 
     def as_json(self) -> dict[str, Any]:
         return {
             "mountpoint": str(self.mountpoint),
             "status": dict(self.status) if self.status else None,
             "error": self.error or None,
+            "private_to": self.private_to or None,
             "sessions": [{**record.raw, "path": str(record.directory)} for record in self.sessions],
         }
-
-
-def mountpoints(mountinfo: Path = MOUNTINFO) -> list[Path]:
-    """Where filesystems of our type are mounted, in the order they were."""
-    found = []
-    for line in mountinfo.read_bytes().splitlines():
-        fields, _, rest = line.partition(b" - ")
-        words = fields.split(b" ")
-        if len(words) > 4 and rest.split(b" ")[0] == FILESYSTEM_TYPE.encode():
-            # The kernel writes blanks, tabs, line breaks and backslashes as \ooo.
-            raw = _OCTAL.sub(lambda match: bytes([int(match[1], 8) & 0xFF]), words[4])
-            found.append(Path(os.fsdecode(raw)))
-    return list(dict.fromkeys(found))
 
 
 def read_mount(mountpoint: Path) -> MountStatus:
@@ -58,6 +45,9 @@ def read_mount(mountpoint: Path) -> MountStatus:
             raise ValueError("not an object")
     except FileNotFoundError:
         return MountStatus(mountpoint, error=f"{mountpoint}: no exportfs is mounted there")
+    except PermissionError as error:
+        owner = private_to(mountpoint)
+        return MountStatus(mountpoint, error="" if owner else sentence(error), private_to=owner)
     except OSError as error:
         return MountStatus(mountpoint, error=sentence(error))
     except ValueError as error:
@@ -67,6 +57,17 @@ def read_mount(mountpoint: Path) -> MountStatus:
     except OSError as error:
         return MountStatus(mountpoint, status, error=sentence(error))
     return MountStatus(mountpoint, status, sessions, trouble)
+
+
+def private_to(mountpoint: Path) -> str:
+    """The user whose private mount is there, where that is not us; empty otherwise."""
+    entry = top(place_of(mountpoint), mount_table())
+    if entry is None or not entry.private or entry.user_id is None:
+        return ""
+    try:
+        return pwd.getpwuid(entry.user_id).pw_name
+    except KeyError:
+        return str(entry.user_id)
 
 
 def _sessions(folder: Path) -> tuple[tuple[SessionRecord, ...], str]:

@@ -158,6 +158,10 @@ def keyring_password(server: str, user: str) -> str | None:
     return found or None
 
 
+GIVEN_SERVER = "exportfs.server"
+"""In the context's meta: SERVER as it was given, a profile's name or an address."""
+
+
 def use_profile(ctx: click.Context, param: click.Parameter, server: str | None) -> str | None:
     """Callback of the (eager) argument SERVER: the profile of that name, or `[defaults]`, becomes what the options
     are where the command line says nothing. Gives the address. Raises ConfigurationError, OSError."""
@@ -165,6 +169,7 @@ def use_profile(ctx: click.Context, param: click.Parameter, server: str | None) 
         return server
     profile, address = find_profile(server)
     ctx.default_map = profile
+    ctx.meta[GIVEN_SERVER] = server
     return address
 
 

@@ -10,9 +10,10 @@ import click
 
 from exportfs.cli.failures import complain
 from exportfs.cli.following import FOOTAGE_MISSING
-from exportfs.cli.mounts import MountStatus, mountpoints, read_mount
+from exportfs.cli.mounts import MountStatus, read_mount
 from exportfs.cli.options import JSON
 from exportfs.cli.sessions import COMPLETED
+from exportfs.fuse.mountpoint import mountpoints
 
 REDRAW_SECONDS = 1.0
 
@@ -25,7 +26,7 @@ def status(mountpoint: Path | None, as_json: bool, watch: bool) -> int:
     """Show sessions and what the mounts are doing.
 
     Without MOUNTPOINT: all mounts of this machine. With --watch and --json: one line of JSON every second.
-    The exit code is 1 where a mount does not answer or a completed session has no result at all, and 3 where
+    A private mount of another user is listed as that.     The exit code is 1 where a mount does not answer or a completed session has no result at all, and 3 where
     results hold less than was asked for.
     """
     if watch and not as_json and not sys.stdout.isatty():
@@ -59,10 +60,10 @@ def _show(mounts: list[MountStatus]) -> None:
     if not mounts:
         click.echo("nothing is mounted; `axxon-exportfs mount SERVER MOUNTPOINT` mounts")
         return
-    dead = [mount for mount in mounts if not mount.status]
+    dead = [mount for mount in mounts if mount.error and not mount.status]
     for mount in dead:
         complain(mount.error)
-    alive = [mount for mount in mounts if mount.status]
+    alive = [mount for mount in mounts if mount.status or mount.private_to]
     if not alive:
         return
     from exportfs.cli.status_view import plain, terminal, view

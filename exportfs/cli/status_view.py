@@ -52,6 +52,9 @@ def _mount(mount: MountStatus, now: datetime, bars: bool) -> list[RenderableType
         parts += _errors(mount.status)
     else:
         parts.append(Text(printable(str(mount.mountpoint)), style="bold"))
+        if mount.private_to:
+            owner = f"private mount of user {mount.private_to}: nobody else can look in without --allow-other"
+            parts.append(Text(printable(owner)))
     if mount.error:
         parts.append(Text(printable(mount.error), style="red"))
     return parts

@@ -15,7 +15,7 @@ from exportfs import directories
 from exportfs.cli import program, reference
 from exportfs.cli.failures import PROGRAM
 from exportfs.cli.installing import Places, Record, Say, Thing, edit
-from exportfs.cli.mounts import FILESYSTEM_TYPE
+from exportfs.fuse.mountpoint import FILESYSTEM_TYPE
 
 _PRUNEFS = re.compile(r'^(\s*PRUNEFS\s*=\s*")([^"]*)(")', re.MULTILINE)
 _WATCHDOG_SECONDS = 60

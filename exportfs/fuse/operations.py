@@ -102,6 +102,10 @@ class ExportOperations(pyfuse3.Operations):
         self.opened: dict[int, tuple[int, int]] = {}
         """Of each handle, its inode and who opened it: calls on it do not say."""
 
+    def openers(self) -> set[int]:
+        """The processes that opened what is open."""
+        return {pid for _, pid in self.opened.values()}
+
     def operation(self, name: str, args: tuple[Any, ...]) -> Operation:
         """What a call with these arguments is, for people."""
         context = args[-1] if isinstance(args[-1], RequestContext) else None

@@ -1,4 +1,4 @@
-"""One sentence out of what libfuse, fusermount3 and mount(8) wrote about a mount that failed."""
+"""One sentence out of what the kernel, libfuse or fusermount3 said about a mount that failed."""
 
 import re
 

@@ -1,19 +1,22 @@
 """The mount itself: mounting, serving, unmounting."""
 
 import contextlib
+import errno
 import logging
 import os
+import threading
 from pathlib import Path
 
 import pyfuse3
+import trio
 from pyfuse3 import FileNameT, InodeT
 
 from exportfs.core.names import encode
 from exportfs.errors import ExportfsError
-from exportfs.fuse.captured import captured_stderr
-from exportfs.fuse.mountpoint import FS_TYPE, is_ours, unmount
+from exportfs.fuse.holders import holders, namespace_of
+from exportfs.fuse.mount import Mounted, mount, unmount_device
+from exportfs.fuse.mountpoint import TableChanges, mount_table
 from exportfs.fuse.operations import ExportOperations
-from exportfs.fuse.reason import reason
 from exportfs.vfs import inodes
 
 log = logging.getLogger(__name__)
@@ -24,6 +27,14 @@ pyfuse3's default of 99 would."""
 READ_AHEAD_KIB = 1024
 """Of the kernel; FUSE gets 128 KiB and no option for more, but root may write the device's setting. Larger requests
 halve the CPU of sequential reading."""
+TABLE_SECONDS = 0.5
+"""Between two looks whether the mount table has changed: a system call of a microsecond."""
+LINGER = 30.0
+"""Seconds that a mount which was unmounted lazily is served after its last file was closed: for who stands in it."""
+ENDS = frozenset((errno.ENODEV, errno.ECONNABORTED, errno.ENOTCONN, errno.EBADF, errno.EINTR))
+"""How /dev/fuse says that the mount is gone: unmounted, aborted (`umount -f`, /sys/fs/fuse/connections), or closed."""
+CLOSE_TIMEOUT = 3.0
+"""Seconds for unmounting at the end, before /dev/fuse is closed and all calls into the mount fail."""
 
 
 class FuseSession:
@@ -31,42 +42,73 @@ class FuseSession:
 
     def __init__(self, operations: ExportOperations, mountpoint: Path) -> None:
         self._operations = operations
-        # The kernel's table has it without symbolic links, and later it cannot be resolved: that would ask ourselves.
-        self._mountpoint = Path(os.path.realpath(mountpoint))
+        self._mountpoint = mountpoint
+        self._mounted: Mounted | None = None
 
     def open(self, *, source: str, read_only: bool, allow_other: bool) -> None:
         """Mounts. Raises ExportfsError with what to do."""
-        options = {
-            "default_permissions",
-            f"fsname={_escaped(source)}",
-            f"subtype={FS_TYPE}",
-            "nosuid",
-            "nodev",
-        }
-        if read_only:
-            options.add("ro")
-        if allow_other:
-            options.add("allow_other")
-        failure = None
-        with captured_stderr() as written:
-            try:
-                pyfuse3.init(self._operations, os.fspath(self._mountpoint), options)
-            except RuntimeError as error:
-                failure = str(error)
-        if failure is not None:
-            raise ExportfsError(f"cannot mount at {self._mountpoint}: {reason(written.text, failure)}")
-        if written.text.strip():
-            log.info("while mounting: %s", " ".join(written.text.split()))
+        self._mounted = mount(self._mountpoint, source=source, read_only=read_only, allow_other=allow_other)
+        try:
+            # libfuse takes a descriptor that is mounted already.
+            pyfuse3.init(self._operations, f"/dev/fd/{self._mounted.descriptor}", {"default_permissions"})
+        except BaseException as error:
+            unmount_device(self._mounted)
+            if isinstance(error, RuntimeError):
+                raise ExportfsError(f"cannot mount at {self._mountpoint}: {error}") from None
+            raise
 
     async def serve(self) -> None:
         """Answers the kernel until the mount is gone or `stop` is called."""
-        await pyfuse3.main(min_tasks=2, max_tasks=MOST_TASKS)
+        try:
+            await pyfuse3.main(min_tasks=2, max_tasks=MOST_TASKS)
+        except* OSError as group:
+            unknown = [error for error in _leaves(group) if error.errno not in ENDS]
+            if unknown:
+                raise ExportfsError(f"/dev/fuse failed: {unknown[0]}") from None
+            log.info("the kernel has ended the mount")
+
+    async def end_when_unmounted(self) -> None:
+        """Stops a mount that is in no mount table of ours any more and would live on in a copy that another mount
+        namespace has. One that was unmounted lazily goes on until nobody here uses it."""
+        assert self._mounted is not None
+        device = self._mounted.device
+        await self._unmounted(device)
+        # As a rule the kernel ends the session by itself, at once.
+        await trio.sleep(TABLE_SECONDS)
+        others = await trio.to_thread.run_sync(holders, device, abandon_on_cancel=True)
+        patience = 0.0 if others else LINGER
+        idle_since = trio.current_time()
+        while (used := self._used(only_here=bool(others))) or trio.current_time() - idle_since < patience:
+            if used:
+                idle_since = trio.current_time()
+            await trio.sleep(TABLE_SECONDS)
+        by = (
+            f"; a copy in the mount namespace of {', '.join(map(str, others))} ends with it" if others else ""
+        )
+        log.warning("%s was unmounted%s", self._mounted.place, by)
+        self.stop()
+
+    async def _unmounted(self, device: str) -> None:
+        changes = TableChanges()
+        while any(entry.device == device for entry in mount_table()):
+            await trio.sleep(TABLE_SECONDS)
+            while not changes.any():  # noqa: ASYNC110 # nobody but the kernel knows
+                await trio.sleep(TABLE_SECONDS)
+
+    def _used(self, *, only_here: bool) -> bool:
+        """Whether a file is open; `only_here`: by a process of our own mount namespace."""
+        openers = self._operations.openers()
+        if not only_here:
+            return bool(openers)
+        ours = namespace_of(os.getpid())
+        return any(namespace_of(pid) == ours for pid in openers)
 
     def raise_read_ahead(self) -> None:
         """Root may; everyone else lives with 128 KiB. Not from the task that serves: it asks the mount itself."""
+        assert self._mounted is not None
         with contextlib.suppress(OSError):
-            device = os.stat(self._mountpoint).st_dev
-            setting = Path(f"/sys/class/bdi/{os.major(device)}:{os.minor(device)}/read_ahead_kb")
+            os.stat(self._mounted.place)  # answered after the kernel's first call, which would set it back
+            setting = Path(f"/sys/class/bdi/{self._mounted.device}/read_ahead_kb")
             setting.write_text(f"{READ_AHEAD_KIB}\n")
 
     def session_gone(self, name: str) -> None:
@@ -82,13 +124,22 @@ class FuseSession:
             pyfuse3.terminate()
 
     def close(self) -> None:
-        """Unmounts, also where something still uses the mount."""
-        # pyfuse3 would unmount too, but not where it is busy: then only the lazy way leaves nothing behind.
-        with contextlib.suppress(ExportfsError):
-            if is_ours(self._mountpoint):
-                unmount(self._mountpoint, lazy=True)
+        """Unmounts our own mount and no other, also where something still uses it."""
+        # In a thread: what waits for an answer of ours gets it from the closing below.
+        thread = threading.Thread(target=self._unmount, name="unmount", daemon=True)
+        thread.start()
+        thread.join(CLOSE_TIMEOUT)
         pyfuse3.close(unmount=False)
+        thread.join(CLOSE_TIMEOUT)
+
+    def _unmount(self) -> None:
+        assert self._mounted is not None
+        with contextlib.suppress(ExportfsError):
+            unmount_device(self._mounted)
 
 
-def _escaped(option: str) -> str:
-    return option.replace("\\", "\\\\").replace(",", "\\,")
+def _leaves(group: BaseExceptionGroup[OSError]) -> list[OSError]:
+    found: list[OSError] = []
+    for error in group.exceptions:
+        found += _leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
+    return found

@@ -11,8 +11,9 @@ import pytest
 from rich.console import Console
 
 from exportfs.cli import status as command
-from exportfs.cli.mounts import mountpoints, read_mount, server_address
+from exportfs.cli.mounts import read_mount, server_address
 from exportfs.cli.status_view import plain, view
+from exportfs.fuse.mountpoint import mountpoints
 
 NOW = datetime(2026, 5, 11, 8, 0, 0, tzinfo=UTC)
 

@@ -1,0 +1,44 @@
+"""Every way in which the kernel ends a session is an end; nothing else is."""
+
+import errno
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+import trio
+
+from exportfs.errors import ExportfsError
+from exportfs.fuse import session as module
+from exportfs.fuse.operations import ExportOperations
+
+
+def serve(monkeypatch: pytest.MonkeyPatch, *errors: BaseException) -> None:
+    """With pyfuse3's loop in tasks that fail, two nurseries deep, as it has them."""
+
+    async def fail(error: BaseException) -> None:
+        await trio.lowlevel.checkpoint()
+        raise error
+
+    async def main(**_: Any) -> None:
+        async with trio.open_nursery() as outer, trio.open_nursery() as inner:
+            for error in errors:
+                inner.start_soon(fail, error)
+                outer.start_soon(trio.sleep_forever)
+
+    monkeypatch.setattr(module.pyfuse3, "main", main)
+    trio.run(module.FuseSession(cast(ExportOperations, None), Path("/nowhere")).serve)
+
+
+@pytest.mark.parametrize("number", sorted(module.ENDS), ids=errno.errorcode.get)
+def test_the_kernel_ends_it(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    serve(monkeypatch, OSError(number, "x"), OSError(errno.ECONNABORTED, "x"))
+
+
+def test_the_kernel_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ExportfsError, match="out of disks"):
+        serve(monkeypatch, OSError(errno.EIO, "out of disks"))
+
+
+def test_a_bug_is_no_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.RaisesGroup(ZeroDivisionError, flatten_subgroups=True):
+        serve(monkeypatch, ZeroDivisionError(), OSError(errno.ENODEV, "x"))
