@@ -1,5 +1,6 @@
 """The mounts of this machine, and what each says of itself."""
 
+import errno
 import json
 import os
 import pwd
@@ -11,7 +12,7 @@ from typing import Any
 from exportfs.cli.failures import sentence
 from exportfs.cli.sessions import SessionRecord, read_session
 from exportfs.errors import ExportfsError
-from exportfs.fuse.mountpoint import mount_table, place_of, top
+from exportfs.fuse.mountpoint import mount_table, place_of, probe, top
 
 STATUS = ".status.json"
 
@@ -39,6 +40,8 @@ class MountStatus:
 
 def read_mount(mountpoint: Path) -> MountStatus:
     """What the mount says now; never raises."""
+    if probe(mountpoint) == errno.ETIMEDOUT:
+        return MountStatus(mountpoint, error=f"{mountpoint}: does not answer: is its process stopped?")
     try:
         status = json.loads((mountpoint / STATUS).read_bytes())
         if not isinstance(status, dict):

@@ -5,10 +5,12 @@ from pathlib import Path
 import click
 from click.core import ParameterSource
 
+from exportfs.cli.values import FILE
+
 PATHS = click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path(path_type=Path))
 """Session directories, or the links to them in `new/` and `sessions/`."""
 
-MOUNTPOINT = click.argument("mountpoint", metavar="MOUNTPOINT", type=click.Path(path_type=Path))
+MOUNTPOINT = click.argument("mountpoint", metavar="MOUNTPOINT", type=FILE)
 
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
 

@@ -13,13 +13,14 @@ from exportfs.cli.following import FOOTAGE_MISSING
 from exportfs.cli.mounts import MountStatus, read_mount
 from exportfs.cli.options import JSON
 from exportfs.cli.sessions import COMPLETED
+from exportfs.cli.values import FILE
 from exportfs.fuse.mountpoint import mountpoints
 
 REDRAW_SECONDS = 1.0
 
 
 @click.command(short_help="Show sessions and what the mounts are doing.")
-@click.argument("mountpoint", metavar="[MOUNTPOINT]", required=False, type=click.Path(path_type=Path))
+@click.argument("mountpoint", metavar="[MOUNTPOINT]", required=False, type=FILE)
 @JSON
 @click.option("--watch", is_flag=True, help="Show it again every second until Ctrl-C.")
 def status(mountpoint: Path | None, as_json: bool, watch: bool) -> int:

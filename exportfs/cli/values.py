@@ -106,7 +106,8 @@ class _Text(click.ParamType):  # type: ignore[type-arg] # generic in newer versi
 
 
 class _File(click.Path):
-    """A path, and not an empty one."""
+    """A path, and not an empty one. It is not looked at: click would, and wait for ever for a mount whose process is
+    stopped."""
 
     def __init__(self) -> None:
         super().__init__(path_type=Path)
@@ -116,7 +117,7 @@ class _File(click.Path):
             self.fail("must not be empty", param, ctx)
         if isinstance(value, str) and "\0" in value:
             self.fail("holds a NUL", param, ctx)
-        return super().convert(value, param, ctx)
+        return Path(value)
 
 
 SIZE = Size()

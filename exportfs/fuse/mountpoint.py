@@ -21,7 +21,7 @@ FS_TYPE = "axxon-exportfs"
 """Shown as fuse.axxon-exportfs."""
 FILESYSTEM_TYPE = f"fuse.{FS_TYPE}"
 MOUNTINFO = Path("/proc/self/mountinfo")
-PROBE_TIMEOUT = 5.0
+PROBE_TIMEOUT = 3.0
 """Seconds that a mount has to answer `statfs`, which ours does from memory."""
 
 _OCTAL = re.compile(rb"\\([0-3][0-7]{2})")

@@ -98,6 +98,19 @@ def test_a_stopped_process_does_not_keep_umount(start_mount: MountFactory) -> No
     mount = start_mount()
     os.kill(mount.pid, signal.SIGSTOP)
     try:
+        told = subprocess.run(
+            [*OURS, "status", mount.mountpoint], capture_output=True, check=False, timeout=DEADLINE
+        )
+        assert told.returncode == 1
+        assert b"does not answer" in told.stderr
+        again = subprocess.run(
+            [*OURS, "mount", "127.0.0.1:1", mount.mountpoint, "--insecure"],
+            capture_output=True,
+            check=False,
+            timeout=DEADLINE,
+        )
+        assert again.returncode == 1
+        assert b"mounted at" in again.stderr
         done = subprocess.run([*OURS, "umount", mount.mountpoint, "--lazy"], check=False, timeout=DEADLINE)
         assert done.returncode == 0
         assert not is_mounted(mount.mountpoint)
