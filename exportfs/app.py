@@ -105,7 +105,7 @@ class Mount:
             catalogue.on_gone = fuse.session_gone
             nursery.start_soon(for_ever, fuse.end_when_unmounted)
             start_background(nursery, server, world)
-            nursery.start_soon(for_ever, partial(trio.to_thread.run_sync, fuse.raise_read_ahead))
+            nursery.start_soon(for_ever, fuse.raise_read_ahead)
             nursery.start_soon(for_ever, self._notifier.keep_telling)
             warm_up = partial(trio.to_thread.run_sync, server.warm_up, abandon_on_cancel=True)
             nursery.start_soon(for_ever, warm_up)

@@ -27,8 +27,8 @@ def status(mountpoint: Path | None, as_json: bool, watch: bool) -> int:
     """Show sessions and what the mounts are doing.
 
     Without MOUNTPOINT: all mounts of this machine. With --watch and --json: one line of JSON every second.
-    A private mount of another user is listed as that.     The exit code is 1 where a mount does not answer or a completed session has no result at all, and 3 where
-    results hold less than was asked for.
+    A private mount of another user is listed as that. The exit code is 1 where a mount does not answer or a
+    completed session has no result at all, and 3 where results hold less than was asked for.
     """
     if watch and not as_json and not sys.stdout.isatty():
         raise click.UsageError("--watch needs a terminal, or --json")

@@ -48,7 +48,8 @@ def umount(mountpoint: Path, lazy: bool) -> int:
     container, `unshare -m`) ends with it. The exit code is 1 where the process has not ended after 5 seconds.
     """
     place = place_of(mountpoint)
-    entry = top(place, mount_table())
+    before = mount_table()
+    entry = top(place, before)
     if entry is None:
         raise ExportfsError(
             f"cannot unmount {mountpoint}: nothing is mounted there; see `axxon-exportfs status`"
@@ -60,7 +61,9 @@ def umount(mountpoint: Path, lazy: bool) -> int:
     process = None if lazy else process_of(place)
     others = [] if lazy else holders(entry.device)
     unmount(entry, lazy=lazy)
-    still = [other.place for other in mount_table() if other.device == entry.device]
+    # Of those before: a later one may have got its numbers.
+    still = [other.place for other in before if other.device == entry.device and other != entry]
+    still = [place for place in still if place in {other.place for other in mount_table()}]
     if still:
         places = ", ".join(map(str, still))
         complain(f"{mountpoint} is unmounted; it is still mounted at {places}, so its process and login stay")

@@ -10,6 +10,7 @@ import errno
 import fcntl
 import logging
 import os
+import select
 import shutil
 import signal
 import socket
@@ -56,9 +57,15 @@ class Mounted:
 
     place: Path
     device: str
-    """By which it is known from any other that is, was or will be there."""
+    """By which it is known for as long as it is mounted anywhere. After that the kernel may give it to another."""
     descriptor: int
     """Of /dev/fuse."""
+
+    def connected(self) -> bool:
+        """Whether the kernel still has it: neither the last of it was unmounted nor was it aborted."""
+        asked = select.poll()
+        asked.register(self.descriptor, 0)
+        return not any(events & select.POLLERR for _, events in asked.poll(0))
 
 
 def mount(mountpoint: Path, *, source: str, read_only: bool, allow_other: bool) -> Mounted:
@@ -66,17 +73,16 @@ def mount(mountpoint: Path, *, source: str, read_only: bool, allow_other: bool) 
     place = place_of(mountpoint)
     _replace_dead(place)
     with _alone_at(place):
-        before = {entry.device for entry in mount_table()}
         there = top(place, mount_table())
         if there is not None and there.fs_type != "autofs":
             raise ExportfsError(f"something was mounted at {place} meanwhile")
         check_directory(place)
         descriptor = _mount(place, source, read_only=read_only, allow_other=allow_other)
-        for entry in reversed(mount_table()):
-            if entry.ours and entry.place == place and entry.device not in before:
-                return Mounted(place, entry.device, descriptor)
-        os.close(descriptor)
-        raise ExportfsError(f"what was mounted at {place} was unmounted at once: try again")
+        entry = top(place, mount_table())
+        if entry is None or not entry.ours:
+            os.close(descriptor)
+            raise ExportfsError(f"what was mounted at {place} was unmounted at once: try again")
+    return Mounted(place, entry.device, descriptor)
 
 
 def _replace_dead(place: Path) -> None:
@@ -154,7 +160,7 @@ def _mount_by_helper(place: Path, source: str, *, read_only: bool, allow_other: 
     with ours:
         with theirs:
             command = ["fusermount3", "-o", ",".join(options), "--", os.fspath(place)]
-            said = _run_helper(command, {"_FUSE_COMMFD": str(theirs.fileno())}, theirs.fileno())
+            _, said = _run_helper(command, {"_FUSE_COMMFD": str(theirs.fileno())}, theirs.fileno())
         ours.settimeout(HELPER_TIMEOUT)
         _, descriptors, _, _ = socket.recv_fds(ours, 1, 1)
     if not descriptors:
@@ -171,8 +177,8 @@ def _failed(place: Path, why: str) -> ExportfsError:
     return ExportfsError(f"cannot mount at {place}: {reason(why, 'the system refused it')}")
 
 
-def _run_helper(command: list[str], environment: dict[str, str], *descriptors: int) -> str:
-    """What fusermount3 says on standard error. It outlives a signal to our whole group or unit."""
+def _run_helper(command: list[str], environment: dict[str, str], *descriptors: int) -> tuple[bool, str]:
+    """Whether fusermount3 succeeds, and what it says on standard error. A signal to our whole group does not end it."""
     # Inherited through exec. Not preexec_fn: that forks, and gRPC's handlers break a fork.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT, signal.SIGHUP))
     try:
@@ -186,15 +192,15 @@ def _run_helper(command: list[str], environment: dict[str, str], *descriptors: i
             env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8", **environment},
         )
     except OSError as error:
-        return f"failed to exec {command[0]}: {error.strerror}"
+        return False, f"failed to exec {command[0]}: {error.strerror}"
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
     try:
         said = process.communicate(timeout=HELPER_TIMEOUT)[1]
     except subprocess.TimeoutExpired:
         process.kill()
-        return f"{command[0]}: did not end within {HELPER_TIMEOUT:g} s"
-    return said.decode(errors="replace").strip()
+        return False, f"{command[0]}: did not end within {HELPER_TIMEOUT:g} s"
+    return process.returncode == 0, said.decode(errors="replace").strip()
 
 
 def unmount(entry: MountEntry, *, lazy: bool = False, within: float = UNMOUNT_TIMEOUT) -> None:
@@ -208,7 +214,8 @@ def unmount(entry: MountEntry, *, lazy: bool = False, within: float = UNMOUNT_TI
         if there is not None and there.id != entry.id:
             raise ExportfsError(f"cannot unmount {entry.place}: something else is mounted over it")
         why = _unmount_once(entry, lazy=lazy)
-        if _gone(entry):
+        # Not looked up where it succeeded: the next one there may have the very same numbers.
+        if why is None or _gone(entry):
             return
         busy = "busy" in why.lower()
         # Also who has just closed its last file uses the mount for a moment.
@@ -219,17 +226,19 @@ def unmount(entry: MountEntry, *, lazy: bool = False, within: float = UNMOUNT_TI
 
 
 def _gone(entry: MountEntry) -> bool:
-    return all((other.id, other.device) != (entry.id, entry.device) for other in mount_table())
+    known = (entry.id, entry.device, entry.place)
+    return all((other.id, other.device, other.place) != known for other in mount_table())
 
 
-def _unmount_once(entry: MountEntry, *, lazy: bool) -> str:
-    """Why not; empty where nobody complained."""
+def _unmount_once(entry: MountEntry, *, lazy: bool) -> str | None:
+    """Why not; None where it succeeded."""
     if os.geteuid() == 0:
         number = _unmount_by_kernel(entry, lazy=lazy)
         if number != errno.EPERM or shutil.which("fusermount3") is None:
-            return os.strerror(number) if number else ""
+            return os.strerror(number) if number else None
     command = ["fusermount3", "-u", *(["-z"] if lazy else []), "--", os.fspath(entry.place)]
-    return " ".join(_run_helper(command, {}).removeprefix("fusermount3: ").split())
+    succeeded, said = _run_helper(command, {})
+    return None if succeeded else " ".join(said.removeprefix("fusermount3: ").split())
 
 
 def _unmount_by_kernel(entry: MountEntry, *, lazy: bool) -> int:
@@ -281,10 +290,11 @@ def _mount_id(descriptor: int) -> int | None:
     return None
 
 
-def unmount_device(mounted: Mounted) -> None:
+def unmount_ours(mounted: Mounted) -> None:
     """Lazily unmounts our mount and its bind mounts in this namespace, the newest first; says in the log what stays."""
     for entry in reversed(mount_table()):
-        if entry.device == mounted.device:
+        # Once the kernel has given it up, its device may be another's already: then only what is as dead as ours goes.
+        if entry.ours and entry.device == mounted.device and (mounted.connected() or is_dead(entry)):
             try:
                 unmount(entry, lazy=True)
             except ExportfsError as error:

@@ -34,7 +34,8 @@ class MountEntry:
     id: int
     parent: int
     device: str
-    """`major:minor`: of one mount and of its copies, here and in other namespaces, and of nothing else meanwhile."""
+    """`major:minor`: of one mount and of its copies, here and in other namespaces. Given to another when all of them
+    are gone, as `id` is."""
     root: str
     """What of the filesystem is shown there; `/` unless it is a bind mount of a part."""
     place: Path

@@ -14,7 +14,7 @@ from pyfuse3 import FileNameT, InodeT
 from exportfs.core.names import encode
 from exportfs.errors import ExportfsError
 from exportfs.fuse.holders import holders, namespace_of
-from exportfs.fuse.mount import Mounted, mount, unmount_device
+from exportfs.fuse.mount import Mounted, mount, unmount_ours
 from exportfs.fuse.mountpoint import TableChanges, mount_table
 from exportfs.fuse.operations import ExportOperations
 from exportfs.vfs import inodes
@@ -27,6 +27,8 @@ pyfuse3's default of 99 would."""
 READ_AHEAD_KIB = 1024
 """Of the kernel; FUSE gets 128 KiB and no option for more, but root may write the device's setting. Larger requests
 halve the CPU of sequential reading."""
+READ_AHEAD_LOOKS = (0.1, 0.4, 2.0, 10.0)
+"""Seconds between two looks whether it is as it should be."""
 TABLE_SECONDS = 0.5
 """Between two looks whether the mount table has changed: a system call of a microsecond."""
 LINGER = 30.0
@@ -52,7 +54,7 @@ class FuseSession:
             # libfuse takes a descriptor that is mounted already.
             pyfuse3.init(self._operations, f"/dev/fd/{self._mounted.descriptor}", {"default_permissions"})
         except BaseException as error:
-            unmount_device(self._mounted)
+            unmount_ours(self._mounted)
             if isinstance(error, RuntimeError):
                 raise ExportfsError(f"cannot mount at {self._mountpoint}: {error}") from None
             raise
@@ -103,13 +105,20 @@ class FuseSession:
         ours = namespace_of(os.getpid())
         return any(namespace_of(pid) == ours for pid in openers)
 
-    def raise_read_ahead(self) -> None:
-        """Root may; everyone else lives with 128 KiB. Not from the task that serves: it asks the mount itself."""
+    async def raise_read_ahead(self) -> None:
+        """Root may; everyone else lives with 128 KiB.
+
+        The kernel sets it back with its first call, which is under way now. Awaited by looking again and not by a call
+        of our own into the mount: that would make it busy for whoever unmounts it at once.
+        """
         assert self._mounted is not None
+        setting = Path(f"/sys/class/bdi/{self._mounted.device}/read_ahead_kb")
+        wanted = f"{READ_AHEAD_KIB}\n"
         with contextlib.suppress(OSError):
-            os.stat(self._mounted.place)  # answered after the kernel's first call, which would set it back
-            setting = Path(f"/sys/class/bdi/{self._mounted.device}/read_ahead_kb")
-            setting.write_text(f"{READ_AHEAD_KIB}\n")
+            for pause in READ_AHEAD_LOOKS:
+                await trio.sleep(pause)
+                if setting.read_text() != wanted:
+                    setting.write_text(wanted)
 
     def session_gone(self, name: str) -> None:
         """Lets the kernel drop the name of a session, which it would believe in for a while.
@@ -135,7 +144,7 @@ class FuseSession:
     def _unmount(self) -> None:
         assert self._mounted is not None
         with contextlib.suppress(ExportfsError):
-            unmount_device(self._mounted)
+            unmount_ours(self._mounted)
 
 
 def _leaves(group: BaseExceptionGroup[OSError]) -> list[OSError]:

@@ -259,3 +259,13 @@ def test_the_source_shown_is_the_source_given(server: SimulatorServer, tmp_path:
         assert source == "hq"
     finally:
         subprocess.run([*OURS, "umount", place], check=True, timeout=DEADLINE)
+
+
+@needs_root
+def test_read_ahead(mount: MountProcess) -> None:
+    """Raised to 1 MiB, also after the kernel's first call."""
+    (device,) = entries(mount)
+    setting = Path(f"/sys/class/bdi/{device}/read_ahead_kb")
+    eventually(lambda: setting.read_text() == "1024\n")
+    assert os.listdir(mount.mountpoint)
+    eventually(lambda: setting.read_text() == "1024\n")

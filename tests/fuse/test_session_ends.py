@@ -16,7 +16,8 @@ def serve(monkeypatch: pytest.MonkeyPatch, *errors: BaseException) -> None:
     """With pyfuse3's loop in tasks that fail, two nurseries deep, as it has them."""
 
     async def fail(error: BaseException) -> None:
-        await trio.lowlevel.checkpoint()
+        with trio.CancelScope(shield=True):  # whoever fails first, all of them do
+            await trio.lowlevel.checkpoint()
         raise error
 
     async def main(**_: Any) -> None:
