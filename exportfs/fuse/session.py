@@ -112,13 +112,13 @@ class FuseSession:
         of our own into the mount: that would make it busy for whoever unmounts it at once.
         """
         assert self._mounted is not None
-        setting = Path(f"/sys/class/bdi/{self._mounted.device}/read_ahead_kb")
+        setting = trio.Path(f"/sys/class/bdi/{self._mounted.device}/read_ahead_kb")
         wanted = f"{READ_AHEAD_KIB}\n"
         with contextlib.suppress(OSError):
             for pause in READ_AHEAD_LOOKS:
                 await trio.sleep(pause)
-                if setting.read_text() != wanted:
-                    setting.write_text(wanted)
+                if await setting.read_text() != wanted:
+                    await setting.write_text(wanted)
 
     def session_gone(self, name: str) -> None:
         """Lets the kernel drop the name of a session, which it would believe in for a while.
