@@ -13,6 +13,7 @@ from click.shell_completion import CompletionItem
 from exportfs import __version__
 from exportfs.cli.beginning import prepare_process
 from exportfs.cli.failures import PROGRAM, Failure, complain, sentence
+from exportfs.cli.packages import package_trouble
 from exportfs.errors import ExportfsError
 
 INTERRUPTED = 130
@@ -73,11 +74,17 @@ class Program(click.Group):
         try:
             command = getattr(importlib.import_module(module), attribute)
         except ModuleNotFoundError as error:
+            if trouble := package_trouble(error):
+                raise Failure(trouble) from error
             extra = "[simulator]" if cmd_name in ("simulate", "demo") else ""
             raise Failure(
                 f"`{cmd_name}` needs the Python package {error.name}, which is not installed here: "
                 f"install {PROGRAM}{extra} with all it needs"
             ) from error
+        except Exception as error:
+            if trouble := package_trouble(error):
+                raise Failure(trouble) from error
+            raise
         assert isinstance(command, click.Command)
         return command
 
@@ -101,6 +108,12 @@ class Program(click.Group):
             raise
         except OSError as error:
             raise Failure(sentence(error)) from error
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except Exception as error:
+            if trouble := package_trouble(error):
+                raise Failure(trouble) from error
+            raise
 
     def main(
         self,

@@ -13,6 +13,7 @@ from pathlib import Path
 from exportfs import directories
 from exportfs.cli import configuration
 from exportfs.cli.mounts import private_to
+from exportfs.cli.packages import package_findings
 from exportfs.cli.server import read_password_file
 from exportfs.core.findings import Finding
 from exportfs.directories import NoHomeDirectory
@@ -46,6 +47,7 @@ class Machine:
 
 def machine_findings(machine: Machine) -> Iterator[Finding]:
     """All of them, in the order in which they matter."""
+    yield from package_findings()
     yield _python(machine)
     yield _library()
     yield _device(machine)

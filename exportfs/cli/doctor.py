@@ -10,6 +10,7 @@ import click
 from exportfs.cli.checks import Machine, machine_findings
 from exportfs.cli.mount_options import server_options
 from exportfs.cli.options import JSON
+from exportfs.cli.packages import package_findings
 from exportfs.cli.server import server_config, use_profile
 from exportfs.cli.text import printable
 from exportfs.config import ServerConfig
@@ -43,7 +44,8 @@ def doctor(ctx: click.Context, /, server: str | None, as_json: bool, **_: object
     """
     findings = list(machine_findings(Machine()))
     if server is not None:
-        findings += _server_findings(ctx, server)
+        packages = all(finding.ok is not False for finding in package_findings())
+        findings += _server_findings(ctx, server) if packages else [_not_looked_at(server)]
     if as_json:
         click.echo(json.dumps([dataclasses.asdict(finding) for finding in findings], indent=2))
     else:
@@ -59,6 +61,12 @@ def show(findings: Iterable[Finding]) -> None:
         click.echo(f"{mark}  {printable(finding.title):{_TITLE_WIDTH}}  {printable(finding.detail)}")
         if finding.fix and finding.ok is not True:
             click.echo(f"      {'':{_TITLE_WIDTH}}  -> {printable(finding.fix)}")
+
+
+def _not_looked_at(server: str) -> Finding:
+    return Finding(
+        None, f"server {server}", "not looked at: gRPC does not load", "mend the Python packages first"
+    )
 
 
 def _server_findings(ctx: click.Context, server: str) -> list[Finding]:

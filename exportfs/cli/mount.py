@@ -14,6 +14,7 @@ import click
 from exportfs.cli import logs
 from exportfs.cli.background import in_background
 from exportfs.cli.mount_options import PASSWORD_VARIABLE, mount_options
+from exportfs.cli.packages import package_trouble
 from exportfs.cli.server import GIVEN_SERVER, server_config, use_profile
 from exportfs.cli.text import on_terminal
 from exportfs.cli.values import FILE
@@ -85,7 +86,12 @@ def serve(config: MountConfig, ready: Callable[[], None]) -> None:
 def _serve(config: MountConfig, ready: Callable[[], None], log: logs.Log) -> None:
     without_core_dumps()
     with_one_arena()
-    from exportfs import app  # gRPC and FUSE, not before the fork
+    try:
+        from exportfs import app  # gRPC and FUSE, not before the fork
+    except Exception as error:
+        if trouble := package_trouble(error):
+            raise ExportfsError(trouble) from error
+        raise
 
     started = False
 
