@@ -58,7 +58,11 @@ class Unreachable(ExportfsError):
 
 
 class NotSent(Unreachable):
-    """No connection could be made, so the request certainly did not reach the server."""
+    """The request certainly did not reach the server: no connection could be made."""
+
+
+class NotProcessed(NotSent):
+    """The server turned the request away before it looked at it, so it may be sent again at once."""
 
 
 class Interrupted(ExportfsError):

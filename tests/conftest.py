@@ -1,12 +1,14 @@
 """Fixtures of all tests: a simulator in this process, and trees of it."""
 
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from exportfs.simulator import Config, LoginConfig, Simulator, SimulatorServer
-from tests.harness import REFRESH, InProcessTree, MountedTree, MountProcess, Tree, config_for
+from tests.harness import REFRESH, InProcessTree, MountedTree, MountProcess, Tree, config_for, security
 
 pytest_plugins = ["tests.support.side_by_side"]
 
@@ -30,11 +32,20 @@ def simulator() -> Iterator[Simulator]:
     simulator.close()
 
 
+FrontFactory = Callable[[SimulatorServer], AbstractContextManager[Any]]
+
+
 @pytest.fixture
-def server(simulator: Simulator) -> Iterator[SimulatorServer]:
-    """It, listening in plaintext on loopback."""
-    with SimulatorServer(simulator) as server:
-        yield server
+def front() -> FrontFactory:
+    """What stands before the simulator: nothing. `tests/servers` puts other servers there."""
+    return nullcontext
+
+
+@pytest.fixture
+def server(simulator: Simulator, front: FrontFactory) -> Iterator[SimulatorServer]:
+    """It, listening in plaintext on loopback, or what stands before it."""
+    with SimulatorServer(simulator) as server, front(server) as seen:
+        yield seen
 
 
 MountFactory = Callable[..., MountProcess]
@@ -48,7 +59,7 @@ def start_mount(server: SimulatorServer, tmp_path: Path) -> Iterator[MountFactor
     def start(
         *options: str, folder: Path = tmp_path, check_log: bool = True, address: str = ""
     ) -> MountProcess:
-        options = ("--insecure", "--refresh", str(REFRESH), "--timeout", "5", *options)
+        options = (*security(server.tls), "--refresh", str(REFRESH), "--timeout", "5", *options)
         mount = MountProcess(address or server.address, folder, *options)
         mounts.append(mount)
         mount.checked = check_log
@@ -77,7 +88,7 @@ def tree(request: pytest.FixtureRequest, server: SimulatorServer, tmp_path: Path
         mount: MountProcess = request.getfixturevalue("mount")
         yield MountedTree(mount.mountpoint)
         return
-    tree = InProcessTree(config_for(server.address, tmp_path))
+    tree = InProcessTree(config_for(server.address, tmp_path, tls=server.tls))
     try:
         yield tree
     finally:

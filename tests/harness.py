@@ -28,6 +28,7 @@ from exportfs.fuse.errnos import errno_of
 from exportfs.rpc.server import Server
 from exportfs.sessions.catalogue import Catalogue
 from exportfs.sessions.journal import Journal
+from exportfs.simulator import Certificates
 from exportfs.vfs.filesystem import Filesystem
 from exportfs.vfs.node import Changes, Node
 
@@ -479,11 +480,21 @@ def mounted(address: str, folder: Path, *options: str) -> Iterator[MountProcess]
         mount.clean_up()
 
 
-def config_for(address: str, folder: Path, **changes: Any) -> MountConfig:
+def security(tls: Certificates | None) -> tuple[str, ...]:
+    """Options for a server with or without TLS."""
+    if tls is None:
+        return ("--insecure",)
+    return ("--ca-file", os.fspath(tls.ca_file), "--tls-server-name", tls.name)
+
+
+def config_for(address: str, folder: Path, tls: Certificates | None = None, **changes: Any) -> MountConfig:
     """Of an in-process tree."""
     host, port = address.rsplit(":", 1)
+    server = ServerConfig(host, int(port), insecure=True)
+    if tls is not None:
+        server = ServerConfig(host, int(port), ca_file=tls.ca_file, tls_server_name=tls.name)
     config = MountConfig(
-        ServerConfig(host, int(port), insecure=True),
+        server,
         folder / "mnt",
         state_dir=folder / "state",
         refresh=REFRESH,

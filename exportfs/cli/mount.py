@@ -129,7 +129,7 @@ def explained(config: MountConfig, error: ExportfsError) -> str:
         target=lambda: found.append(diagnose.cause(config.server, within) or ""), daemon=True
     )
     thread.start()
-    thread.join(config.timeout / 2)
+    thread.join(max(3.0, config.timeout / 2))  # all roots of a system take a second to look through
     if found and found[0]:
         return found[0]
     return f"{config.server.address}: {error}; see `axxon-exportfs doctor {config.server.address}`"

@@ -15,6 +15,7 @@ from exportfs.errors import (
     Gone,
     InvalidArgument,
     NotFound,
+    TooLarge,
     Unauthenticated,
     Unsupported,
 )
@@ -41,7 +42,7 @@ class PatienceConfig:
         return max(0.2, self.timeout / 3)
 
 
-_FINAL = (InvalidArgument, NotFound, Gone, Unsupported)
+_FINAL = (InvalidArgument, NotFound, Gone, TooLarge, Unsupported)
 
 
 class Patience:

@@ -16,7 +16,8 @@ from typing import Any, TypeVar
 import grpc
 
 from exportfs.config import KIB, MIB, ServerConfig
-from exportfs.errors import Interrupted, InvalidArgument, NotSent
+from exportfs.errors import Interrupted, NotSent
+from exportfs.rpc import authorities
 
 T = TypeVar("T")
 
@@ -31,11 +32,16 @@ _COMMON: list[tuple[str, int | str]] = [
     ("grpc.use_local_subchannel_pool", 1),
     ("grpc.initial_reconnect_backoff_ms", 100),
     # Not a pause, whatever its name: how long one attempt, TLS included, may take. By satellite that is seconds.
-    ("grpc.min_reconnect_backoff_ms", 15_000),
+    ("grpc.min_reconnect_backoff_ms", 20_000),
     # gRPC waits up to two minutes by default; a server that restarts is back within seconds.
     ("grpc.max_reconnect_backoff_ms", 1000),
-    # Trying again is ours: we know which calls may be repeated.
-    ("grpc.enable_retries", 0),
+    # Only what HTTP/2 says was not processed is sent again by gRPC: its "transparent" retries, which this switches on
+    # together with the others. Those need a policy from a service config, and there is none: not from us, and not from
+    # the name's TXT records. Any other trying again is ours, since we know which calls may be repeated.
+    ("grpc.enable_retries", 1),
+    ("grpc.service_config_disable_resolution", 1),
+    # It keeps the request for that: a larger one would count as sent for good.
+    ("grpc.per_rpc_retry_buffer_size", 64 * MIB),
     ("grpc.max_send_message_length", 64 * MIB),
     # Answers come from loopback tunnels and plant networks; a proxy from the environment is a surprise.
     ("grpc.enable_http_proxy", 0),
@@ -82,6 +88,19 @@ class Connection:
     """gRPC could not start its thread for it: no call on it ever ends, nor does closing it."""
     _streams: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def connecting(self) -> bool:
+        """Whether there is no connection yet, or none any more, so that what is silent is the way to one.
+
+        Asked of the channel's inner half: the public way costs a thread that polls.
+        """
+        inner = getattr(self.channel, "_channel", None)
+        try:
+            state = inner.check_connectivity_state(False)  # type: ignore[union-attr]
+        except (AttributeError, TypeError, ValueError):  # another version, or closed
+            return False
+        return bool(state != grpc.ChannelConnectivity.READY.value[0])
+
     def stream(self, method: str) -> Any:
         """Starts calls of a server-streaming method, with serialized messages in and out."""
         start = self._streams.get(method)
@@ -98,7 +117,9 @@ class Connections:
 
     def __init__(self, config: ServerConfig) -> None:
         self._config = config
-        self._credentials = None if config.insecure else _credentials(config)
+        self._credentials = None
+        if not config.insecure:
+            self._credentials = grpc.ssl_channel_credentials(authorities.load(config.ca_file).pem)
         self._lock = threading.Lock()
         self._current: dict[tuple[Lane, int], Connection] = {}
         self._open_ones: set[Connection] = set()
@@ -128,7 +149,12 @@ class Connections:
             self._close(connection)
 
     def suspect(self, connection: Connection) -> None:
-        """Nothing moves on this connection: the next use of its lane gets a new one."""
+        """Nothing moves on this connection: the next use of its lane gets a new one.
+
+        Nothing happens while it is being made: a handshake that takes long would be begun anew, and anew.
+        """
+        if connection.connecting and not connection.poisoned:
+            return
         with self._lock:
             place = (connection.lane, connection.line)
             if self._current.get(place) is connection:
@@ -202,20 +228,6 @@ class Connections:
 
 def _nothing() -> None:
     pass
-
-
-def _credentials(config: ServerConfig) -> grpc.ChannelCredentials:
-    if config.ca_file is None:
-        return grpc.ssl_channel_credentials()
-    try:
-        pem = config.ca_file.read_bytes()
-    except OSError as error:
-        raise InvalidArgument(f"cannot read the CA file {config.ca_file}: {error.strerror}") from None
-    if b"-----BEGIN CERTIFICATE-----" not in pem:
-        raise InvalidArgument(
-            f"the CA file {config.ca_file} holds no PEM certificate (-----BEGIN CERTIFICATE-----)"
-        )
-    return grpc.ssl_channel_credentials(root_certificates=pem)
 
 
 Metadata = Sequence[tuple[str, str]]

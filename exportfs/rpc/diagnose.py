@@ -1,8 +1,9 @@
-"""Why a server cannot be reached, found out step by step with nothing but sockets and Python's own TLS.
+"""Why a server cannot be reached, found out step by step.
 
-gRPC says of most failures only that it cannot connect. Here each step is made by hand: the name, the connection, the
-certificate, the protocol, and at last a login. What is lenient in gRPC is as lenient here, so that nothing is called
-wrong that works.
+gRPC has the last word: where a channel of its own connects, all is well, whatever else one could say of the
+certificate. Where it does not, it says little, so each step is made by hand with sockets and Python's TLS: the
+certificate, the protocol. Where those find nothing either, gRPC's own words are all there is: its TLS refuses keys and
+signatures that Python's accepts. At last comes a login.
 """
 
 import socket
@@ -13,9 +14,14 @@ from typing import Any
 
 from exportfs.config import DEFAULT_PORT, ServerConfig
 from exportfs.core.findings import Finding
+from exportfs.rpc import authorities
+from exportfs.rpc.status import DROPPED_HEADER, NEVER_CONNECTED, OTHER_NAME
 
 CONNECT_WITHIN = 5.0
 """Seconds for each step."""
+
+_REFUSED_KEYS = {b"\x06\x03\x2b\x65\x70": "Ed25519", b"\x06\x05\x2b\x81\x04\x00\x23": "P-521"}
+"""Object identifiers in a certificate whose handshake fails in gRPC's TLS (seen, 1.85)."""
 
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
 """What an HTTP/2 client says first, with empty settings."""
@@ -35,9 +41,8 @@ def diagnose_server(
     Never raises.
     """
     found: list[Finding] = []
-    for step in (_authorities, _name, _connection, _encryption, _protocol):
-        finding = step(config, within)
-        if finding is not None:
+    for step in (_authorities, _name, _connection, _channel):
+        for finding in step(config, within):
             found.append(finding)
             if finding.ok is False:
                 return found
@@ -52,40 +57,42 @@ def cause(config: ServerConfig, within: float = CONNECT_WITHIN) -> str | None:
     return f"{bad[0].detail}: {bad[0].fix}" if bad else None
 
 
-def _authorities(config: ServerConfig, within: float) -> Finding | None:
-    if config.insecure or config.ca_file is None:
-        return None
-    title = "CA file"
-    fix = "give the PEM file of the CA that signed the server's certificate (api.ngp Root CA) as --ca-file"
+def _authorities(config: ServerConfig, within: float) -> Iterator[Finding]:
+    if config.insecure:
+        return
+    title = "CA file" if config.ca_file else "CAs"
     try:
-        count = len(_context(config).get_ca_certs()) or "no"
-    except OSError as error:  # SSLError is one
-        reason = "holds no certificate in PEM form" if isinstance(error, ssl.SSLError) else error.strerror
-        return Finding(False, title, f"the CA file {config.ca_file}: {reason}", fix)
-    return Finding(True, title, f"{config.ca_file}: {count} of an authority")
+        found = authorities.load(config.ca_file)
+    except authorities.Unusable as error:
+        yield Finding(False, title, error.detail, error.fix)
+        return
+    count = f": {found.count} of an authority" if found.count else ""
+    odd = f" ({'; '.join(found.remarks)})" if found.remarks else ""
+    yield Finding(True, title, f"{found.source}{count}{odd}")
 
 
-def _name(config: ServerConfig, within: float) -> Finding:
+def _name(config: ServerConfig, within: float) -> Iterator[Finding]:
     title = "server's name"
     try:
         found = socket.getaddrinfo(config.host, config.port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
         words = error.strerror if isinstance(error, OSError) else "no host name"
-        return Finding(
+        yield Finding(
             False,
             title,
             f"the name {config.host} cannot be resolved ({words})",
             "check its spelling, and that this machine's DNS knows it; or give the address",
         )
-    return Finding(True, title, ", ".join(dict.fromkeys(str(entry[4][0]) for entry in found)))
+        return
+    yield Finding(True, title, ", ".join(dict.fromkeys(str(entry[4][0]) for entry in found)))
 
 
-def _connection(config: ServerConfig, within: float) -> Finding:
+def _connection(config: ServerConfig, within: float) -> Iterator[Finding]:
     title = "connection"
     try:
         _connect(config, within).close()
     except ConnectionRefusedError:
-        return Finding(
+        yield Finding(
             False,
             title,
             f"nothing listens at {config.address} (connection refused)",
@@ -93,13 +100,68 @@ def _connection(config: ServerConfig, within: float) -> Finding:
         )
     except OSError as error:
         words = "no answer" if isinstance(error, TimeoutError) else error.strerror or type(error).__name__
-        return Finding(
+        yield Finding(
             False,
             title,
             f"{config.address} cannot be reached ({words})",
             "check the address, the network or VPN, and the firewalls in between",
         )
-    return Finding(True, title, f"{config.address} accepts it")
+    else:
+        yield Finding(True, title, f"{config.address} accepts it")
+
+
+def _channel(config: ServerConfig, within: float) -> Iterator[Finding]:
+    """A channel as the mount makes it; where it does not connect, the reason."""
+    said = _said_by_grpc(config, within)
+    if said is None:
+        if not config.insecure:
+            yield Finding(True, "TLS", _described(_certificate(config, within)))
+        yield Finding(True, "gRPC", "the server speaks HTTP/2, as gRPC does")
+        return
+    for step in (_encryption, _protocol):
+        finding = step(config, within)
+        if finding is not None and finding.ok is False:
+            yield finding
+            return
+    yield _unexplained(config, said, within)
+
+
+def _said_by_grpc(config: ServerConfig, within: float) -> str | None:
+    """What gRPC says of a connection that it cannot make; None where it can."""
+    import grpc
+
+    from exportfs.rpc.channel import Connections, Lane
+
+    connections = Connections(config)
+    connection = connections.acquire(Lane.CALLS)
+    try:
+        # Harmless, and known to few servers: any answer at all, also that it is unknown, came over a connection.
+        check: Any = connection.channel.unary_unary("/grpc.health.v1.Health/Check", None, None)
+        check(b"", timeout=within)
+    except grpc.RpcError as error:
+        details = str(error.details() or "") if isinstance(error, grpc.Call) else ""
+        if connection.connecting or details.startswith((NEVER_CONNECTED, OTHER_NAME)):
+            return details
+    finally:
+        connections.release(connection)
+        connections.close()
+    return None
+
+
+def _unexplained(config: ServerConfig, said: str, within: float) -> Finding:
+    """Python's TLS accepts what gRPC's does not."""
+    reason = " ".join(said.split()).rpartition("last error: ")[2][:300] or "no answer"
+    fix = "replace it on the server: gRPC takes keys of RSA (2048 bits) and P-256, signed with SHA-256"
+    if config.insecure:
+        return Finding(
+            False, "gRPC", f"gRPC cannot connect to {config.address} ({reason})", "look at what is in between"
+        )
+    key = next((name for oid, name in _REFUSED_KEYS.items() if oid in _shown(config, within)), None)
+    if key is not None:
+        return Finding(
+            False, "TLS", f"the server's certificate has a key of {key}, which gRPC does not take", fix
+        )
+    return Finding(False, "TLS", f"gRPC does not accept the server's certificate ({reason})", fix)
 
 
 def _encryption(config: ServerConfig, within: float) -> Finding | None:
@@ -145,6 +207,11 @@ def _distrust(config: ServerConfig, error: ssl.SSLCertVerificationError, within:
     if code in _WRONG_NAME:
         names = _names(_certificate(config, within))
         known = ", ".join(names) or "no name at all"
+        if names == [config.host] and not config.tls_server_name:
+            return (
+                f"the server's certificate names {known} as its common name, where an address does not count",
+                "replace it on the server by one that has it as a subject alternative name",
+            )
         choose = f"--tls-server-name {names[0]}" if names else "a certificate with a name"
         return (
             f"the server's certificate is not for {config.tls_server_name or config.host} but for {known}",
@@ -204,6 +271,7 @@ def _service(config: ServerConfig, within: float) -> list[Finding]:
     async def look() -> list[Finding]:
         server = Server(config, timeout=2 * within)
         title = "login"
+        found: list[Finding] = []
         try:
             await server.login.start()
             found = [Finding(True, title, f"as {config.user}")] if config.user else []
@@ -211,9 +279,10 @@ def _service(config: ServerConfig, within: float) -> list[Finding]:
             listing = await server.list_sessions()
             return [*found, Finding(True, title, f"{len(listing.sessions)} sessions")]
         except ExportfsError as error:
-            return [
-                Finding(False, title, str(error), "see the sentence; the mount would end with it as well")
-            ]
+            fix = "see the sentence; the mount would end with it as well"
+            if DROPPED_HEADER in str(error):
+                fix = f"in nginx: `{DROPPED_HEADER} on;`; any proxy must pass on the header that the login names"
+            return [*found, Finding(False, title, str(error), fix)]
         finally:
             with trio.CancelScope(shield=True):
                 await server.close()
@@ -222,8 +291,11 @@ def _service(config: ServerConfig, within: float) -> list[Finding]:
 
 
 def _context(config: ServerConfig) -> ssl.SSLContext:
-    """As strict as gRPC's TLS and no stricter."""
-    context = ssl.create_default_context(cafile=config.ca_file)
+    """As strict as gRPC's TLS and no stricter. (`ssl.create_default_context` would open SSLKEYLOGFILE as well.)"""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    pem = authorities.load(config.ca_file).pem
+    if pem is not None:
+        context.load_verify_locations(cadata=pem.decode())
     context.set_alpn_protocols(["h2"])
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
@@ -233,10 +305,12 @@ def _context(config: ServerConfig) -> ssl.SSLContext:
 
 def _careless() -> ssl.SSLContext:
     """For looking at what a server shows; nothing is ever sent over it but a greeting."""
-    context = ssl.create_default_context()
-    context.set_alpn_protocols(["h2"])
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
+    # Old keys and signatures are to be seen as well.
+    context.set_ciphers("DEFAULT:@SECLEVEL=0")
+    context.set_alpn_protocols(["h2"])
     return context
 
 
@@ -287,17 +361,22 @@ def _speaks_tls(config: ServerConfig, within: float) -> bool:
 def _certificate(config: ServerConfig, within: float) -> dict[str, Any]:
     """The server's certificate, whoever signed it; empty where it cannot be had."""
     try:
-        with _handshake(config, _careless(), within) as secure:
-            der = secure.getpeercert(binary_form=True) or b""
+        der = _shown(config, within)
         # Python takes apart only certificates that it trusts: so this one is trusted, for this look.
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.check_hostname = False
+        context = _careless()
+        context.verify_mode = ssl.CERT_REQUIRED
         context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
         context.load_verify_locations(cadata=der)
         with _handshake(config, context, within) as secure:
             return dict(secure.getpeercert() or {})
     except (OSError, ValueError):
         return {}
+
+
+def _shown(config: ServerConfig, within: float) -> bytes:
+    """The server's certificate in DER form, whoever signed it. Raises OSError."""
+    with _handshake(config, _careless(), within) as secure:
+        return secure.getpeercert(binary_form=True) or b""
 
 
 def _names(certificate: dict[str, Any]) -> list[str]:

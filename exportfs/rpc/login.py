@@ -14,6 +14,7 @@ from exportfs.core.timestamps import parse_server, to_rfc3339
 from exportfs.errors import AccessDenied, Corrupt, ExportfsError, Unauthenticated
 from exportfs.rpc.bridge import Bridge
 from exportfs.rpc.channel import Metadata
+from exportfs.rpc.status import redact
 from exportfs.wire import auth
 
 log = logging.getLogger(__name__)
@@ -213,8 +214,9 @@ class Login:
         try:
             raw = await self._bridge.call(_SERVICE + method, request, metadata, self._call_timeout)
         except ExportfsError as error:
-            if self._config.password and self._config.password in str(error):
-                raise type(error)("the server refused the login in words that quote the password") from None
+            words = redact(str(error), self._config.password or "")
+            if words != str(error):
+                raise type(error)(words) from None
             raise
         try:
             return auth.AuthenticateResponseEx.FromString(raw)
@@ -252,8 +254,8 @@ class Login:
         if description.incorrect_client_type.value:
             words += "; this kind of client is not allowed for this user"
         said = " ".join(description.description.split())[:300]
-        password = self._config.password
-        if said and not (password and password in said):
+        said = redact(said, self._config.password or "")
+        if said:
             words += f" (the server says: {said})"
         return words
 

@@ -18,6 +18,7 @@ from exportfs.errors import (
     Interrupted,
     InvalidArgument,
     NotFound,
+    NotProcessed,
     NotSent,
     TimedOut,
     Unauthenticated,
@@ -112,7 +113,8 @@ class Server:
                 await self._pause(patience, error)
 
     async def start_session(self, options: bytes, *, within: float) -> str:
-        """Starts one export and returns its id. Never repeats the call where it may have had an effect.
+        """Starts one export and returns its id. Never repeats the call where it may have had an effect: only where the
+        login was refused, or HTTP/2 says that the call was not processed.
 
         Raises Interrupted, TimedOut or Unreachable where it is unknown whether the server started it.
         """
@@ -130,6 +132,9 @@ class Server:
                 patience.after(error, trio.current_time())
                 with trio.move_on_at(patience.deadline):
                     await self._log_in_to_start(error)
+                continue
+            except NotProcessed as error:
+                await trio.sleep(patience.after(error, trio.current_time()))
                 continue
             self._heard(asked)
             session_id = convert.text(raw, 1)

@@ -30,6 +30,7 @@ from exportfs.errors import (
     NotFound,
     NotSent,
     TimedOut,
+    TooLarge,
     Unsupported,
 )
 from exportfs.model import OptionsSummary, Session, SessionState, State
@@ -50,7 +51,7 @@ LOOK_PAUSE = 0.5
 SETTLED_AFTER = 60.0
 """Seconds after a lost answer; a session that has not shown up by then, with the server answering, never will."""
 
-_REFUSED = (InvalidArgument, AccessDenied, Busy, NotFound, Unsupported, NotSent)
+_REFUSED = (InvalidArgument, AccessDenied, Busy, NotFound, TooLarge, Unsupported, NotSent)
 """Answers after which certainly nothing was started."""
 
 Adopted = Callable[[Record, Entry], None]

@@ -164,7 +164,7 @@ def test_tls_without_grpc(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "words"), [(None, "No such file"), ("junk", "no certificate in PEM form")]
+    ("content", "words"), [(None, "No such file"), ("junk", "holds no certificate, in PEM or DER form")]
 )
 def test_ca_file(content: str | None, words: str, tmp_path: Path, secure: SimulatorServer) -> None:
     path = tmp_path / "other.crt"

@@ -1,0 +1,46 @@
+"""Puts each of the other servers before the simulator."""
+
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from exportfs.simulator import SimulatorServer, make_certificates
+from tests.conftest import FrontFactory
+from tests.servers.fronts import Cpp, Front, Nginx, Node
+
+KINDS: dict[str, type[Front]] = {"node": Node, "cpp": Cpp, "nginx": Nginx}
+
+
+def needed(kind: type[Any]) -> None:
+    """Skips the test where a server cannot be had."""
+    missing = kind.missing()
+    if missing:
+        pytest.skip(missing)
+
+
+@pytest.fixture(scope="session")
+def cpp_program(pytestconfig: pytest.Config) -> Path:
+    """The C++ server; compiled once and kept, since that takes a minute."""
+    needed(Cpp)
+    assert pytestconfig.cache is not None
+    return Cpp.build(Path(pytestconfig.cache.mkdir("cpp-server")))
+
+
+@pytest.fixture(params=KINDS)
+def other_front(request: pytest.FixtureRequest, tmp_path: Path) -> FrontFactory:
+    """Node, C++ and nginx; nginx, as in the field, with TLS."""
+    kind: type[Any] = KINDS[request.param]
+    needed(kind)
+    folder = tmp_path / request.param
+    folder.mkdir()
+
+    def before(server: SimulatorServer) -> AbstractContextManager[Any]:
+        if kind is Cpp:
+            return Cpp(server, folder, program=request.getfixturevalue("cpp_program"))
+        if kind is Nginx:
+            return Nginx(server, folder, make_certificates(folder))
+        return Node(server, folder)
+
+    return before

@@ -1,0 +1,260 @@
+"""Another gRPC server, or a proxy, before the simulator.
+
+What the mount speaks with is then another implementation of HTTP/2 and of protobuf, while what happens behind it (the
+sessions, the faults by script, the log of calls) is the simulator's: so the whole suite can run against each. Each
+front is a process of its own that ends with its standard input, hence with us.
+"""
+
+import hashlib
+import itertools
+import json
+import os
+import shutil
+import socket
+import subprocess
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import IO, Any
+
+from exportfs.simulator import Certificates, SimulatorServer
+from tests.harness import DEADLINE, eventually
+
+HERE = Path(__file__).parent
+PROTOS = HERE.parents[1] / "protos"
+SERVED = ("axxonsoft/bl/mmexport/ExportService", "axxonsoft/bl/auth/Authentication")
+USED = (*SERVED, "axxonsoft/bl/mmexport/Export", "axxonsoft/bl/primitive/Primitives")
+
+
+class Front:
+    """A server before another. A context manager: starts, and stops at the end."""
+
+    def __init__(self, behind: SimulatorServer, folder: Path, tls: Certificates | None = None) -> None:
+        self.behind = behind
+        self.folder = folder
+        self.tls = tls
+        self.port = 0
+        self._process: subprocess.Popen[str] | None = None
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    def command(self) -> list[str]:
+        """How to run it."""
+        raise NotImplementedError
+
+    def start(self) -> None:
+        """Returns when it serves."""
+        self._process = self._run(self.command())
+        assert self._process.stdout is not None
+        self.port = int(self._process.stdout.readline() or 0)
+        assert self.port, "the server did not start"
+
+    def stop(self, grace: float = 0.0) -> None:
+        """Ends it, and the simulator too: who looks at it sees one server."""
+        self._end()
+        self.behind.stop(grace)
+
+    def restart(self, *, forget_tokens: bool = False) -> None:
+        """Kills the server and starts it again on its port, with its sessions; logins may be lost."""
+        self._end()
+        self.behind.restart(forget_tokens=forget_tokens)
+        self.start()
+
+    def order(self, text: str) -> None:
+        """Tells the process something, and waits until it has done so."""
+        assert self._process is not None
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(text + "\n")
+        self._process.stdin.flush()
+        assert self._process.stdout.readline().strip() == text.split()[0]
+
+    def __enter__(self) -> "Front":
+        try:
+            self.start()
+        except BaseException:
+            self._end()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end()
+
+    def _run(self, command: list[str]) -> "subprocess.Popen[str]":
+        return subprocess.Popen(
+            command, cwd=self.folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def _end(self) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            process.communicate(timeout=DEADLINE)
+
+
+class Node(Front):
+    """grpc-js. Further settings as in `node/front.js`."""
+
+    def __init__(
+        self, behind: SimulatorServer, folder: Path, tls: Certificates | None = None, **settings: Any
+    ) -> None:
+        super().__init__(behind, folder, tls)
+        self.settings = settings
+
+    @staticmethod
+    def missing() -> str | None:
+        """What is not there of what it needs."""
+        if shutil.which("node") is None:
+            return "no node"
+        if not (HERE / "node/node_modules/@grpc/grpc-js").is_dir():
+            return "no packages for node: make test-servers"
+        return None
+
+    def command(self) -> list[str]:
+        config: dict[str, Any] = {
+            "protos": os.fspath(PROTOS),
+            "upstream": self.behind.address,
+            "port": self.port,
+            **self.settings,
+        }
+        if self.tls is not None:
+            config |= {"cert": os.fspath(self.tls.certificate_file), "key": os.fspath(self.tls.key_file)}
+        return ["node", os.fspath(HERE / "node/front.js"), json.dumps(config)]
+
+
+class Cpp(Front):
+    """Debian's libgrpc++."""
+
+    @staticmethod
+    def missing() -> str | None:
+        """What is not there of what it needs."""
+        tools = [
+            name for name in ("g++", "protoc", "grpc_cpp_plugin", "pkg-config") if not shutil.which(name)
+        ]
+        if tools:
+            return f"no {tools[0]}: apt install g++ libgrpc++-dev libprotobuf-dev protobuf-compiler-grpc"
+        known = subprocess.run(["pkg-config", "--exists", "grpc++"], check=False).returncode == 0
+        return None if known else "no libgrpc++-dev"
+
+    @staticmethod
+    def build(folder: Path) -> Path:
+        """The program, compiled into `folder` unless it is there already."""
+        sources = [HERE / "cpp/front.cc", *(PROTOS / f"{name}.proto" for name in USED)]
+        digest = hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()
+        program = folder / f"front-{digest[:16]}"
+        if program.exists():
+            return program
+        place = folder / f"build-{os.getpid()}"
+        place.mkdir()
+        try:
+            protos = [f"{name}.proto" for name in USED]
+            plugin = f"--plugin=protoc-gen-grpc={shutil.which('grpc_cpp_plugin')}"
+            to = [f"--cpp_out={place}", f"--grpc_out={place}", plugin]
+            subprocess.run(["protoc", f"-I{PROTOS}", *to, *protos], check=True)
+            flags = subprocess.run(
+                ["pkg-config", "--cflags", "--libs", "grpc++", "protobuf"],
+                check=True,
+                capture_output=True,
+                text=True,
+            ).stdout.split()
+            made = [place / f"{name}.pb.cc" for name in USED] + [
+                place / f"{name}.grpc.pb.cc" for name in SERVED
+            ]
+
+            def compiled(number: int, source: Path) -> Path:
+                target = place / f"{number}.o"
+                subprocess.run(
+                    ["g++", "-std=c++17", "-O0", f"-I{place}", *flags, "-c", source, "-o", target], check=True
+                )
+                return target
+
+            with ThreadPoolExecutor(os.cpu_count()) as compilers:
+                objects = list(compilers.map(compiled, itertools.count(), [HERE / "cpp/front.cc", *made]))
+            built = place / "front"
+            subprocess.run(["g++", *objects, "-o", built, *flags], check=True)
+            built.rename(program)
+        finally:
+            shutil.rmtree(place)
+        return program
+
+    def __init__(
+        self, behind: SimulatorServer, folder: Path, tls: Certificates | None = None, *, program: Path
+    ) -> None:
+        super().__init__(behind, folder, tls)
+        self.program = program
+
+    def command(self) -> list[str]:
+        pair = [os.fspath(self.tls.certificate_file), os.fspath(self.tls.key_file)] if self.tls else []
+        return [os.fspath(self.program), self.behind.address, str(self.port), *pair]
+
+
+class Nginx(Front):
+    """nginx with `grpc_pass`. `http`: further lines for its configuration."""
+
+    def __init__(
+        self,
+        behind: SimulatorServer,
+        folder: Path,
+        tls: Certificates | None = None,
+        *,
+        underscores: bool = True,
+        http: str = "",
+    ) -> None:
+        super().__init__(behind, folder, tls)
+        self.underscores = underscores
+        self.http = http
+
+    @staticmethod
+    def missing() -> str | None:
+        """What is not there of what it needs."""
+        return None if shutil.which("nginx") else "no nginx"
+
+    def start(self) -> None:
+        if not self.port:
+            with socket.create_server(("127.0.0.1", 0)) as free:
+                self.port = free.getsockname()[1]
+        self._process = self._run(self.command())
+        threading.Thread(target=_drain, args=(self._process.stdout,), daemon=True).start()
+        eventually(self._listens)
+
+    def _listens(self) -> bool:
+        assert self._process is not None
+        assert self._process.poll() is None, (self.folder / "nginx.log").read_text()
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+    def command(self) -> list[str]:
+        """As the vendor's users set it up; one process, so that nothing outlives it."""
+        temporary = "".join(
+            f"{kind}_temp_path {self.folder}/{kind};"
+            for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+        )
+        pair = ""
+        if self.tls is not None:
+            pair = f"ssl_certificate {self.tls.certificate_file}; ssl_certificate_key {self.tls.key_file};"
+        (self.folder / "nginx.conf").write_text(
+            f"""
+            daemon off; master_process off; pid {self.folder}/nginx.pid; error_log {self.folder}/nginx.log;
+            {"user root;" if os.geteuid() == 0 else ""}
+            events {{ worker_connections 512; }}
+            http {{
+                access_log off; {temporary}
+                server {{
+                    listen 127.0.0.1:{self.port} {"ssl" if self.tls else ""} http2; {pair}
+                    underscores_in_headers {"on" if self.underscores else "off"};
+                    {"" if "client_max_body_size" in self.http else "client_max_body_size 64m;"}
+                    grpc_read_timeout 1h; grpc_send_timeout 1h;
+                    {self.http}
+                    location / {{ grpc_pass grpc://{self.behind.address}; }}
+                }}
+            }}
+            """
+        )
+        return ["nginx", "-p", os.fspath(self.folder), "-c", os.fspath(self.folder / "nginx.conf")]
+
+
+def _drain(pipe: IO[str] | None) -> None:
+    if pipe is not None:
+        pipe.read()
