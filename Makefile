@@ -12,6 +12,14 @@ PLAYER_PACKAGES := chromium ffmpeg gstreamer1.0-libav gstreamer1.0-plugins-bad g
     gstreamer1.0-plugins-base-apps gstreamer1.0-plugins-good gstreamer1.0-plugins-ugly gstreamer1.0-tools \
     imagemagick mpv poppler-utils vlc
 
+# Servers of others that tests/servers puts before the simulator: C++ gRPC, nginx; Node's comes from npm.
+SERVER_PACKAGES := g++ libgrpc++-dev libprotobuf-dev protobuf-compiler-grpc
+ifdef CI
+# Elsewhere not unasked: it comes with a service that is started.
+SERVER_PACKAGES += nginx-light
+endif
+NODE_SERVER     := tests/servers/node/node_modules/.ready
+
 .PHONY: demo test test-fast lint fuzz bench soak lock clean system test-system
 
 demo: $(READY)
@@ -53,8 +61,14 @@ $(READY): requirements.lock pyproject.toml hatch_build.py $(shell find protos -n
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-test-system:
-	@sh .ci/system-packages $(TEST_PACKAGES) $(PLAYER_PACKAGES)
+test-system: $(NODE_SERVER)
+	@sh .ci/system-packages $(TEST_PACKAGES) $(PLAYER_PACKAGES) $(SERVER_PACKAGES)
+
+# Node may be somebody else's package, with an npm of its own in it.
+$(NODE_SERVER): tests/servers/node/package-lock.json
+	@command -v node >/dev/null && command -v npm >/dev/null || sh .ci/system-packages nodejs npm
+	@if command -v npm >/dev/null; then cd tests/servers/node && \
+	    npm ci --omit=optional --ignore-scripts --no-audit --no-fund --silent && touch node_modules/.ready; fi
 
 # After a change of dependencies in pyproject.toml.
 lock:

@@ -22,13 +22,13 @@ def needed(kind: type[Any]) -> None:
 
 @pytest.fixture(scope="session")
 def cpp_program(pytestconfig: pytest.Config) -> Path:
-    """The C++ server; compiled once and kept, since that takes a minute."""
+    """The C++ server; compiled once and kept, since that takes a minute or two."""
     needed(Cpp)
     assert pytestconfig.cache is not None
     return Cpp.build(Path(pytestconfig.cache.mkdir("cpp-server")))
 
 
-@pytest.fixture(params=KINDS)
+@pytest.fixture(params=[pytest.param(kind, marks=pytest.mark.xdist_group(kind)) for kind in KINDS])
 def other_front(request: pytest.FixtureRequest, tmp_path: Path) -> FrontFactory:
     """Node, C++ and nginx; nginx, as in the field, with TLS."""
     kind: type[Any] = KINDS[request.param]

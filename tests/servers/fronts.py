@@ -5,6 +5,7 @@ sessions, the faults by script, the log of calls) is the simulator's: so the who
 front is a process of its own that ends with its standard input, hence with us.
 """
 
+import fcntl
 import hashlib
 import itertools
 import json
@@ -109,7 +110,7 @@ class Node(Front):
         if shutil.which("node") is None:
             return "no node"
         if not (HERE / "node/node_modules/@grpc/grpc-js").is_dir():
-            return "no packages for node: make test-servers"
+            return "no packages for node: make test-system"
         return None
 
     def command(self) -> list[str]:
@@ -144,8 +145,16 @@ class Cpp(Front):
         sources = [HERE / "cpp/front.cc", *(PROTOS / f"{name}.proto" for name in USED)]
         digest = hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()
         program = folder / f"front-{digest[:16]}"
-        if program.exists():
-            return program
+        with (folder / "lock").open(
+            "w"
+        ) as lock:  # one worker of a parallel run compiles, the others wait for it
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not program.exists():
+                Cpp._compile(folder, program)
+        return program
+
+    @staticmethod
+    def _compile(folder: Path, program: Path) -> None:
         place = folder / f"build-{os.getpid()}"
         place.mkdir()
         try:
@@ -177,7 +186,6 @@ class Cpp(Front):
             built.rename(program)
         finally:
             shutil.rmtree(place)
-        return program
 
     def __init__(
         self, behind: SimulatorServer, folder: Path, tls: Certificates | None = None, *, program: Path
