@@ -3,7 +3,8 @@ minutes; details come for those that somebody looks into, a hundred at a time wh
 
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from functools import partial
 from typing import Any
 
 import trio
@@ -54,6 +55,9 @@ class Cameras:
         self._detailed_at: dict[str, float] = {}
         self._detail_calls: deque[float] = deque(maxlen=WALKING)
         self._detailing = trio.Lock()
+        self._labels: dict[str, str] = {}
+        """Of cameras that no listing has told of yet."""
+        self._asked_labels: set[str] = set()
         self._agents: tuple[float, tuple[Agent, ...]] | None = None
         self.changes = 0
         """Counts changes of what is known."""
@@ -133,6 +137,37 @@ class Cameras:
             async with self._detailing:
                 return await self._detailed(access_point)
         raise TimedOut("the server did not tell of the camera in time")
+
+    def strange(self, access_points: Iterable[str]) -> bool:
+        """Whether there is a camera among these whose label is not known and was not asked for. From memory."""
+        known, asked = (self._by_point, self._labels), self._asked_labels
+        return any(point not in asked and not any(point in one for one in known) for point in access_points)
+
+    async def acquaint(self, access_points: Iterable[str]) -> None:
+        """Learns the labels of these cameras with one call, so that records can show them; once for each camera, and
+        waits no longer than a moment. What cannot be learnt stays unknown."""
+        new = list(dict.fromkeys(point for point in access_points if self.strange((point,))))[:BATCH]
+        if not new or isinstance(self._failure, Unsupported | AccessDenied):
+            return
+        self._asked_labels.update(new)
+        learnt = trio.Event()
+        self._start_soon(partial(self._learn, new, learnt))
+        with trio.move_on_after(GRACE):
+            await learnt.wait()
+
+    def label(self, access_point: str) -> str | None:
+        """From memory; None where it is not known."""
+        camera = self._by_point.get(access_point)
+        return camera.label if camera is not None else self._labels.get(access_point)
+
+    async def _learn(self, access_points: list[str], learnt: trio.Event) -> None:
+        try:
+            details = await self._service.get_cameras(access_points, full=False)
+            self._labels.update((camera.access_point, camera.label) for camera in details.cameras)
+        except ExportfsError as error:
+            log.debug("labels of cameras cannot be had: %s", error)
+        finally:
+            learnt.set()
 
     def may_ask(self) -> bool:
         """Whether a call for one camera is in order: not while somebody walks through all of them."""

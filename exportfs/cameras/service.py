@@ -13,8 +13,8 @@ class SiteService(Protocol):
     async def list_cameras(self) -> tuple[Camera, ...]:
         """All cameras, without details."""
 
-    async def get_cameras(self, access_points: Sequence[str]) -> Details:
-        """These cameras, with details."""
+    async def get_cameras(self, access_points: Sequence[str], *, full: bool = True) -> Details:
+        """These cameras; `full`: with all that belongs to them."""
 
     async def list_agents(self) -> tuple[Agent, ...]:
         """The export agents; some servers name none although exports run."""

@@ -10,7 +10,7 @@ from exportfs.requests.named import Named, named_in, refusal, with_access_points
 from exportfs.requests.parse import MAX_REQUEST_BYTES, Request, parse
 from exportfs.requests.problems import Problem, RequestError, RequestTooLarge
 from exportfs.requests.render import template, to_json
-from exportfs.requests.summary import summarize, template_source
+from exportfs.requests.summary import sources_of, summarize, template_source
 
 __all__ = [
     "MAX_REQUEST_BYTES",
@@ -27,6 +27,7 @@ __all__ = [
     "named_in",
     "parse",
     "refusal",
+    "sources_of",
     "summarize",
     "template",
     "template_source",

@@ -42,6 +42,14 @@ def template_source(all_options: Iterable[bytes]) -> tuple[str | None, str | Non
     return camera, None
 
 
+def sources_of(options: bytes) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """Each source's access point and the archives that are named for it. Raises Corrupt."""
+    message = read_options(options)
+    live = message.WhichOneof("mode") == "live"
+    sources = message.live.sources if live else message.archive.sources
+    return tuple((source.origin, tuple(getattr(source, "storages", ()))) for source in sources)
+
+
 def summarize(options: bytes) -> OptionsSummary:
     """The summary of serialized Options, also of such as no request could hold: nothing in it is checked.
 

@@ -25,8 +25,8 @@ _LONGEST_ANSWER = 64 * MIB
 _MOST_PAGES = 1000
 _EXPORT_AGENT = 6
 """`CT_EXPORT_AGENT` of the contract."""
-_FULL = 2
-"""`ResourceLocator.View.FULL` of the contract."""
+_BASIC, _FULL = 1, 2
+"""`ResourceLocator.View` of the contract."""
 
 
 class SiteClient:
@@ -59,9 +59,10 @@ class SiteClient:
                 found[camera.access_point] = camera
         return tuple(found.values())
 
-    async def get_cameras(self, access_points: Sequence[str]) -> Details:
-        """These cameras with all that belongs to them: 2 to 15 KB a camera."""
-        locators = [(1, message((1, encode(point)), (3, _FULL))) for point in access_points]
+    async def get_cameras(self, access_points: Sequence[str], *, full: bool = True) -> Details:
+        """These cameras; `full`: with all that belongs to them, 2 to 15 KB a camera in place of 1."""
+        view = _FULL if full else _BASIC
+        locators = [(1, message((1, encode(point)), (3, view))) for point in access_points]
         answers = await self._stream(_DOMAIN + "BatchGetCameras", message(*locators), site_convert.batch_page)
         return Details(
             tuple(camera for answer in answers for camera in answer.cameras),

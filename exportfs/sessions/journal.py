@@ -13,7 +13,7 @@ import logging
 import os
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -60,6 +60,8 @@ class Record:
     """Whether its session was destroyed through the mount: the same again is a new request."""
     at: float = 0.0
     """Unix time when it was asked for."""
+    footage: Mapping[str, object] | None = None
+    """What the archive said of the footage then, as the session's record shows it."""
 
 
 class Journal:
@@ -135,6 +137,12 @@ class Journal:
         for record in self.records:
             if record.session_id == session_id and not record.destroyed:
                 self._change(replace(record, destroyed=True))
+
+    def footage_told(self, session_id: str, footage: Mapping[str, object]) -> None:
+        """The archive said what footage there is of what the session was asked for."""
+        for record in self.records:
+            if record.session_id == session_id:
+                self._change(replace(record, footage=footage))
 
     def drop(self, key: str) -> None:
         """The request started nothing, or its session is gone."""

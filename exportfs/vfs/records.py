@@ -2,13 +2,14 @@
 
 import functools
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from exportfs.core.coverage import Coverage, assess
 from exportfs.core.timestamps import parse_server, to_rfc3339
 from exportfs.errors import Corrupt
 from exportfs.model import Session, State, downloadable
-from exportfs.requests import asked_of, to_json
+from exportfs.requests import asked_of, sources_of, to_json
 from exportfs.sessions.catalogue import Entry
 from exportfs.vfs.node import SECOND
 from exportfs.vfs.world import World
@@ -91,11 +92,13 @@ def session_record(world: World, entry: Entry) -> bytes:
         "kept_alive": kept_alive,
         "expires_at": expires,
         "last_frame_timestamp": printable(session.state.last_frame_timestamp) or None,
+        "cameras": [printable(label) for label in labels(world, session)],
+        "footage": _footage(world, session),
         "coverage": None if coverage is None else coverage.as_json(),
         "files": [],
         "options": {},
         "error": error,
-        "warnings": _warnings(session, coverage),
+        "warnings": _warnings(session, coverage, _footage(world, session)),
     }
     texts = {key: _json(value) for key, value in record.items()}
     texts["files"] = "[" + ",".join(f"\n    {_json(file)}" for file in files) + ("\n  ]" if files else "]")
@@ -165,9 +168,35 @@ def coverage_of(session: Session) -> Coverage | None:
     return assess(asked, state.files, state.last_frame_timestamp, ended=ended)
 
 
-def _warnings(session: Session, coverage: Coverage | None) -> list[str]:
+@functools.lru_cache(maxsize=16384)
+def _origins(options: bytes) -> tuple[str, ...]:
+    try:
+        return tuple(dict.fromkeys(origin for origin, _ in sources_of(options)))
+    except Corrupt:
+        return ()
+
+
+def origins(session: Session) -> tuple[str, ...]:
+    """The cameras' access points, each once."""
+    return _origins(session.options)
+
+
+def labels(world: World, session: Session) -> tuple[str, ...]:
+    """What its cameras are called; the access point of one whose label is not known."""
+    return tuple(world.cameras.label(point) or point for point in origins(session))
+
+
+def _footage(world: World, session: Session) -> Mapping[str, object] | None:
+    """What the archive said when the export was started; None where it was not started here, or not asked in time."""
+    record = world.journal.of_session(session.id)
+    return record.footage if record is not None else None
+
+
+def _warnings(session: Session, coverage: Coverage | None, footage: Mapping[str, object] | None) -> list[str]:
     summary = session.summary
     warnings = list(coverage.warnings) if coverage else []
+    if footage is not None and footage.get("covered") == 0:
+        warnings.append("when the export was started the archive had no footage of this interval")
     if coverage is not None and coverage.note:
         warnings.append(coverage.note)
     if session.state.state is State.COMPLETED and not session.state.files and not warnings:

@@ -48,7 +48,11 @@ class SessionRecord(InSession, Text):
     def snapshot(self) -> Snapshot:
         entry = self.entry
         # What changes by time alone no version tells.
-        version = (entry.version, *records.keeping(self.world, entry))
+        version = (
+            entry.version,
+            *records.keeping(self.world, entry),
+            records.labels(self.world, entry.session),
+        )
         if version != self._version:
             text = records.session_record(self.world, entry)
             self._cached = Snapshot(text, self._mtime_ns(entry, text))

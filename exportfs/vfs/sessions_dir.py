@@ -2,7 +2,7 @@
 
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from urllib.parse import unquote_to_bytes
 
@@ -96,6 +96,13 @@ class _Sessions(NodeMaker):
         return session_directory(self._world, entry)
 
 
+def _all_origins(world: World, first: Entry) -> Iterator[str]:
+    """Of the session that is looked at, and of the others: one question answers for all."""
+    yield from records.origins(first.session)
+    for entry in world.catalogue:
+        yield from records.origins(entry.session)
+
+
 def session_directory(world: World, entry: Entry) -> "SessionDirectory":
     """The node of a session."""
     return world.inodes.intern(("session", entry.id), lambda ino: SessionDirectory(ino, world, entry.id))
@@ -135,6 +142,7 @@ class SessionDirectory(InSession, Directory):
             "state": records.state_word(self.world, session).encode(),
             "progress": _text(records.progress(session)),
             "expires": _text(records.expires_at(self.world, session.id)),
+            "cameras": "; ".join(map(records.printable, records.labels(self.world, session))).encode(),
             "kept_alive": b"true" if self.world.keeper.kept(session.id) else b"false",
         }
         return _fitting({f"user.exportfs.{key}": value for key, value in values.items()})
@@ -145,6 +153,8 @@ class SessionDirectory(InSession, Directory):
             # was heard last is better than nothing.
             if name in OURS:
                 await self.world.catalogue.fresh_if_heard(RECORDS_WAIT)
+            if name == SESSION_RECORD and self.world.cameras.strange(records.origins(self.entry.session)):
+                await self.world.cameras.acquaint(_all_origins(self.world, self.entry))
             return self._ours(name)
         await self.world.catalogue.fresh()
         entry = self.entry

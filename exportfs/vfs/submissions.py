@@ -13,6 +13,7 @@ import trio
 
 from exportfs.errors import Exists, ExportfsError, InvalidArgument, TimedOut, TooLarge
 from exportfs.requests import Completeness, Request, completeness, fingerprint, parse
+from exportfs.vfs.new_footage import footage_asked_for
 from exportfs.vfs.new_names import resolved
 from exportfs.vfs.request_file import RequestFile, is_request, suggested_name
 from exportfs.vfs.world import World
@@ -39,6 +40,8 @@ class Submission:
     """Those that asked for it, under whatever name they are now."""
     done: trio.Event = field(default_factory=trio.Event)
     error: ExportfsError | None = None
+    session_id: str | None = None
+    """Of the session that it started."""
 
     @property
     def name(self) -> str:
@@ -170,6 +173,7 @@ class Submissions:
         if submission is None:
             submission = Submission(mark, [], name)
             self._world.start_soon(self._carry_out, submission, request)
+            self._world.start_soon(self._note_footage, submission, request)
         self._under_way[name, mark] = submission
         if name not in submission.names:
             submission.names.append(name)
@@ -233,7 +237,16 @@ class Submissions:
             except Exception:  # from a task of the mount it would end it
                 log.exception("the error of %s cannot be shown", submission.name)
 
+    async def _note_footage(self, submission: Submission, request: Request) -> None:
+        """Beside the export's start, which it neither delays nor refuses."""
+        footage = await footage_asked_for(self._world, request)
+        await submission.done.wait()
+        if footage is not None and submission.session_id is not None:
+            self._world.journal.footage_told(submission.session_id, footage)
+            self._world.catalogue.changed(submission.session_id)
+
     def _started(self, submission: Submission, session_id: str) -> None:
+        submission.session_id = session_id
         self._world.keeper.watch(session_id)
         if not submission.names:
             log.info("the request %s was removed while its session was being started", submission.name)

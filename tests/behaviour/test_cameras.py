@@ -14,7 +14,7 @@ from exportfs.core.names import percent_encode
 from exportfs.simulator import Answer, Config, Fail, Hang, LoginConfig, Simulator
 from exportfs.simulator.site import Recorded, Site, SiteArchive, SiteCamera, believable_site
 from exportfs.wire import archive
-from tests.harness import Tree, expect_errno
+from tests.harness import Tree, eventually, expect_errno
 
 LOGIN = LoginConfig(required=False)
 CALLS = ("ListCameras", "BatchGetCameras", "GetHistory2")
@@ -249,3 +249,60 @@ def test_a_mount_waits_for_no_camera(simulator: Simulator, start_mount: Any) -> 
     mount = start_mount()
     assert "cameras" in os.listdir(mount.mountpoint)
     assert simulator.log.count("ListCameras") == 0
+
+
+def asked_for(simulator: Simulator, name: str, begin: float, end: float) -> bytes:
+    camera = next(one for one in simulator.config.told_site.cameras if one.name == name)
+    times = [time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(moment)) for moment in (begin, end)]
+    archive = {
+        "sources": [{"origin": camera.access_point}],
+        "startTimestamp": times[0],
+        "endTimestamp": times[1],
+    }
+    return json.dumps({"archive": archive, "stream": {"format": "MP4"}}).encode()
+
+
+def record_of(tree: Tree, name: str) -> Any:
+    return json.loads(tree.read(f"new/{name}/.session.json"))
+
+
+@pytest.mark.promise("F8")
+def test_a_record_says_what_the_archive_had(tree: Tree, simulator: Simulator) -> None:
+    camera = next(one for one in simulator.config.told_site.cameras if one.name == "Gate south")
+    begin, _ = camera.archives[1].footage.gaps[0]
+    tree.write("new/a.json", asked_for(simulator, "Gate south", begin - 300, begin + 900))
+    eventually(lambda: record_of(tree, "a")["footage"] is not None)
+    record = record_of(tree, "a")
+    assert record["cameras"] == ["2.Gate south"]
+    assert record["footage"]["covered"] == pytest.approx(0.25)
+    (gap,) = record["footage"]["gaps"]
+    assert gap["begin"] == time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(begin))
+    labels = tree.getxattr(f"sessions/{record['name']}", "user.exportfs.cameras")
+    assert labels == b"2.Gate south"
+
+
+@pytest.mark.promise("F8")
+def test_no_footage_at_all_is_a_warning(tree: Tree, simulator: Simulator) -> None:
+    tree.write("new/a.json", asked_for(simulator, "Roof", time.time() - 3600, time.time() - 3000))
+    eventually(lambda: record_of(tree, "a")["footage"] is not None)
+    record = record_of(tree, "a")
+    assert record["footage"]["covered"] == 0
+    assert any("no footage" in warning for warning in record["warnings"])
+
+
+@pytest.mark.promise("F8")
+def test_an_archive_that_hangs_delays_nothing(tree: Tree, simulator: Simulator) -> None:
+    simulator.faults.add("GetHistory2", Hang(), times=None)
+    tree.write("new/a.json", asked_for(simulator, "Roof", time.time() - 3600, time.time() - 3000))
+    assert record_of(tree, "a")["footage"] is None
+    simulator.faults.release()
+
+
+@pytest.mark.promise("F8")
+def test_labels_of_sessions_cost_one_call(tree: Tree, simulator: Simulator) -> None:
+    for _ in range(20):
+        simulator.add_computed(10)
+    eventually(lambda: len(tree.listdir("sessions")) == 20)
+    for name in tree.listdir("sessions"):
+        assert json.loads(tree.read(f"sessions/{name}/.session.json"))["cameras"] == ["1.Gate north"]
+    assert calls(simulator) == {"ListCameras": 0, "BatchGetCameras": 1, "GetHistory2": 0}

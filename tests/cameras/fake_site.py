@@ -50,7 +50,7 @@ class FakeSite:
         await self._call()
         return tuple(self.cameras)
 
-    async def get_cameras(self, access_points: Sequence[str]) -> Details:
+    async def get_cameras(self, access_points: Sequence[str], *, full: bool = True) -> Details:
         self.batches.append(access_points)
         await self._call()
         there = {one.access_point: one for one in self.cameras}
