@@ -2,7 +2,7 @@
 
 import contextlib
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import tzinfo
 from typing import Any
 
@@ -38,7 +38,7 @@ class Request:
     summary: OptionsSummary
     warnings: tuple[str, ...]
     """Sentences on what is allowed and may still surprise, such as results that cannot be downloaded."""
-    where: tuple[str | int, ...] = ()
+    where: tuple[str | int, ...] = field(default=(), compare=False)
     """Path of the Options within the JSON text: not empty where they were wrapped."""
 
 

@@ -68,7 +68,9 @@ def _mode(mode: Any, view: View, found: Collector) -> None:
 
 def _source(source: Any, view: View, found: Collector) -> None:
     if "origin" not in view.bad and not source.origin.strip():
-        example = f"give the camera's label, as in cameras/, or its access point, such as {_CAMERA}"
+        example = (
+            f"give its label, as in cameras/, or the access point of the camera's video, such as {_CAMERA}"
+        )
         if "origin" in view.keys:
             found.add(view.place("origin"), f"is empty; {example}")
         else:

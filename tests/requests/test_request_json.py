@@ -82,7 +82,7 @@ structures = st.lists(values, max_size=3) | st.dictionaries(st.text(), values, m
         (b"{'a'", BROKEN),
         (b"// x", BROKEN),
         (b'{"a":"x\n', BROKEN),
-        (b"\xff\xfe{\0}\0", BROKEN),
+        (b"\xff\xfe{\0}\0", COMPLETE),
         # Holes that a writer left.
         (b"\0", INCOMPLETE),
         (b"\0\0\0\0}", INCOMPLETE),
