@@ -5,11 +5,12 @@ import errno
 import json
 import os
 import re
+from collections.abc import Iterator
 
 import pytest
 
 from exportfs.core.names import percent_encode
-from exportfs.simulator import Fail, FailExport, Simulator
+from exportfs.simulator import Config, Fail, FailExport, LoginConfig, Simulator, SimulatorServer, TimerConfig
 from exportfs.wire import export
 from tests.behaviour.looking import LIVE_REQUEST, calls_but_listings, directory, exists, record, results
 from tests.conftest import MountFactory
@@ -378,3 +379,52 @@ def test_stopping_what_is_gone(tree: Tree, simulator: Simulator) -> None:
         "StopSession", Fail("NOT_FOUND", "There is no session with provided ID"), session=session_id
     )
     expect_errno(errno.ESTALE, tree.write, f"{path}/.control", b"stop\n")
+
+
+@pytest.fixture
+def lingering() -> Iterator[SimulatorServer]:
+    """A server that lists what was destroyed, and answers for it, for longer than any test takes."""
+    timers = TimerConfig(destroyed_stays=600)
+    config = Config(login=LoginConfig(required=False), export_seconds=0.1, timers=timers)
+    simulator = Simulator(config)
+    with SimulatorServer(simulator) as server:
+        yield server
+    simulator.close()
+
+
+@pytest.mark.mount
+@pytest.mark.promise("S9", "R10", "W5")
+def test_what_was_destroyed_does_not_come_back(lingering: SimulatorServer, start_mount: MountFactory) -> None:
+    simulator = lingering.simulator
+    mount = start_mount(address=lingering.address)
+    tree, root = mount.tree, mount.mountpoint
+    theirs = simulator.add_computed(64 << 20)
+    path = root / directory(tree, theirs)
+    (name,) = results(tree, f"sessions/{path.name}")
+    ours = started(tree, ARCHIVE_REQUEST)
+    eventually(lambda: record(tree, ours)["state"] == "completed")
+    (first,) = set(simulator.sessions.ids()) - {theirs}
+    with (path / name).open("rb", buffering=0) as file:
+        file.read(4096)
+        for session in (f"sessions/{path.name}", ours):
+            tree.write(f"{session}/.control", b"destroy\n")
+        expect_errno(errno.ESTALE, os.pread, file.fileno(), 4096, 60 << 20)
+        asked = simulator.log.count("GetSessionState")
+        listed = simulator.log.count("ListSessions")
+        eventually(
+            lambda: tree.listdir("sessions") == [] and simulator.log.count("ListSessions") > listed + 5
+        )
+        expect_errno(errno.ESTALE, os.pread, file.fileno(), 4096, 50 << 20)
+    assert not exists(tree, ours)
+    assert not exists(tree, "new/a")
+    assert not exists(tree, f"sessions/{percent_encode(theirs)}")
+    assert simulator.log.count("GetSessionState") == asked
+    assert set(simulator.sessions.ids()) == {theirs, first}  # the server has them yet
+    # The same request again is a new one, and after a remount the old one does not come back either.
+    again = started(tree, ARCHIVE_REQUEST)
+    assert simulator.log.count("StartSession") == 2
+    assert again != ours
+    mount.stop()
+    mount.start()
+    assert not exists(tree, ours)
+    assert tree.readlink("new/a") == f"../{again}"
