@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import click
 
 from exportfs.cli.failures import complain
+from exportfs.cli.guard import guard
 from exportfs.cli.mount import mount
 from exportfs.errors import ExportfsError, InvalidArgument
 
@@ -77,6 +78,7 @@ def mount_helper(server: str, mountpoint: str, options: tuple[str, ...], fake: b
         return 0
     try:
         mount.main([*words, "--", server, mountpoint], standalone_mode=False)
+        guard(mountpoint)
     except click.UsageError as error:
         complain(error.format_message())
         return WRONG_USE

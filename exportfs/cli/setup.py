@@ -5,9 +5,12 @@ from pathlib import Path
 
 import click
 
+from exportfs.cli.failures import PROGRAM
 from exportfs.cli.installing import Record, Trouble, describe, install, remove
 from exportfs.cli.text import printable
-from exportfs.cli.things import places, things, updatedb
+from exportfs.cli.things import our_command, places, things, updatedb
+from exportfs.cli.trust import changeable_by_others, parts_of_this_program
+from exportfs.errors import ExportfsError
 
 
 @click.command(short_help="Install what the system has to know of this program, or remove it.")
@@ -32,6 +35,9 @@ def setup(undo: bool, dry_run: bool, for_system: bool | None, root: Path | None)
     With --system: the mount helper for /etc/fstab, systemd units for the system and for users, shell completions,
     the man page, and an exception for updatedb. With --user: the unit, completions and man page of the user alone.
     Files that are there already and are not ours are left as they are. It prints each thing that it does.
+
+    --system is refused to an installation that others than root can change, such as a user's pipx: units and helper
+    run it as root.
     """
     for_system = os.geteuid() == 0 if for_system is None else for_system
     where = places(for_system, root.absolute() if root is not None else Path("/"))
@@ -48,6 +54,15 @@ def setup(undo: bool, dry_run: bool, for_system: bool | None, root: Path | None)
             say("nothing is installed")
         remove(record, say, dry_run=dry_run)
         return 1 if troubles else 0
+    if (
+        for_system
+        and where.root == Path("/")
+        and (open_to := changeable_by_others(parts_of_this_program(our_command())))
+    ):
+        raise ExportfsError(
+            f"{open_to}, and root would run it: install the program for the whole machine, where only root can write "
+            f"(python3 -m venv /opt/{PROGRAM}; see docs/fstab.md), and call `setup` of that; or use --user"
+        )
     for thing in things(where):
         try:
             install(thing, record, say, dry_run=dry_run)

@@ -117,12 +117,17 @@ NotifyAccess=main
 # %i is a profile in {folder}/config.toml; its password is in {folder}/%i.password (mode 0600).
 {"Environment=XDG_CONFIG_HOME=/etc XDG_STATE_HOME=/var/lib" + chr(10) if of_system else ""}\
 LoadCredential=password:{folder}/%i.password
-ExecStartPre=/bin/mkdir -p {place}
+# Fails on what a crashed mount left there, which the next one replaces.
+ExecStartPre=-/bin/mkdir -p {place}
 ExecStart={start} mount %i {place} --foreground --password-file %d/password{more}
 WatchdogSec={_WATCHDOG_SECONDS}
 TimeoutStartSec=90
+# SIGTERM is for the mount alone: it unmounts, and its fusermount3 must not die of it.
+KillMode=mixed
 Restart=on-failure
 RestartSec=5
+# 2: a wrong profile or option, which trying again does not mend.
+RestartPreventExitStatus=2
 # Nothing here that gives the service a file system namespace of its own: nobody else would see the mount.
 
 [Install]

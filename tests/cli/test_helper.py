@@ -1,8 +1,12 @@
 """The mount helper: words of mount(8), and mount(8) itself."""
 
+import contextlib
+import json
 import os
+import signal
 import subprocess
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -12,7 +16,8 @@ from exportfs.cli.things import _helper, our_command
 from exportfs.errors import InvalidArgument
 from exportfs.simulator import Config, Simulator, SimulatorServer, make_certificates
 from tests.cli.conftest import Run
-from tests.harness import DEADLINE, eventually, is_mounted
+from tests.harness import eventually
+from tests.support.namespace import Namespace, namespace
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="mount(8) is for root")
 
@@ -58,76 +63,127 @@ def test_exit_codes(run: Run, tmp_path: Path) -> None:
     assert missing.stderr.count("\n") == 1
 
 
+@dataclass
+class Machine:
+    """A namespace in which mount(8) finds the helper, with a server and an fstab."""
+
+    here: Namespace
+    simulator: Simulator
+    place: Path
+    secret: Path
+    options: str
+    address: str
+    fstab: Path
+    folder: Path
+
+    def mount(self, *words: object, code: int | None = 0) -> "subprocess.CompletedProcess[str]":
+        environment = [f"XDG_CONFIG_HOME={self.folder}/config", f"XDG_STATE_HOME={self.folder}/state"]
+        return self.here.run("env", *environment, "mount", *words, code=code)
+
+    def lines(self) -> list[str]:
+        """Of the mount table, those of ours."""
+        return [line for line in self.here.run("cat", "/proc/mounts").stdout.splitlines() if "axxon" in line]
+
+    def listing(self, folder: str) -> list[str]:
+        return self.here.run("ls", self.place / folder).stdout.splitlines()
+
+    def pid(self) -> int:
+        return int(json.loads(self.here.run("cat", self.place / ".status.json").stdout)["pid"])
+
+
 @pytest.fixture
-def helper() -> Iterator[None]:
-    """It is where mount(8) looks for it."""
-    path = Path("/sbin/mount.fuse.axxon-exportfs")
-    if path.exists():
-        yield
-        return
-    path.write_text(_helper(our_command()))
-    path.chmod(0o755)
-    try:
-        yield
-    finally:
-        path.unlink()
-
-
-def mount(*words: object) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        ["mount", *map(str, words)],
-        capture_output=True,
-        text=True,
-        check=False,
-        stdin=subprocess.DEVNULL,
-        timeout=DEADLINE,
-    )
+def machine(tmp_path: Path) -> Iterator[Machine]:
+    simulator = Simulator(Config())
+    tls = make_certificates(tmp_path, simulator.config.node)
+    place, secret, scratch = tmp_path / "place with blank", tmp_path / "password", tmp_path / "scratch"
+    place.mkdir()
+    scratch.mkdir()
+    secret.touch(mode=0o600)
+    secret.write_text("demo\n")
+    simulator.add_computed(1000)
+    options = f"user=demo,password-file={secret},ca-file={tls.ca_file},tls-server-name={tls.name}"
+    with (
+        SimulatorServer(simulator, tls=tls) as server,
+        namespace(scratch, os.path.realpath("/sbin")) as here,
+    ):
+        config = tmp_path / "config/axxon-exportfs/config.toml"
+        config.parent.mkdir(parents=True)
+        config.write_text(f'[profile.hq]\nserver = "{server.address}"\n')
+        (tmp_path / "helper").write_text(_helper(our_command()))
+        here.run("install", "-m755", tmp_path / "helper", "/sbin/mount.fuse.axxon-exportfs")
+        fstab = tmp_path / "fstab"
+        machine = Machine(here, simulator, place, secret, options, server.address, fstab, tmp_path)
+        try:
+            yield machine
+        finally:
+            here.run("umount", "-l", place, code=None)
+            eventually(lambda: not guards(place))
+    simulator.close()
 
 
 @pytest.mark.mount
 @needs_root
-@pytest.mark.usefixtures("helper")
-def test_fstab_and_mount_t(tmp_path: Path) -> None:
-    simulator = Simulator(Config())
-    tls = make_certificates(tmp_path, simulator.config.node)
-    place, secret = tmp_path / "place with blank", tmp_path / "password"
-    place.mkdir()
-    secret.touch(mode=0o600)
-    secret.write_text("demo\n")
-    simulator.add_computed(1000)
-    try:
-        with SimulatorServer(simulator, tls=tls) as server:
-            options = (
-                f"user=demo,password-file={secret},ca-file={tls.ca_file},tls-server-name={tls.name},"
-                "noauto,_netdev,x-systemd.automount,x-systemd.idle-timeout=600"
-            )
-            fstab = tmp_path / "fstab"
-            escaped = str(place).replace(" ", r"\040")
-            fstab.write_text(f"{server.address} {escaped} fuse.axxon-exportfs {options},ro 0 0\n")
-            done = mount("-T", fstab, place)
-            assert done.returncode == 0, done.stderr
-            assert is_mounted(place)
-            (session,) = os.listdir(place / "sessions")
-            with pytest.raises(OSError, match="Read-only"):
-                (place / "new" / "x.json").write_text("{}")
-            subprocess.run(["umount", place], check=True, timeout=DEADLINE)
-            assert not is_mounted(place)
+def test_fstab_and_mount_t(machine: Machine) -> None:
+    place, address = machine.place, machine.address
+    escaped = str(place).replace(" ", r"\040")
+    options = machine.options + ",noauto,_netdev,x-systemd.automount,x-systemd.idle-timeout=600"
+    machine.fstab.write_text(f"{address} {escaped} fuse.axxon-exportfs {options},ro 0 0\n")
+    machine.mount("-T", machine.fstab, place)
+    (session,) = machine.listing("sessions")
+    done = machine.here.run("sh", "-c", 'echo {} > "$0/new/x.json"', place, code=None)
+    assert "Read-only" in done.stderr
+    machine.here.run("umount", place)
+    assert not machine.lines()
 
-            done = mount("-t", "fuse.axxon-exportfs", server.address, place, "-o", options)
-            assert done.returncode == 0, done.stderr
-            assert is_mounted(place)
-            assert os.listdir(place / "sessions") == [session]
-            subprocess.run(["umount", place], check=True, timeout=DEADLINE)
-            assert not is_mounted(place)
-            eventually(lambda: not simulator.accounts.logins())  # both have closed their login
+    machine.mount("-t", "fuse.axxon-exportfs", address, place, "-o", options)
+    assert machine.listing("sessions") == [session]
+    machine.here.run("umount", place)
+    assert not machine.lines()
+    eventually(lambda: not machine.simulator.accounts.logins())  # both have closed their login
 
-            done = mount("-t", "fuse.axxon-exportfs", server.address, place, "-o", options + ",cafile=x")
-            assert done.returncode == 1
-            assert "`ca-file`" in done.stderr
-            secret.write_text("wrong\n")
-            done = mount("-t", "fuse.axxon-exportfs", server.address, place, "-o", options)
-            assert done.returncode == 32
-            assert done.stderr.startswith("axxon-exportfs: ")
-    finally:
-        subprocess.run(["umount", "-l", place], check=False, capture_output=True)
-        simulator.close()
+    words = ("-t", "fuse.axxon-exportfs", address, place, "-o")
+    assert "`ca-file`" in machine.mount(*words, options + ",cafile=x", code=1).stderr
+    machine.secret.write_text("wrong\n")
+    assert machine.mount(*words, options, code=32).stderr.startswith("axxon-exportfs: ")
+
+
+@pytest.mark.mount
+@needs_root
+def test_mount_a_knows_its_line_again(machine: Machine) -> None:
+    """A profile in the first column: the address is in no line of fstab."""
+    escaped = str(machine.place).replace(" ", r"\040")
+    machine.fstab.write_text(f"hq {escaped} fuse.axxon-exportfs {machine.options} 0 0\n")
+    machine.mount("-a", "-T", machine.fstab)
+    assert len(machine.lines()) == 1
+    pid = machine.pid()
+    machine.mount("-a", "-T", machine.fstab)
+    assert len(machine.lines()) == 1
+    assert machine.pid() == pid
+
+
+@pytest.mark.mount
+@needs_root
+def test_mount_a_after_a_crash(machine: Machine) -> None:
+    """mount(8) takes what is in the table for mounted: what crashed goes out of it."""
+    escaped = str(machine.place).replace(" ", r"\040")
+    machine.fstab.write_text(f"hq {escaped} fuse.axxon-exportfs {machine.options} 0 0\n")
+    machine.mount("-a", "-T", machine.fstab)
+    before = machine.pid()
+    os.kill(before, signal.SIGKILL)
+    eventually(lambda: not machine.lines())
+    machine.mount("-a", "-T", machine.fstab)
+    assert machine.listing("sessions")
+    assert machine.pid() != before
+    machine.here.run("umount", machine.place)
+    eventually(lambda: not guards(machine.place))
+
+
+def guards(place: Path) -> list[str]:
+    """Processes of the helper that are left."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            words = path.read_bytes().split(b"\0")
+            if b"mount-helper" in words and os.fsencode(place) in words:
+                found.append(str(path))
+    return found

@@ -3,14 +3,18 @@
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+import exportfs.cli as program_module
 from exportfs.cli import program, reference
-from exportfs.cli.things import completion, unit
+from exportfs.cli.things import completion, our_command, unit
+from exportfs.cli.trust import changeable_by_others, parts_of_this_program
 from tests.cli.conftest import Run
-from tests.cli.real import command
+from tests.harness import OURS
+from tests.support.namespace import namespace
 
 HELPER = "sbin/mount.fuse.axxon-exportfs"
 UPDATEDB = 'PRUNE_BIND_MOUNTS="yes"\nPRUNEFS="NFS nfs fuse.sshfs"\n'
@@ -153,14 +157,81 @@ def test_bash_completes() -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
-def test_for_real() -> None:
-    helper = Path("/") / HELPER
-    if helper.exists():
-        pytest.skip("it is installed on this machine")
-    try:
-        command("setup", "--system")
-        assert helper.exists()
-    finally:
-        command("setup", "--system", "--undo")
-    assert not helper.exists()
-    assert not Path("/var/lib/axxon-exportfs").exists()
+def test_for_real(tmp_path: Path) -> None:
+    """In a namespace whose system folders are copies: this machine stays as it is."""
+    before = Path("/", HELPER).exists()
+    with namespace(
+        tmp_path, "/etc", os.path.realpath("/sbin"), "/usr/share", "/usr/local", "/var/lib"
+    ) as here:
+        here.run(*OURS, "setup", "--system")
+        here.run("test", "-x", f"/{HELPER}")
+        unit_file = here.run("cat", "/etc/systemd/system/axxon-exportfs@.service").stdout
+        assert "KillMode=mixed" in unit_file
+        here.run(*OURS, "setup", "--system", "--undo")
+        here.run("test", "-e", f"/{HELPER}", code=1)
+        here.run("test", "-e", "/var/lib/axxon-exportfs", code=1)
+    assert Path("/", HELPER).exists() == before
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_what_others_can_change_is_not_installed_for_root(tmp_path: Path) -> None:
+    """As with `sudo ~/.local/bin/axxon-exportfs setup`: here the interpreter's folder is a user's."""
+    (tmp_path / "scratch").mkdir()
+    with namespace(
+        tmp_path / "scratch", "/etc", os.path.realpath("/sbin"), "/usr/share", "/usr/local"
+    ) as here:
+        home = tmp_path / "home"
+        home.mkdir()
+        (home / "python").symlink_to(sys.executable)
+        os.chown(home, 65534, 65534)
+        done = here.run(home / "python", "-c", AS_OF_A_USER, home / "python", "setup", "--system", code=1)
+        assert "and root would run it" in done.stderr
+        assert "/opt/axxon-exportfs" in done.stderr
+        assert done.stderr.count("\n") == 1
+        here.run("test", "-e", f"/{HELPER}", code=1)
+
+
+AS_OF_A_USER = (
+    f"import sys; sys.path[:] = {sys.path!r}; sys.executable = sys.argv.pop(1); "
+    "from exportfs.cli import main; main()"
+)
+
+
+def look(mode: int = 0o40755, uid: int = 0, gid: int = 0) -> os.stat_result:
+    return os.stat_result((mode, 1, 1, 1, uid, gid, 0, 0, 0, 0))
+
+
+@pytest.mark.parametrize(
+    ("status", "says"),
+    [
+        (look(), None),
+        (look(0o40755, uid=65534), "belongs to"),
+        (look(0o41777), "writable for everybody"),
+        (look(0o40775), None),
+        (look(0o40775, gid=987654), "writable for group 987654"),
+        (look(0o120777), None),
+    ],
+)
+def test_who_can_change_it(tmp_path: Path, status: os.stat_result, says: str | None) -> None:
+    """Any component of a path, of a link's end, and of each link between."""
+    deep = tmp_path / "deep/er"
+    deep.mkdir(parents=True)
+    (tmp_path / "first").symlink_to("second")
+    (tmp_path / "second").symlink_to("deep")
+    for place in (deep, deep.parent, tmp_path / "second", tmp_path / "first"):
+        wrong = changeable_by_others(
+            [tmp_path / "first" / "er"],
+            lambda path, place=place: status if path == place else look(),
+        )
+        assert (wrong is None) == (says is None)
+        if says is not None:
+            assert wrong is not None
+            assert wrong.startswith(str(place))
+            assert says in wrong
+
+
+def test_all_that_runs_is_looked_at() -> None:
+    import click
+
+    parts = set(parts_of_this_program(our_command()))
+    assert {Path(sys.executable), Path(click.__file__), Path(program_module.__file__)} <= parts

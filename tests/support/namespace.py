@@ -1,0 +1,59 @@
+"""A mount namespace of a test's own, in which root can write to the system's folders and nothing of it stays."""
+
+import contextlib
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+SCRIPT = r"""
+set -e
+mount --make-rprivate /
+mount -t tmpfs none "$1"
+shift
+scratch=$0
+for folder in "$@"; do
+    name=$(echo "$folder" | tr / _)
+    mkdir "$scratch/$name" "$scratch/$name.work"
+    mount -t overlay -o "lowerdir=$folder,upperdir=$scratch/$name,workdir=$scratch/$name.work" none "$folder"
+done
+echo ready
+exec cat
+"""
+
+
+class Namespace:
+    """Run commands in it with `run`."""
+
+    def __init__(self, pid: int) -> None:
+        self._enter = ["nsenter", f"--mount=/proc/{pid}/ns/mnt", "--"]
+
+    def run(
+        self, *words: object, code: int | None = 0, within: float = 60.0
+    ) -> "subprocess.CompletedProcess[str]":
+        """`code` is the exit code that it must have (None: whichever)."""
+        done = subprocess.run(
+            [*self._enter, *map(str, words)],
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            check=False,
+            timeout=within,
+        )
+        assert code in (None, done.returncode), f"{words}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done
+
+
+@contextlib.contextmanager
+def namespace(scratch: Path, *folders: str) -> Iterator[Namespace]:
+    """`scratch` is an empty directory; `folders` of the system become writable copies of themselves. Needs root."""
+    with subprocess.Popen(
+        ["unshare", "-m", "--propagation", "private", "sh", "-c", SCRIPT, scratch, scratch, *folders],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"ready\n"
+        try:
+            yield Namespace(holder.pid)
+        finally:
+            holder.kill()
