@@ -39,6 +39,7 @@ COMMANDS = {
     "cameras": Lazy("exportfs.cli.cameras:cameras", "List cameras and their footage."),
     "footage": Lazy("exportfs.cli.footage:footage", "Show what footage there is of a camera."),
     "export": Lazy("exportfs.cli.export:export", "Start an export through a mount."),
+    "fetch": Lazy("exportfs.cli.fetch:fetch", "Export a camera's footage and copy it, in one go."),
     "wait": Lazy("exportfs.cli.wait:wait", "Wait until export sessions have ended."),
     "stop": Lazy("exportfs.cli.control:stop", "Stop running exports; what they have so far is kept."),
     "destroy": Lazy(

@@ -56,11 +56,15 @@ def copy(sessions: tuple[Path, ...], dest: Path, as_json: bool) -> int:
     Repeating the command continues what was cut off, and verifies what is there. The exit code is 1 where
     something could not be copied, and 3 where all was copied and the results hold less than was asked for.
     """
-    directories = locate_all(sessions)
+    records = [read_session(directory) for directory in locate_all(sessions)]
+    return copy_all(records, dest, as_json)
+
+
+def copy_all(records: list[SessionRecord], dest: Path, as_json: bool) -> int:
+    """Copies sessions into folders of their own below `dest`, says what came of it, and gives the exit code."""
     outcomes: list[Outcome] = []
     fatal: DestinationTrouble | None = None
     with contextlib.ExitStack() as stack:
-        records = [read_session(directory) for directory in directories]
         for record in records:
             stack.enter_context(_kept(record))
         bars = stack.enter_context(transfers())

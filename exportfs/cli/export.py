@@ -9,8 +9,10 @@ from typing import Any
 
 import click
 
+from exportfs.cli.completion import complete_archives, complete_cameras
 from exportfs.cli.failures import Failure, complain
 from exportfs.cli.following import follow, verdict
+from exportfs.cli.footage_check import check_wish
 from exportfs.cli.options import JSON, MOUNTPOINT
 from exportfs.cli.request import QUALITIES, SNAPSHOTS, STREAMS, Wish, build, check_name, default_name
 from exportfs.cli.sessions import SessionRecord
@@ -26,13 +28,18 @@ from exportfs.errors import InvalidArgument
 @click.option(
     "--camera",
     "cameras",
-    metavar="AP",
+    metavar="CAMERA",
     multiple=True,
     required=True,
-    help="Access point of a camera's video, as in hosts/Server/DeviceIpint.1/SourceEndpoint.video:0:0. "
-    "May be repeated.",
+    shell_complete=complete_cameras,
+    help="A camera's label, name or id, as in cameras/, or the access point of its video. May be repeated.",
 )
-@click.option("--archive", metavar="AP", help="Access point of the archive to take the footage from.")
+@click.option(
+    "--archive",
+    metavar="ARCHIVE",
+    shell_complete=complete_archives,
+    help="Name or access point of the archive to take the footage from.",
+)
 @click.option(
     "--from",
     "start",
@@ -58,10 +65,13 @@ from exportfs.errors import InvalidArgument
 @click.option("--comment", metavar="TEXT", help="Text that is burnt into the picture.")
 @click.option("--mask/--no-mask", default=None, help="Whether privacy masks are applied.")
 @click.option("--split", type=SIZE, metavar="SIZE", help="Split the video into files of at most this size.")
-@click.option("--agent", metavar="AP", help="Access point of the export agent. Default: the mount's.")
+@click.option(
+    "--agent", metavar="AGENT", help="Name or access point of the export agent. Default: the mount's."
+)
 @click.option("--discrete", is_flag=True, help="A file for each camera instead of one for all.")
 @click.option("--name", metavar="NAME", help="Name of the request in new/. Default: camera, start, random.")
 @click.option("--yes", is_flag=True, help="Do not ask about years far off and times in the future.")
+@click.option("--force", is_flag=True, help="Export also where the archive has no footage.")
 @click.option("--dry-run", is_flag=True, help="Print the request and start nothing.")
 @click.option("--wait", "waiting", is_flag=True, help="Wait for the end, and print the paths of the results.")
 @JSON
@@ -69,6 +79,7 @@ def export(
     mountpoint: Path,
     name: str | None,
     yes: bool,
+    force: bool,
     dry_run: bool,
     waiting: bool,
     as_json: bool,
@@ -88,10 +99,12 @@ def export(
         raise click.UsageError(str(error)) from error
     text = json.dumps(request, indent=2, ensure_ascii=False) + "\n"
     if not wish.live:
-        _say_interval(wish, sure=yes or dry_run)
+        say_interval(wish, sure=yes or dry_run)
     if dry_run:
         click.echo(text, nl=False)
         return 0
+    if not force:
+        check_wish(mountpoint, wish)
     directory = record = None
     try:
         with interrupt_held_back():
@@ -120,7 +133,7 @@ def export(
     return verdict([record])
 
 
-def _say_interval(wish: Wish, *, sure: bool) -> None:
+def say_interval(wish: Wish, *, sure: bool) -> None:
     """What was understood, and a question where it may be a mistake. UsageError where nobody can be asked."""
     start, end = wish.interval()
     complain(understood(start, end))

@@ -39,8 +39,10 @@ def interrupt_held_back() -> Iterator[None]:
         raise KeyboardInterrupt
 
 
-def submit(mountpoint: Path, name: str, content: bytes) -> Path:
+def submit(mountpoint: Path, name: str, content: bytes, *, again: bool = False) -> Path:
     """Write `new/NAME.json`, whose close starts the export; the session's directory.
+
+    again: the same request may be there already; writing it once more starts nothing.
 
     Fails with the mount's own sentence where the server refuses: the file is then removed again. After an
     error that leaves open whether something was started, it stays.
@@ -52,7 +54,8 @@ def submit(mountpoint: Path, name: str, content: bytes) -> Path:
         )
     request = new / f"{name}.json"
     try:
-        descriptor = os.open(request, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        flags = os.O_TRUNC if again else os.O_EXCL
+        descriptor = os.open(request, os.O_WRONLY | os.O_CREAT | flags | os.O_CLOEXEC, 0o600)
     except FileExistsError:
         raise InvalidArgument(f"{request}: there is one of this name already; give another --name") from None
     try:

@@ -2,6 +2,7 @@
 
 import fnmatch
 import json
+import os
 import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -9,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from exportfs.core.names import legal_name, percent_encode
 from exportfs.errors import InvalidArgument, NotFound, Unsupported
 
 EXACT_SLICE = timedelta(hours=1)
@@ -75,12 +77,13 @@ def find_cameras(mountpoint: Path, patterns: Iterable[str]) -> list[Camera]:
     A name is a label, a display name, an id, an access point or the name of a directory; case and Unicode normal form
     do not matter. Raises NotFound for a pattern that matches nothing, and what `list_cameras` raises.
     """
-    cameras = list_cameras(mountpoint)
     wanted = list(patterns)
     if not wanted:
-        return cameras
+        return list_cameras(mountpoint)
+    names = _names(mountpoint)
     found: dict[Path, Camera] = {}
     for pattern in wanted:
+        cameras = [read_camera(path) for path in _candidates(mountpoint, names, pattern)]
         matched = [camera for camera in cameras if _matches(camera, _key(pattern))]
         if not matched:
             raise NotFound(
@@ -92,13 +95,77 @@ def find_cameras(mountpoint: Path, patterns: Iterable[str]) -> list[Camera]:
 
 def find_camera(mountpoint: Path, name: str) -> Camera:
     """The one camera that a name means. Raises InvalidArgument where several do, NotFound where none does."""
-    matched = [camera for camera in list_cameras(mountpoint) if _key(name) in _words(camera)]
+    cameras = [read_camera(path) for path in _candidates(mountpoint, _names(mountpoint), name)]
+    matched = [camera for camera in cameras if _key(name) in _words(camera)]
     if len(matched) > 1:
         candidates = ", ".join(f"{one.label} ({one.directory.name})" for one in matched[:5])
         raise InvalidArgument(f"camera {name!r} is ambiguous: it may be {candidates}")
     if not matched:
         raise NotFound(f"there is no camera {name!r}; `axxon-exportfs cameras` lists those that there are")
     return matched[0]
+
+
+def _candidates(mountpoint: Path, names: Iterable[str], pattern: str) -> list[Path]:
+    """Directories of the cameras that may be meant. Their names hold label, name and id, so that only these few have
+    to be read; those of access points are found by asking for them."""
+    folder = mountpoint / "cameras"
+    if pattern.startswith("hosts/") and not any(char in pattern for char in "*?["):
+        link = folder / percent_encode(pattern)
+        return [folder / os.readlink(link)] if link.is_symlink() else []
+    if pattern.startswith("hosts/"):
+        return [folder / name for name in names]
+    wanted = _key(legal_name(pattern)) if not any(char in pattern for char in "*?[") else _key(pattern)
+    within = f"*{wanted}*" if any(char in pattern for char in "*?[") else None
+    keys = ((name, _key(name)) for name in names)
+    return [
+        folder / name for name, key in keys if (fnmatch.fnmatchcase(key, within) if within else wanted in key)
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What there is of an interval that somebody wants, as the preferred archive says now."""
+
+    camera: Camera
+    archive: str
+    covered: float
+    """0 to 1."""
+    gaps: tuple[Interval, ...]
+    before: Interval | None
+    """The nearest footage before the interval; looked for only where there is none in it."""
+    after: Interval | None
+
+
+def check_footage(mountpoint: Path, name: str, begin: datetime, end: datetime) -> Check | None:
+    """Looks whether there is footage between two aware times.
+
+    None where that cannot be told: the server decides. Raises what `find_camera` raises for a name.
+    """
+    camera = find_camera(mountpoint, name)
+    try:
+        told = read_footage(camera, begin, end)
+        gaps = _gaps(told.intervals, begin, end)
+        missing = sum((gap.length for gap in gaps), timedelta())
+        covered = max(0.0, 1 - missing / (end - begin))
+        before = after = None
+        if not told.intervals:
+            everything = read_footage(camera).intervals
+            before = next((one for one in reversed(everything) if one.end <= begin), None)
+            after = next((one for one in everything if one.begin >= end), None)
+    except (OSError, InvalidArgument):
+        return None
+    return Check(camera, told.archive, covered, tuple(gaps), before, after)
+
+
+def _gaps(intervals: Iterable[Interval], begin: datetime, end: datetime) -> list[Interval]:
+    gaps, position = [], begin
+    for one in intervals:
+        if one.begin > position:
+            gaps.append(Interval(position, min(one.begin, end)))
+        position = max(position, one.end)
+    if position < end:
+        gaps.append(Interval(position, end))
+    return gaps
 
 
 def read_camera(directory: Path) -> Camera:

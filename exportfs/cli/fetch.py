@@ -1,0 +1,150 @@
+"""`fetch`: export, wait and copy in one command that can be repeated until it is through."""
+
+import hashlib
+import json
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+
+import click
+
+from exportfs.cli.completion import complete_cameras
+from exportfs.cli.copy import copy_all
+from exportfs.cli.export import say_interval
+from exportfs.cli.failures import Failure, complain
+from exportfs.cli.following import follow, verdict
+from exportfs.cli.footage_check import check_wish
+from exportfs.cli.options import JSON
+from exportfs.cli.request import STREAMS, Wish, build, default_name
+from exportfs.cli.sessions import COMPLETED, SessionRecord, locate, read_session
+from exportfs.cli.submit import interrupt_held_back, submit
+from exportfs.cli.text import echo_path
+from exportfs.cli.times import TIME
+from exportfs.cli.values import DURATION
+from exportfs.errors import InvalidArgument, NotFound
+from exportfs.fuse.mountpoint import mountpoints
+
+DIGEST_LENGTH = 10
+"""Characters of the hash in the request's name: the same request again has the same name, and starts nothing new."""
+MEMORY = ".axxon-exportfs-fetch.json"
+"""In DEST: which request became which folder, so that what is there already is not exported once more."""
+
+
+@click.command(short_help="Export a camera's footage and copy it, in one go.")
+@click.argument("camera", shell_complete=complete_cameras)
+@click.argument("dest", metavar="DEST", type=click.Path(path_type=Path))
+@click.option(
+    "--mount",
+    "mountpoint",
+    metavar="MOUNTPOINT",
+    type=click.Path(path_type=Path),
+    help="The mount to use. Default: the only one of this machine.",
+)
+@click.option(
+    "--from", "start", type=TIME, metavar="TIME", help="Start: 2026-05-11T10:04:11+02:00, or local time."
+)
+@click.option("--to", "end", type=TIME, metavar="TIME", help="End.")
+@click.option("--duration", type=DURATION, metavar="DURATION", help="Length in place of --from or --to.")
+@click.option(
+    "--format", type=click.Choice(list(STREAMS)), default="mp4", show_default=True, help="Kind of video."
+)
+@click.option("--archive", metavar="ARCHIVE", help="Name or access point of the archive.")
+@click.option("--agent", metavar="AGENT", help="Name or access point of the export agent.")
+@click.option("--force", is_flag=True, help="Export also where the archive has no footage.")
+@click.option("--yes", is_flag=True, help="Do not ask about years far off and times in the future.")
+@JSON
+def fetch(
+    camera: str,
+    dest: Path,
+    mountpoint: Path | None,
+    start: datetime | None,
+    end: datetime | None,
+    duration: float | None,
+    format: str,
+    archive: str | None,
+    agent: str | None,
+    force: bool,
+    yes: bool,
+    as_json: bool,
+) -> int:
+    """Export a camera's footage and copy it, in one go.
+
+    CAMERA is a label, a name, an id or an access point. The results go to DEST/<name of the session>, verified, with
+    SHA256SUMS and manifest.json. After Ctrl-C or a crash the same command goes on where it was: it starts no second
+    export, and copies no more than is missing.
+    """
+    wish = Wish((camera,), format, archive, start, end, duration, agent=agent)
+    if wish.live:
+        raise click.UsageError("give the interval: two of --from, --to and --duration")
+    try:
+        text = json.dumps(build(wish), indent=2, ensure_ascii=False) + "\n"
+        wish.interval()
+    except InvalidArgument as error:
+        raise click.UsageError(str(error)) from error
+    say_interval(wish, sure=yes)
+    mount = mountpoint if mountpoint is not None else _only_mount()
+    digest = hashlib.sha256(text.encode()).hexdigest()[:DIGEST_LENGTH]
+    there = _fetched(dest, digest)
+    if there is not None:
+        complain(f"{there} was fetched before; remove it to fetch it again")
+        echo_path(there)
+        return 0
+    directory = _started(mount, default_name(wish, digest))
+    if directory is None:
+        if not force:
+            check_wish(mount, wish)
+        with interrupt_held_back():
+            directory = submit(mount, default_name(wish, digest), text.encode(), again=True)
+    try:
+        (record,) = follow([directory])
+    except KeyboardInterrupt:
+        complain("the export goes on; the same command takes it up again")
+        raise
+    code = verdict([record])
+    if not record.files or record.state != COMPLETED:
+        return code
+    copied = copy_all([read_session(directory)], dest, as_json)
+    if copied != 1:
+        _remember(dest, digest, record)
+    return copied or code
+
+
+def _only_mount() -> Path:
+    found = mountpoints()
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise Failure("nothing is mounted: first `axxon-exportfs mount SERVER MOUNTPOINT`")
+    raise Failure(f"there are {len(found)} mounts: say which with --mount: {', '.join(map(str, found))}")
+
+
+def _started(mount: Path, stem: str) -> Path | None:
+    """The session that this very request started before, if it is still on the server."""
+    link = mount / "new" / stem
+    if not link.is_symlink():
+        return None
+    with suppress(NotFound):
+        return locate(link)
+    return None
+
+
+def _fetched(dest: Path, digest: str) -> Path | None:
+    """The folder that holds what was asked for, whole."""
+    name = _memory(dest).get(digest)
+    folder = dest / str(name)
+    return folder if name and (folder / "manifest.json").is_file() else None
+
+
+def _remember(dest: Path, digest: str, record: SessionRecord) -> None:
+    memory = {**_memory(dest), digest: record.name}
+    beside = dest / f"{MEMORY}.part"
+    beside.write_text(json.dumps(memory, indent=1) + "\n")
+    beside.replace(dest / MEMORY)
+
+
+def _memory(dest: Path) -> dict[str, object]:
+    try:
+        memory = json.loads((dest / MEMORY).read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return memory if isinstance(memory, dict) else {}
