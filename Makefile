@@ -20,7 +20,7 @@ SERVER_PACKAGES += nginx-light
 endif
 NODE_SERVER     := tests/servers/node/node_modules/.ready
 
-.PHONY: demo test test-fast lint fuzz bench soak lock clean system test-system
+.PHONY: demo test test-fast test-machines lint fuzz bench soak deb lock clean test-system
 
 demo: $(READY)
 	@$(BIN)/axxon-exportfs demo
@@ -34,6 +34,10 @@ test: test-system $(READY)
 # What needs no mount.
 test-fast: $(READY)
 	$(BIN)/python -m pytest -n $(WORKERS) -m "not mount and not slow" $(PYTEST_ARGS)
+
+# On bare Debian 12 and 13, made with debootstrap; as root. Half an hour of work for two processors.
+test-machines: $(READY)
+	$(BIN)/python -m pytest -n 2 -m bare -o faulthandler_timeout=0 tests/machines $(PYTEST_ARGS)
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -60,6 +64,11 @@ $(READY): requirements.lock pyproject.toml hatch_build.py $(shell find protos -n
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
+
+# A package for the Debian release that this is, in dist/.
+deb: $(READY)
+	@sh .ci/system-packages binutils dpkg-dev
+	$(BIN)/python package/deb.py
 
 test-system: $(NODE_SERVER)
 	@sh .ci/system-packages $(TEST_PACKAGES) $(PLAYER_PACKAGES) $(SERVER_PACKAGES)

@@ -1,0 +1,108 @@
+"""What README promises of a bare Debian: it begins with git, make, python3 and ca-certificates, and nothing else.
+
+Every release sees root and an ordinary user, a clone and an sdist, the foreground and nohup; of their combinations
+those below. One of the two users runs the whole suite (without tests/players and tests/servers, whose programs are a
+gigabyte for each release), the other what has to do with real mounts: all else does the same for both.
+"""
+
+import functools
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.test_project import ROOT, sdist_of
+
+pytestmark = [pytest.mark.bare, pytest.mark.timeout(3000)]
+
+RELEASES = ("bookworm", "trixie")
+NONE_MADE = 77
+"""Exit code of `.ci/fresh-debian` where no such machine can be made."""
+WHOLE = "--ignore=tests/players --ignore=tests/servers"
+MOUNTS = f"{WHOLE} -m mount"
+SUITE = 'make test PLAYER_PACKAGES= SERVER_PACKAGES= NODE_SERVER= PYTEST_ARGS="-q {what}" </dev/null'
+
+
+def by_release() -> pytest.MarkDecorator:
+    """One test after the other of a release, the releases side by side."""
+    marks = [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in RELEASES]
+    return pytest.mark.parametrize("release", marks)
+
+
+def run(release: str, user: str, command: str, *bring: Path, keep: str | None = None) -> str:
+    """The output of a command on such a machine. Skips where there can be none; fails where the command fails."""
+    words: list[str | os.PathLike[str]] = [ROOT / ".ci/fresh-debian"]
+    words += ["--keep", keep] if keep else []
+    for path in bring:
+        words += ["--bring", path]
+    done = subprocess.run(
+        [*words, release, user, command],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    if done.returncode == NONE_MADE:
+        pytest.skip(done.stdout.strip().rpartition("\n")[2])
+    assert done.returncode == 0, "\n".join(done.stdout.splitlines()[-150:])
+    return done.stdout
+
+
+@functools.cache
+def clone(folder: Path) -> Path:
+    """The project as git gives it; as an sdist where there is no git."""
+    target = folder / "exportfs"
+    if (ROOT / ".git").exists():
+        subprocess.run(["git", "clone", "-q", ROOT, target], check=True)
+        return target
+    return sdist(folder)
+
+
+def sdist(folder: Path) -> Path:
+    root, _ = sdist_of(ROOT, folder / "sdist")
+    return root.rename(folder / "exportfs")
+
+
+@by_release()
+def test_as_root(release: str, tmp_path: Path) -> None:
+    """`make demo` comes first: nothing is installed yet. The package is made where all that was tested is."""
+    if release == "bookworm":
+        source, how, what = clone(tmp_path), "", MOUNTS
+    else:
+        source, how, what = sdist(tmp_path), "nohup ", WHOLE
+    steps = ["cd exportfs", f"{how}make demo </dev/null", how + SUITE.format(what=what), "make deb"]
+    told = run(release, "root", " && ".join(steps), source, keep="made")
+    assert "Everything is cleaned up." in told
+
+
+@by_release()
+def test_as_an_ordinary_user(release: str, tmp_path: Path) -> None:
+    """Who has the system's packages needs no root."""
+    if release == "bookworm":
+        source, how, what = sdist(tmp_path), "nohup ", WHOLE
+    else:
+        source, how, what = clone(tmp_path), "", MOUNTS
+    told = run(
+        release,
+        "ana",
+        " && ".join(["cd exportfs", f"{how}make demo </dev/null", how + SUITE.format(what=what)]),
+        source,
+        keep="made",
+    )
+    assert "Everything is cleaned up." in told
+    assert "no right to install" not in told
+
+
+@by_release()
+def test_the_package(release: str, tmp_path: Path) -> None:
+    """Installed, used by root and by a user, and purged, it leaves nothing."""
+    made = Path(
+        os.environ.get("MACHINES", "/var/tmp/exportfs-machines"), f"{release}.made/upper/root/exportfs"
+    )
+    if not list(made.glob("dist/*.deb")):  # where this test runs alone
+        run(release, "root", "cd exportfs && make deb", clone(tmp_path), keep="made")
+    (package,) = made.glob("dist/*.deb")
+    run(release, "root", "sh -eux package.sh", package, Path(__file__).with_name("package.sh"))
