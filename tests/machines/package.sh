@@ -44,8 +44,8 @@ rmdir /mnt/vms
 cat >/tmp/as-ana <<'END'
 set -eux
 cd; mkdir vms
-axxon-exportfs mount 127.0.0.1:20110 vms --insecure --user demo 2>err
-[ ! -s err ]
+axxon-exportfs mount 127.0.0.1:20110 vms --insecure --user demo 2>err || { cat err; exit 1; }
+if [ -s err ]; then cat err; exit 1; fi
 axxon-exportfs status
 cp -r vms/sessions copied
 axxon-exportfs umount vms
