@@ -3,6 +3,7 @@
 Nothing here does I/O or knows a server.
 """
 
+from exportfs.requests.advice import advice
 from exportfs.requests.asked import asked_of
 from exportfs.requests.jsontext import Completeness, completeness
 from exportfs.requests.matching import fingerprint, matches
@@ -20,6 +21,7 @@ __all__ = [
     "Request",
     "RequestError",
     "RequestTooLarge",
+    "advice",
     "asked_of",
     "completeness",
     "fingerprint",

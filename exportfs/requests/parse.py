@@ -7,6 +7,7 @@ from datetime import tzinfo
 from typing import Any
 
 from exportfs.model import OptionsSummary
+from exportfs.requests.advice import advice
 from exportfs.requests.collect import Collector, EnoughError
 from exportfs.requests.jsontext import (
     BOM,
@@ -69,6 +70,8 @@ def parse(content: bytes, *, default_agent: str | None = None, local_zone: tzinf
         options.export_agent_access_point = default_agent
     _warn_of_results(options, found)
     serialized = options.SerializeToString(deterministic=True)
+    for sentence in advice(serialized):
+        found.warn(f"{sentence[:1].upper()}{sentence[1:]}.")
     digest = hashlib.sha256(serialized).hexdigest()
     return Request(serialized, digest, summarize(serialized), tuple(found.warnings), where)
 

@@ -109,9 +109,20 @@ def _time_range(span: Any, view: View, found: Collector) -> None:
 
 def _time_lapse(lapse: Any, view: View, found: Collector) -> None:
     for name in ("fps", "speed"):
-        # Zero that was written out is a mistake; on the wire it is the same as nothing at all.
-        if name in view.keys and name not in view.bad and getattr(lapse, name) <= 0:
-            found.add(view.place(name), "must be greater than 0; leave it out for the server's own")
+        # 0 is the original rate and speed.
+        if name in view.keys and name not in view.bad and getattr(lapse, name) < 0:
+            found.add(view.place(name), "cannot be negative; 0 is the original's")
+
+
+def _shares(message: Any, view: View, found: Collector) -> None:
+    for name in view.keys:
+        if name not in view.bad and not 0 <= getattr(message, name) <= 1:
+            hint = (
+                "of the picture's width or height" if name in ("left", "top", "right", "bottom") else "of 255"
+            )
+            found.add(
+                view.place(name), f"must be a share from 0 to 1 ({hint}), not {getattr(message, name):g}"
+            )
 
 
 def _access_point(text: str, view: View, name: str, found: Collector) -> bool:
@@ -141,6 +152,8 @@ RULES: dict[str, Rule] = {
     _PACKAGE + "SnapshotSetting": _setting,
     _PACKAGE + "StreamSetting": _setting,
     _PACKAGE + "TimeLapse": _time_lapse,
+    _PACKAGE + "ViewArea": _shares,
+    _PACKAGE + "ColorInfo": _shares,
     "axxonsoft.bl.primitive.TimeRange": _time_range,
 }
 """By the full name of the message; called once its fields are filled."""

@@ -125,6 +125,18 @@ def _output(options: export.Options) -> tuple[str, str]:
     return kind, codec
 
 
+def _check_shares(message: Any) -> None:
+    """Documented: areas and colours are shares from 0 to 1."""
+    for field, value in message.ListFields():
+        if field.message_type is None or field.message_type.GetOptions().map_entry:
+            continue
+        for part in value if field.is_repeated else (value,):
+            if field.message_type.name not in ("ViewArea", "ColorInfo"):
+                _check_shares(part)
+            elif not all(0 <= share <= 1 for _, share in part.ListFields()):
+                raise invalid(f"{field.name}: not a share from 0 to 1")
+
+
 def _stream_setting(options: export.Options, name: str, default: Any) -> Any:
     """The last StreamSetting called `name`."""
     given = [getattr(one, name) for one in options.stream.settings if one.WhichOneof("setting") == name]
@@ -161,6 +173,7 @@ def make_plan(options: export.Options, config: Config) -> Plan:
         raise invalid("No output type: snapshot or stream")
     agent = _agent(options, config)
     live = mode == "live"
+    _check_shares(options)
     sources = options.live.sources if live else options.archive.sources
     origins = [source.origin for source in sources]
     _check_origins(origins, config)

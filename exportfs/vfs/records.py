@@ -1,5 +1,6 @@
 """`.session.json` and `.request.json`: what the server says of a session, and its options."""
 
+import contextlib
 import functools
 import json
 from collections.abc import Mapping
@@ -9,7 +10,7 @@ from exportfs.core.coverage import Coverage, assess
 from exportfs.core.timestamps import parse_server, to_rfc3339
 from exportfs.errors import Corrupt
 from exportfs.model import Session, State, downloadable
-from exportfs.requests import asked_of, sources_of, to_json
+from exportfs.requests import advice, asked_of, sources_of, to_json
 from exportfs.sessions.catalogue import Entry
 from exportfs.vfs.node import SECOND
 from exportfs.vfs.world import World
@@ -83,12 +84,13 @@ def session_record(world: World, entry: Entry) -> bytes:
             "" if files else "; there are no results"
         )
     coverage = coverage_of(session)
+    started_here = world.journal.of_session(session.id) is not None
     record: dict[str, object] = {
         "id": printable(session.id),
         "name": entry.name,
         "state": word,
         "progress": progress(session),
-        "started_here": world.journal.of_session(session.id) is not None,
+        "started_here": started_here,
         "kept_alive": kept_alive,
         "expires_at": expires,
         "last_frame_timestamp": printable(session.state.last_frame_timestamp) or None,
@@ -98,7 +100,7 @@ def session_record(world: World, entry: Entry) -> bytes:
         "files": [],
         "options": {},
         "error": error,
-        "warnings": _warnings(session, coverage, _footage(world, session)),
+        "warnings": _warnings(session, coverage, _footage(world, session), started_here=started_here),
     }
     texts = {key: _json(value) for key, value in record.items()}
     texts["files"] = "[" + ",".join(f"\n    {_json(file)}" for file in files) + ("\n  ]" if files else "]")
@@ -192,7 +194,13 @@ def _footage(world: World, session: Session) -> Mapping[str, object] | None:
     return record.footage if record is not None else None
 
 
-def _warnings(session: Session, coverage: Coverage | None, footage: Mapping[str, object] | None) -> list[str]:
+def _warnings(
+    session: Session,
+    coverage: Coverage | None,
+    footage: Mapping[str, object] | None,
+    *,
+    started_here: bool,
+) -> list[str]:
     summary = session.summary
     warnings = list(coverage.warnings) if coverage else []
     if footage is not None and footage.get("covered") == 0:
@@ -207,6 +215,10 @@ def _warnings(session: Session, coverage: Coverage | None, footage: Mapping[str,
         warnings.append("the results go to a directory of the server's and cannot be downloaded")
     if summary.cloud_export:
         warnings.append("once the results are in the cloud they cannot be downloaded")
+    if started_here:
+        # What somebody else asked for is theirs to mend.
+        with contextlib.suppress(Corrupt):
+            warnings += map(printable, advice(session.options))
     return warnings
 
 

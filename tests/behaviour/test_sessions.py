@@ -428,3 +428,15 @@ def test_what_was_destroyed_does_not_come_back(lingering: SimulatorServer, start
     mount.start()
     assert not exists(tree, ours)
     assert tree.readlink("new/a") == f"../{again}"
+
+
+@pytest.mark.promise("S1")
+def test_what_has_no_effect_is_told_in_the_record(tree: Tree, simulator: Simulator) -> None:
+    request = {**ARCHIVE_REQUEST, "settings": [{"fileName": "gate"}, {"timezone": 2}]}
+    path = started(tree, request)
+    assert [one.partition(" ")[0] for one in record(tree, path)["warnings"]] == ["fileName", "timezone"]
+    # What somebody else asked for is theirs to mend.
+    options = simulator.options()
+    options.settings.add().timezone = 2
+    other = directory(tree, simulator.add_computed(10, options=options))
+    assert record(tree, other)["warnings"] == []

@@ -119,6 +119,9 @@ def _mend(draw: st.DrawFn, message: Any) -> None:
         message.mask_detector = draw(access_points)
     if name == "TimeLapse":
         message.fps, message.speed = abs(message.fps), abs(message.speed)
+    if name in ("ViewArea", "ColorInfo"):
+        for field in message.DESCRIPTOR.fields:
+            setattr(message, field.name, draw(st.sampled_from([0.0, 0.25, 0.5, 1.0])))
     if name == "ExternalFrame":
         message.timestamp = draw(st.just("") | instants.map(to_server))
     if name in ("TimeRange", "ArchiveMode"):

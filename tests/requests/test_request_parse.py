@@ -202,14 +202,18 @@ def test_base64_of_both_kinds(image: str) -> None:
 def test_what_is_for_the_server_to_say_is_taken() -> None:
     request = changed(
         VIDEO,
-        ("archive.sources.0.settings", [{"cropArea": {"left": -5, "right": 1920}}, {"fisheyeInfo": {}}]),
+        (
+            "archive.sources.0.settings",
+            [{"cropArea": {"left": 1, "right": 0}}, {"fisheyeInfo": {"right": 1920, "fov": -5}}],
+        ),
         ("stream.settings", [{"timeLapse": {}}, {"password": ""}]),
         ("archive.sources.0.tracks", [""]),
         ("archive.sources.0.maskFilter", {"": {}}),
     )
     assert parse(json.dumps(request).encode()).warnings == ()
     live_picture = {"live": {"sources": [{"origin": CAMERA}], "duration": "0s"}, "snapshot": {}}
-    assert parse(json.dumps(live_picture).encode()).warnings == ()
+    (warning,) = parse(json.dumps(live_picture).encode()).warnings
+    assert "for streams" in warning
 
 
 @pytest.mark.parametrize(

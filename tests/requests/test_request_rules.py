@@ -107,14 +107,29 @@ from request_helpers import CAMERA, LIVE, PICTURE, VIDEO, changed, only
             "holds no setting",
         ),
         (
-            changed(VIDEO, ("stream.settings", [{"timeLapse": {"fps": 0}}])),
+            changed(VIDEO, ("stream.settings", [{"timeLapse": {"fps": -0.5}}])),
             "stream.settings[0].timeLapse.fps",
-            "greater than 0",
+            "cannot be negative",
+        ),
+        (
+            changed(VIDEO, ("settings", [{"textColor": {"red": 255}}])),
+            "settings[0].textColor.red",
+            "must be a share from 0 to 1 (of 255), not 255",
+        ),
+        (
+            changed(VIDEO, ("archive.sources.0.settings", [{"cropArea": {"left": 0, "right": 640}}])),
+            "archive.sources[0].settings[0].cropArea.right",
+            "must be a share from 0 to 1 (of the picture's width or height), not 640",
+        ),
+        (
+            changed(PICTURE, ("snapshot.settings", [{"plateInfo": {"area": {"top": -0.1}}}])),
+            "snapshot.settings[0].plateInfo.area.top",
+            "must be a share from 0 to 1",
         ),
         (
             changed(VIDEO, ("stream.settings", [{"timeLapse": {"speed": -1}}])),
             "stream.settings[0].timeLapse.speed",
-            "greater than 0",
+            "cannot be negative",
         ),
         (
             changed(

@@ -364,6 +364,17 @@ def test_time_lapse_is_shorter_than_its_footage(client: Client, clock: ManualClo
     assert _times(file) == pytest.approx((0, 58))
 
 
+def test_areas_and_colours_are_shares(client: Client) -> None:
+    options = archive()
+    options.settings.add().text_color.red = 1
+    options.archive.sources[0].settings.add().crop_area.right = 0.5
+    client.start(options)
+    options.archive.sources[0].settings.add().crop_area.right = 640
+    with pytest.raises(grpc.RpcError) as caught:
+        client.start(options)
+    assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT  # type: ignore[attr-defined]
+
+
 def test_a_password_makes_an_encrypted_zip(client: Client, clock: ManualClock) -> None:
     [(_, plain)] = _export(client, clock, archive())
     options = archive()
