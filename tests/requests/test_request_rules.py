@@ -24,7 +24,7 @@ from request_helpers import CAMERA, LIVE, PICTURE, VIDEO, changed, only
         (
             changed(VIDEO, ("archive.sources.0", {})),
             "archive.sources[0].origin",
-            "access point of the camera",
+            "or its access point, such as",
         ),
         (changed(VIDEO, ("archive.sources.0.origin", "")), "archive.sources[0].origin", "is empty"),
         (changed(VIDEO, ("archive.sources.0.origin", "  ")), "archive.sources[0].origin", "is empty"),

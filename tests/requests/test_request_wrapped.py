@@ -1,6 +1,7 @@
 """What people paste around a request is understood, or named; and what editors put at its front."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -30,7 +31,7 @@ WRAPPED: list[tuple[dict[str, Any], str]] = [
 @pytest.mark.parametrize(("wrapped", "path"), WRAPPED)
 def test_wrapped_is_the_same_request(wrapped: dict[str, Any], path: str, indent: int | None) -> None:
     request = parse(json.dumps(wrapped, indent=indent).encode())
-    assert request == PLAIN
+    assert replace(request, where=()) == PLAIN
     assert fingerprint(request.options, any_agent=True) == fingerprint(PLAIN.options, any_agent=True)
 
 
