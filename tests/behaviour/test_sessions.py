@@ -36,6 +36,8 @@ def test_record(tree: Tree, simulator: Simulator) -> None:
         "kept_alive": None,
         "expires_at": None,
         "last_frame_timestamp": "20260511T080100.000000",
+        "cameras": ["1.Camera 1"],
+        "footage": None,
         "coverage": {
             "asked": {"begin": "2026-05-11T08:00:00Z", "end": "2026-05-11T08:01:00Z"},
             "results": {"begin": "2026-05-11T08:00:00Z", "end": "2026-05-11T08:01:00Z"},
@@ -178,7 +180,8 @@ def test_removing_and_renaming_are_refused(tree: Tree, simulator: Simulator) -> 
     expect_errno(errno.EPERM, tree.rename, link, "sessions/other")
     expect_errno(errno.ENOENT, tree.rmdir, "sessions/nothing")
     assert set(tree.listdir("sessions")) == {path.removeprefix("sessions/") for path in paths}
-    assert set(calls_but_listings(simulator)) <= {"StartSession", "GetSessionState"}
+    asking = {"GetSessionState", "ListCameras", "BatchGetCameras", "GetHistory2"}
+    assert set(calls_but_listings(simulator)) <= {"StartSession", *asking}
 
 
 @pytest.mark.promise("S2", "S3", "R4")
@@ -217,7 +220,7 @@ def test_xattrs(tree: Tree, simulator: Simulator) -> None:
     assert tree.getxattr(path, "user.exportfs.id") == session_id.encode()
     assert tree.getxattr(path, "user.exportfs.state") == b"completed"
     assert tree.getxattr(path, "user.exportfs.progress") == b"1.0"
-    names = [f"user.exportfs.{key}" for key in ("id", "kept_alive", "progress", "state")]
+    names = [f"user.exportfs.{key}" for key in ("cameras", "id", "kept_alive", "progress", "state")]
     assert sorted(tree.listxattr(path)) == names
     assert tree.getxattr(path, "user.exportfs.kept_alive") == b"false"
     expect_errno(errno.ENODATA, tree.getxattr, path, "user.exportfs.expires")
