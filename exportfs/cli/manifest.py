@@ -122,6 +122,8 @@ class Manifest:
                 "state": record.state,
                 "error": record.error or None,
                 "options": raw.get("options"),
+                "cameras": raw.get("cameras"),
+                "footage": raw.get("footage"),
                 "coverage": raw.get("coverage"),
             },
             "created_at": created,
