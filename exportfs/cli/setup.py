@@ -8,7 +8,7 @@ import click
 from exportfs.cli.failures import PROGRAM
 from exportfs.cli.installing import Record, Trouble, describe, install, remove
 from exportfs.cli.text import printable
-from exportfs.cli.things import our_command, places, things, updatedb
+from exportfs.cli.things import our_command, packaged, places, things, updatedb
 from exportfs.cli.trust import changeable_by_others, parts_of_this_program
 from exportfs.errors import ExportfsError
 
@@ -63,7 +63,10 @@ def setup(undo: bool, dry_run: bool, for_system: bool | None, root: Path | None)
             f"{open_to}, and root would run it: install the program for the whole machine, where only root can write "
             f"(python3 -m venv /opt/{PROGRAM}; see docs/fstab.md), and call `setup` of that; or use --user"
         )
-    for thing in things(where):
+    of_package = for_system and where.root == Path("/") and packaged()
+    if of_package:
+        say("the package has installed the mount helper, units, completions and man page")
+    for thing in () if of_package else things(where):
         try:
             install(thing, record, say, dry_run=dry_run)
         except Trouble as error:

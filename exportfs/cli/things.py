@@ -56,6 +56,11 @@ def places(for_system: bool, root: Path) -> Places:
     )
 
 
+def packaged() -> bool:
+    """Whether this is the installation of the Debian package, which brings all the files."""
+    return Path(sys.prefix) == Path("/usr/lib", PROGRAM)
+
+
 def places_of_package(root: Path) -> Places:
     """Where a Debian package has them, below `root`. It keeps no record: that is dpkg's."""
     return replace(

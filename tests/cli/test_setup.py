@@ -235,3 +235,14 @@ def test_all_that_runs_is_looked_at() -> None:
 
     parts = set(parts_of_this_program(our_command()))
     assert {Path(sys.executable), Path(click.__file__), Path(program_module.__file__)} <= parts
+
+
+def test_the_package_has_it_all(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("sys.prefix", "/usr/lib/axxon-exportfs")
+    monkeypatch.setattr("exportfs.cli.setup.changeable_by_others", lambda parts: None)
+    result = run("setup", "--system", "--dry-run")
+    assert result.exit_code == 0
+    assert "the package has installed" in result.stdout
+    assert "would install" not in result.stdout
+    # For oneself, or elsewhere, it is installed as ever.
+    assert "would install" in run("setup", "--system", "--dry-run", "--root", tmp_path).stdout
