@@ -20,6 +20,7 @@ from exportfs.core.login import Backoff, Token
 from exportfs.errors import AccessDenied, ExportfsError
 from exportfs.rpc.login import ADVICE
 from exportfs.rpc.server import Server
+from exportfs.rpc.status import redact
 from exportfs.simulator import Account, Config, Fail, LoginConfig, Simulator, SimulatorServer
 from exportfs.wire import auth
 from tests.harness import OURS, eventually, is_mounted
@@ -184,6 +185,27 @@ async def test_errors_quote_no_secret(guarded: SimulatorServer) -> None:
             await server.stop_session("x")
         assert token not in str(caught.value)
         assert "and more" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("secret", "said", "shown"),
+    [
+        ("Tr0ub4dor", "no user with Tr0ub4dor", "no user with ***"),
+        ("hunter", "hunter is wrong", "*** is wrong"),
+        ("server", "the server is full", "the server is full"),
+        ("Server", "the server is full, says the server", "the server is full, says the server"),
+        (
+            "server",
+            "wrong password 'server' for x on this server",
+            "wrong password '***' for x on this server",
+        ),
+        ("server", "password: server", "password: ***"),
+        ("", "nothing to hide", "nothing to hide"),
+    ],
+)
+def test_redaction(secret: str, said: str, shown: str) -> None:
+    """A password that is an ordinary word does not hide what a server says."""
+    assert redact(said, secret) == shown
 
 
 class Terminal:
