@@ -32,7 +32,7 @@ _SERVER_OPTIONS = (
         "--ca-file",
         metavar="FILE",
         type=FILE,
-        help="PEM of the CA that signed the server's certificate. Default: the system's.",
+        help="The CA that signed the server's certificate: PEM, DER or PKCS#7. Default: the system's.",
     ),
     click.option(
         "--tls-server-name",

@@ -13,6 +13,7 @@ import binascii
 import os
 import re
 import ssl
+import stat
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -71,8 +72,7 @@ def _of_file(path: Path) -> Authorities:
     where = f"the CA file {path}"
     advice = "give the file of the CA that signed the server's certificate (api.ngp Root CA)"
     try:
-        with path.open("rb") as file:
-            data = file.read(LARGEST + 1)
+        data = _read(path)
     except OSError as error:
         raise Unusable(f"cannot read {where} ({error.strerror})", advice) from None
     if len(data) > LARGEST:
@@ -84,6 +84,20 @@ def _of_file(path: Path) -> Authorities:
         raise Unusable(f"{where} {reason}", advice)
     remarks += [f"what else is in it is not used: {', '.join(sorted(set(others)))}"] if others else []
     return Authorities(_pem(good), str(path), len(good), tuple(remarks))
+
+
+_FROM_PIPES: dict[Path, bytes] = {}
+"""A pipe (`--ca-file <(...)`) can be read once, and is needed again where a connection fails."""
+
+
+def _read(path: Path) -> bytes:
+    if path in _FROM_PIPES:
+        return _FROM_PIPES[path]
+    with path.open("rb") as file:
+        data = file.read(LARGEST + 1)
+        if stat.S_ISFIFO(os.fstat(file.fileno()).st_mode):
+            _FROM_PIPES[path] = data
+    return data
 
 
 def _of_system(environ: Mapping[str, str]) -> Authorities:

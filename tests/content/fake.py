@@ -24,8 +24,8 @@ def content(file_id: str, offset: int, length: int) -> bytes:
 
 
 Fault = Callable[["FakeDownload", int], "ExportfsError | str | None"]
-"""Asked before each block: an error ends the download, a word spoils the block (`short`, `index`, `twice`, `stall`,
-`end`)."""
+"""Asked before each block: an error ends the download, a word spoils the block (`short`, `index`, `from zero`, `twice`,
+`stall`, `end`)."""
 
 
 class FakeDownload:
@@ -100,7 +100,8 @@ class FakeDownload:
             source.sent += len(data)
             if fault == "short":
                 data = data[:-1]
-            self.sink.block(index + 1 if fault == "index" else index, memoryview(data))
+            number = index - fetch.first if fault == "from zero" else index
+            self.sink.block(index + 1 if fault == "index" else number, memoryview(data))
             if fault == "twice":
                 self.sink.block(index, memoryview(data))
             index += 1

@@ -291,6 +291,17 @@ async def test_blocks_without_bytes_are_none(autojump_clock: MockClock, nursery:
     nursery.cancel_scope.cancel()
 
 
+async def test_numbers_that_begin_at_zero_in_every_call(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    """Refused, never read as right: the bytes of one place would be taken for those of another."""
+    source = FakeSource(nursery, {"f": 8 * MIB}, fault=lambda download, index: "from zero")
+    reader = source.library().open(source.key("f"))
+    with pytest.raises(Corrupt):
+        await reader.read(5 * MIB, KERNEL)
+    nursery.cancel_scope.cancel()
+
+
 async def test_a_server_that_sends_larger_blocks(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
     """It has a smallest size, and goes by that also for the place to begin."""
     source = FakeSource(nursery, {"f": 8 * MIB + 5}, smallest=64 * KIB)

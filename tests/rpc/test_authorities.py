@@ -135,6 +135,15 @@ def test_no_file_and_a_folder(path: Path) -> None:
         load(path.parent)
 
 
+def test_a_pipe_is_read_once() -> None:
+    reading, writing = os.pipe()
+    os.write(writing, pem(ROOT))
+    os.close(writing)
+    path = Path(f"/dev/fd/{reading}")
+    assert load(path).pem == load(path).pem == pem(ROOT)
+    os.close(reading)
+
+
 def test_a_leaf_is_remarked_on(path: Path) -> None:
     path.write_bytes(pem(LEAF))
     assert "no CA's" in load(path).remarks[0]

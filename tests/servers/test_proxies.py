@@ -29,6 +29,8 @@ from tests.servers.conftest import needed
 from tests.servers.fronts import Nginx
 from tests.servers.test_retries import options
 
+pytestmark = pytest.mark.promise("E7")
+
 
 def config_of(address: str, **more: str) -> ServerConfig:
     host, _, port = address.rpartition(":")

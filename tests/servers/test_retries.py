@@ -17,6 +17,7 @@ from tests.servers.conftest import needed
 from tests.servers.frames import FrameProxy, Verdict
 from tests.servers.fronts import Nginx
 
+pytestmark = pytest.mark.promise("E7")
 DROPS = int(os.environ.get("EXPORTFS_DROPS", "60"))
 
 
