@@ -200,6 +200,7 @@ def made(file: Path, text: str, *words: str) -> MountConfig:
         (["--timeout", "30"], "timeout = 20", 30.0),
     ],
 )
+@pytest.mark.promise("C9")
 def test_precedence_of_options(words: list[str], profile: str, timeout: float) -> None:
     text = f"[defaults]\nread-only = true\ntimeout = 15\n[profile.hq]\nserver = 'vms:5'\n{profile}\n"
     config = made(default_path(), text, "hq", "/mnt", *words)
@@ -228,6 +229,7 @@ def test_precedence_of_options(words: list[str], profile: str, timeout: float) -
         ("tls-server-name", ""),
     ],
 )
+@pytest.mark.promise("C9")
 def test_what_the_command_line_refuses_a_profile_does_too(key: str, value: str) -> None:
     """And /etc/fstab, in the same words."""
     with pytest.raises(click.BadParameter) as typed:

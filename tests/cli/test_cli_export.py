@@ -67,6 +67,7 @@ def test_dry_run_needs_no_mount(run: Any, tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.promise("C8")
 def test_local_time_is_this_machines(
     run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
@@ -88,6 +89,7 @@ FAR = [("2062-05-11T08:04:11Z", "in the future"), ("1926-05-11T08:04:11Z", "year
 
 
 @pytest.mark.parametrize(("start", "words"), FAR)
+@pytest.mark.promise("C8")
 def test_years_far_off_are_not_swallowed(
     run: Any, mount: Any, starts: list[dict[str, Any]], start: str, words: str
 ) -> None:

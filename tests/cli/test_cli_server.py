@@ -115,6 +115,7 @@ def test_what_may_be_meant_stays(secret: Path, content: bytes) -> None:
         (b"s\xe9cret", "not UTF-8"),
     ],
 )
+@pytest.mark.promise("C10")
 def test_a_password_with_something_invisible_is_never_sent(secret: Path, content: bytes, words: str) -> None:
     secret.write_bytes(content)
     with pytest.raises(InvalidArgument, match=words) as caught:

@@ -147,6 +147,7 @@ def test_text_for_terminals() -> None:
 
 
 @pytest.mark.parametrize("zone", ["Europe/Berln", "CEST", "KST", "CET-1CEST"])
+@pytest.mark.promise("C8")
 def test_local_time_in_a_zone_that_nobody_knows(zone: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TZ", zone)
     time.tzset()
