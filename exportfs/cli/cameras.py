@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from exportfs.cli.completion import complete_cameras
 from exportfs.cli.failures import complain
 from exportfs.cli.options import JSON, MOUNTPOINT
 from exportfs.cli.text import columns, printable
@@ -18,7 +19,7 @@ MOST_ASKED = 100
 
 @click.command(short_help="List cameras and their footage.")
 @MOUNTPOINT
-@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=complete_cameras)
 @JSON
 def cameras(mountpoint: Path, names: tuple[str, ...], as_json: bool) -> None:
     """List cameras and their footage.

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from exportfs.cli.completion import complete_cameras
 from exportfs.cli.options import JSON, MOUNTPOINT
 from exportfs.cli.text import printable
 from exportfs.cli.times import TIME
@@ -26,7 +27,7 @@ FULL, PART, NONE = "█", "▒", "·"
 
 @click.command(short_help="Show what footage there is of a camera.")
 @MOUNTPOINT
-@click.argument("camera")
+@click.argument("camera", shell_complete=complete_cameras)
 @click.option("--from", "start", type=TIME, metavar="TIME", help="Not before this time.")
 @click.option("--to", "end", type=TIME, metavar="TIME", help="Not after this time.")
 @click.option("--exact", is_flag=True, help="To the millisecond, for at most 48 hours.")

@@ -1,11 +1,13 @@
 """`cameras` and `footage`, over folders that look like a mount."""
 
 import json
+import shlex
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from click.shell_completion import ShellComplete
 from click.testing import CliRunner, Result
 
 from exportfs.cli import program
@@ -163,3 +165,18 @@ def test_bars_are_dark_where_there_is_footage(monkeypatch: pytest.MonkeyPatch) -
     part = (Interval(NIGHT + timedelta(minutes=5), NIGHT + timedelta(minutes=25)),)
     assert PART in bars(part, NIGHT, NIGHT + timedelta(days=2))[0]
     assert bars((), None, None) == []
+
+
+def complete(*words: str) -> list[str]:
+    """What the shell is offered for the last word."""
+    completion = ShellComplete(program, {}, "axxon-exportfs", "_X")
+    return [item.value for item in completion.get_completions(list(words[:-1]), words[-1])]
+
+
+def test_completion_of_cameras_and_archives(mount: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert complete("export", str(mount), "--camera", "gate") == ["1.Gate north", "2.Gate south"]
+    assert complete("footage", str(mount), "3.") == ["3.정문"]
+    words = ("export", str(mount), "--camera", "1.Gate north", "--archive")
+    monkeypatch.setenv("COMP_WORDS", shlex.join(("axxon-exportfs", *words)))
+    assert complete(*words, "al") == ["AliceBlue"]
+    assert complete("export", "/nowhere", "--camera", "") == []
