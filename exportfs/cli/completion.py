@@ -21,7 +21,9 @@ def complete_archives(ctx: click.Context, param: click.Parameter, incomplete: st
     """Names of the archives of the cameras that were named before."""
     mountpoint = _mountpoint(ctx)
     found: dict[str, None] = {}
-    for name in _given_cameras(ctx)[:3] if mountpoint is not None else ():
+    for name in _given_cameras(ctx)[:3]:
+        if mountpoint is None:
+            break
         try:
             found.update(dict.fromkeys(find_camera(mountpoint, name).archives))
         except (ExportfsError, OSError):
