@@ -4,7 +4,7 @@ import hashlib
 import os
 import stat
 
-from exportfs.errors import Gone, InvalidArgument, NotPermitted, ReadOnly
+from exportfs.errors import ExportfsError, Gone, InvalidArgument, NotPermitted, ReadOnly, TimedOut
 from exportfs.sessions.catalogue import Entry
 from exportfs.vfs import records
 from exportfs.vfs.node import SECOND, Changes, Handle, Node, Opening, Snapshot, Text
@@ -135,16 +135,20 @@ class ControlHandle(Handle):
     def __init__(self, node: Control) -> None:
         self._node = node
         self._line = b""
-        self._used = False
+        self._over: ExportfsError | None = None
+        """What every further write is answered with: the failure of the one before, for programs that write once more
+        what could not be written (as Python's close does)."""
 
     async def read(self, offset: int, length: int) -> bytes | memoryview:
         return self._node.snapshot().data[offset : offset + length]
 
     async def write(self, offset: int, data: bytes) -> int:
+        if self._over is not None:
+            raise self._over
         self._line += data
-        if self._used or len(self._line) > MOST_WRITTEN:
-            self._line, self._used = b"", True
-            raise InvalidArgument(WRITE_ONE)
+        if len(self._line) > MOST_WRITTEN:
+            self._line, self._over = b"", InvalidArgument(WRITE_ONE)
+            raise self._over
         if self._line.endswith(b"\n"):
             await self._do()
         return len(data)
@@ -156,12 +160,17 @@ class ControlHandle(Handle):
         line, self._line = self._line, b""
         if not line:
             return
-        self._used = True
+        self._over = InvalidArgument(WRITE_ONE)
         verb = line.rstrip(b" \t\r\n")  # an `echo` of Windows writes a space and two ends
-        entry = self._node.entry
-        if verb == b"stop":
-            await self._node.world.actions.stop(entry.id)
-        elif verb == b"destroy":
-            await self._node.world.actions.destroy(entry.id)
-        else:
-            raise InvalidArgument(WRITE_ONE)
+        if verb not in (b"stop", b"destroy"):
+            raise self._over
+        actions, session_id = self._node.world.actions, self._node.entry.id
+        self._over = TimedOut(
+            f"whether the server did it is unknown; to {verb.decode()} it, open .control again"
+        )
+        try:
+            await (actions.stop if verb == b"stop" else actions.destroy)(session_id)
+        except ExportfsError as error:
+            self._over = error
+            raise
+        self._over = InvalidArgument(WRITE_ONE)

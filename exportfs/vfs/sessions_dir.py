@@ -153,8 +153,8 @@ class SessionDirectory(InSession, Directory):
             # was heard last is better than nothing.
             if name in OURS:
                 await self.world.catalogue.fresh_if_heard(RECORDS_WAIT)
-            if name == SESSION_RECORD and self.world.cameras.strange(records.origins(self.entry.session)):
-                await self.world.cameras.acquaint(_all_origins(self.world, self.entry))
+            if name == SESSION_RECORD:
+                await self._acquaint()
             return self._ours(name)
         await self.world.catalogue.fresh()
         entry = self.entry
@@ -164,10 +164,16 @@ class SessionDirectory(InSession, Directory):
 
     async def entries(self) -> Entries:
         await self.world.catalogue.fresh()
+        await self._acquaint()
         entry = self.entry
         results = list(entry.names) if entry.completed else []
         files = entry.session.state.files
         return Entries([*results, SESSION_RECORD, REQUEST_RECORD], _Results(self, entry, files, len(results)))
+
+    async def _acquaint(self) -> None:
+        """Before the record is looked at for the first time, which a listing does, too: so that it stands still."""
+        if self.world.cameras.strange(records.origins(self.entry.session)):
+            await self.world.cameras.acquaint(_all_origins(self.world, self.entry))
 
     def result(self, entry: Entry, place: int) -> Node:
         """The node of one result."""

@@ -384,6 +384,19 @@ def test_stopping_what_is_gone(tree: Tree, simulator: Simulator) -> None:
     expect_errno(errno.ESTALE, tree.write, f"{path}/.control", b"stop\n")
 
 
+@pytest.mark.mount
+@pytest.mark.promise("S6")
+def test_a_failure_is_told_also_where_what_failed_is_written_again(
+    start_mount: MountFactory, simulator: Simulator
+) -> None:
+    """As Python's close does with what its write could not write. The server is asked once."""
+    mount = start_mount()
+    control = mount.mountpoint / directory(mount.tree, simulator.add_computed(10)) / ".control"
+    simulator.faults.add("DestroySession", Fail("PERMISSION_DENIED", "no"), times=None)
+    expect_errno(errno.EACCES, control.write_text, "destroy\n")
+    assert simulator.log.count("DestroySession") == 1
+
+
 @pytest.fixture
 def lingering() -> Iterator[SimulatorServer]:
     """A server that lists what was destroyed, and answers for it, for longer than any test takes."""
