@@ -2,6 +2,7 @@
 
 import itertools
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -12,10 +13,10 @@ from exportfs.errors import ExportfsError, Interrupted, NotSent, Unreachable
 from exportfs.rpc.server import Server
 from exportfs.simulator import Simulator, SimulatorServer
 from exportfs.wire import export
-from tests.harness import CAMERA
+from tests.harness import CAMERA, InProcessTree, config_for, eventually
 from tests.servers.conftest import needed
 from tests.servers.frames import FrameProxy, Verdict
-from tests.servers.fronts import Nginx
+from tests.servers.fronts import Nginx, Node
 
 pytestmark = pytest.mark.promise("E7")
 DROPS = int(os.environ.get("EXPORTFS_DROPS", "60"))
@@ -96,3 +97,24 @@ async def test_a_proxy_that_ends_connections(
         failures = await start_many(nginx.address, 3 * DROPS)
     assert not failures
     assert simulator.log.count("StartSession") == len(simulator.sessions.ids()) == 3 * DROPS
+
+
+def test_a_goaway_in_the_middle_of_a_download(
+    server: SimulatorServer, simulator: Simulator, tmp_path: Path
+) -> None:
+    """Streams that run may end first, and are cut off when that takes too long: who reads notices neither."""
+    needed(Node)
+    size = 48 << 20
+    session_id = simulator.add_computed(size)
+    name = simulator.files(session_id)[0].path
+    with Node(server, tmp_path) as node, ThreadPoolExecutor(1) as threads:
+        tree = InProcessTree(config_for(node.address, tmp_path, timeout=20))
+        try:
+            place = f"sessions/{eventually(lambda: tree.listdir('sessions'))[0]}/{name}"
+            reading = threads.submit(tree.read, place)
+            for share in (1, 2, 3):
+                eventually(lambda share=share: simulator.log.bytes_sent() > share * size // 5)
+                node.order("drain 0.1" if share % 2 else "drain 10")
+            assert reading.result() == simulator.content(session_id, name)
+        finally:
+            tree.close()
