@@ -115,7 +115,10 @@ def unit(of_system: bool, command: Sequence[str] | None = None) -> str:
 [Unit]
 Description=Exports of the Axxon One server %i as a folder
 Documentation=man:{PROGRAM}(1)
-{"Wants=network-online.target" + chr(10) + "After=network-online.target" + chr(10) if of_system else ""}
+{"Wants=network-online.target" + chr(10) + "After=network-online.target" + chr(10) if of_system else ""}\
+# Tried again for as long as it takes.
+StartLimitIntervalSec=0
+
 [Service]
 Type=notify
 NotifyAccess=main

@@ -19,6 +19,8 @@ from exportfs.fuse.mountpoint import FILESYSTEM_TYPE, mount_table, place_of, top
 
 PROCESS_TIMEOUT = 5.0
 """Seconds that `umount` waits for the login to be closed and the process to end."""
+HOLDERS_AFTER = 0.2
+"""Seconds after which a process that has not ended is taken for held by somebody."""
 ANSWER_TIMEOUT = 2.0
 """Seconds for the mount to say which process serves it."""
 
@@ -59,7 +61,6 @@ def umount(mountpoint: Path, lazy: bool) -> int:
             f"cannot unmount {mountpoint}: it is of type {entry.fs_type}, not {FILESYSTEM_TYPE}; use `umount`"
         )
     process = None if lazy else process_of(place)
-    others = [] if lazy else holders(entry.device)
     unmount(entry, lazy=lazy)
     # Of those before: a later one may have got its numbers.
     still = [other.place for other in before if other.device == entry.device and other != entry]
@@ -71,6 +72,8 @@ def umount(mountpoint: Path, lazy: bool) -> int:
     if process is None:
         return 0
     with contextlib.closing(os.fdopen(process.descriptor)):
+        # Looked for only now: from most namespaces, such as those of system services, it goes by itself.
+        others = [] if process.ended(HOLDERS_AFTER) else holders(entry.device)
         if not process.ended(PROCESS_TIMEOUT):
             complain(
                 f"{mountpoint} is unmounted, but process {process.pid}, which served it, has not ended after "
