@@ -15,6 +15,7 @@ from exportfs.cameras.catalogue import Cameras
 from exportfs.cameras.footage import FootageReader
 from exportfs.config import MountConfig
 from exportfs.content.library import Library
+from exportfs.content.line import Line
 from exportfs.core.keepalive import KeepAliveConfig
 from exportfs.directories import state_directory
 from exportfs.errors import ExportfsError
@@ -96,7 +97,7 @@ class Mount:
         journal.load()
         journal.compact()
         journal.prune({entry.id for entry in catalogue})
-        filesystem, world, activity = assemble(config, nursery, server, journal, catalogue)
+        filesystem, world, activity, downloads = assemble(config, nursery, server, journal, catalogue)
         operations = ExportOperations(filesystem, world.owner, activity, timeout=config.timeout)
         fuse = FuseSession(operations, config.mountpoint)
         source = config.source or config.server.address
@@ -105,7 +106,10 @@ class Mount:
             catalogue.on_gone = fuse.session_gone
             nursery.start_soon(for_ever, fuse.end_when_unmounted)
             start_background(nursery, server, world)
-            nursery.start_soon(for_ever, fuse.raise_read_ahead)
+            nursery.start_soon(for_ever, downloads.run)
+            nursery.start_soon(
+                for_ever, partial(fuse.keep_read_ahead, lambda: world.library.line.kernel_ahead)
+            )
             nursery.start_soon(for_ever, self._notifier.keep_telling)
             warm_up = partial(trio.to_thread.run_sync, server.warm_up, abandon_on_cancel=True)
             nursery.start_soon(for_ever, warm_up)
@@ -141,7 +145,7 @@ class Mount:
 
 def assemble(
     config: MountConfig, nursery: trio.Nursery, server: Server, journal: Journal, catalogue: Catalogue
-) -> tuple[Filesystem, World, Activity]:
+) -> tuple[Filesystem, World, Activity, Downloads]:
     """The filesystem object and what stands behind it; starts nothing."""
     keeper = Keeper(
         server,
@@ -157,6 +161,8 @@ def assemble(
             catalogue.destroyed(record.session_id)  # the server may list it for some seconds more
         else:
             keeper.watch(record.session_id)
+    line = Line()
+    downloads = Downloads(server.connections, server.login, line, config.server)
     world = World(
         catalogue=catalogue,
         keeper=keeper,
@@ -164,8 +170,9 @@ def assemble(
         actions=Actions(server, catalogue, journal),
         journal=journal,
         library=Library(
-            Downloads(server.connections, server.login, server.round_trips),
+            downloads,
             server,
+            line=line,
             cache_size=config.cache_size,
             max_downloads=config.max_downloads,
             timeout=config.timeout,
@@ -184,7 +191,7 @@ def assemble(
     )
     activity = Activity(trio.current_time, time.time)
     status = StatusMaker(world, activity, lambda: _server_status(config, server), server.login.status)
-    return Filesystem(world, status), world, activity
+    return Filesystem(world, status), world, activity, downloads
 
 
 def _server_status(config: MountConfig, server: Server) -> dict[str, object]:

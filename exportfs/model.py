@@ -75,10 +75,11 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """All sessions at one time, and the CPU seconds that listing them cost us."""
+    """All sessions at one time, the CPU seconds that listing them cost us, and the bytes that it brought."""
 
     sessions: tuple[Session, ...]
     cost: float
+    size: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,12 +94,12 @@ class Fetch:
     """Number of the first block."""
     until: int
     """Number of the first block that is not wanted yet."""
-    seek: bool = False
-    """Whether little waste is worth more than throughput."""
+    size: int = 0
+    """Bytes of the file."""
+    wide: bool = False
+    """Whether throughput is worth more than little waste: the server may send ahead of what is wanted."""
     stop: bool = False
     """Whether to end at `until`, at once, rather than wait for more to be wanted."""
-    line: int = 0
-    """Number of the connection, where several serve one reader."""
 
 
 def downloadable(summary: OptionsSummary, file: ResultFile) -> bool:

@@ -13,13 +13,7 @@ from typing import TypeAlias
 
 from cachetools import LRUCache
 
-from exportfs.config import KIB, MIB
-
-SMALL = 64 * KIB
-"""Bytes; blocks up to this size count as small."""
-SMALL_SHARE = 1 / 8
-BEHIND = 16 * MIB
-"""Bytes of large blocks that are kept after they have been read through; an eighth of the cache where that is less."""
+from exportfs.content.tuning import BEHIND, SMALL, SMALL_SHARE
 
 
 @dataclass(frozen=True, slots=True)

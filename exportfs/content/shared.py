@@ -1,23 +1,31 @@
 """What all results of a mount share."""
 
+from dataclasses import dataclass, field
+
+from exportfs.content.block_sizes import BlockSizes
 from exportfs.content.cache import BlockCache
-from exportfs.content.chunks import Chunks
-from exportfs.content.slots import Slots
+from exportfs.content.line import Line
+from exportfs.content.scheduler import Scheduler
 from exportfs.content.source import Remote
 from exportfs.core.patience import PatienceConfig
 
 
+@dataclass
 class Shared:
     """What all results of a mount share."""
 
-    def __init__(
-        self, cache: BlockCache, slots: Slots, chunks: Chunks, remote: Remote, patience: PatienceConfig
-    ) -> None:
-        self.cache = cache
-        self.slots = slots
-        self.chunks = chunks
-        self.remote = remote
-        self.patience = patience
-        self.stall = patience.stall
-        self.bytes = 0
-        self.retries = 0
+    cache: BlockCache
+    scheduler: Scheduler
+    block_sizes: BlockSizes
+    line: Line
+    remote: Remote
+    patience: PatienceConfig
+    ahead_most: int
+    """Bytes that one reader may have read ahead."""
+    bytes: int = field(default=0)
+    retries: int = field(default=0)
+
+    @property
+    def stall(self) -> float:
+        """Seconds without a block after which a running download is given up."""
+        return self.patience.stall

@@ -22,6 +22,10 @@ class Running(Protocol):
     def allow(self, until: int) -> None:
         """Lets it take the blocks below `until`; the limit never goes back."""
 
+    def window(self, amount: int) -> None:
+        """Lets so many bytes be on their way at a time: what the server may have sent and has not arrived. Means
+        something for exact downloads only."""
+
     def cancel(self) -> None:
         """Ends it; the sink hears nothing more. May be called twice, and after the end."""
 
@@ -39,10 +43,6 @@ class Source(Protocol):
 
 class Remote(Protocol):
     """The server, as far as reading has to do with it beside downloads."""
-
-    @property
-    def round_trip(self) -> float:
-        """Seconds that an answer takes at least; 0 as long as nothing is known."""
 
     async def mend(self, error: ExportfsError) -> None:
         """Does what can be done about a failure before the next try.

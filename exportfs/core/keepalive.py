@@ -18,6 +18,8 @@ RETRY = 2.0
 ROUND = 60.0
 """Seconds in which all sessions whose questions failed have had another, one at a time, even where none is answered:
 well within LIVE_LIMIT."""
+IDLE_CALLS_PER_SECOND = 1.0
+"""Questions a second about open files' sessions while nobody looks: some 400 bytes each on the line."""
 LEAST = 1.0
 """Seconds that every question is given at least."""
 
@@ -71,16 +73,24 @@ def kept_until(use: Use, now: float, config: KeepAliveConfig) -> float:
     return max(now, use.last_use + config.keep)
 
 
-def interval(use: Use, population: int, config: KeepAliveConfig) -> float:
+def interval(use: Use, population: int, config: KeepAliveConfig, *, looked_at: bool = True) -> float:
     """Seconds between two questions about a session, when `population` sessions are kept.
 
-    Never longer than a third of the server's limit: two questions may get lost.
+    Never longer than a third of the server's limit: two questions may get lost. While nobody looks into `sessions/`,
+    not much shorter either: only what is open is asked about more often, since it may be replaced.
     """
-    wanted = (0.4 if use.running else 2.0) * config.refresh
-    return min(max(wanted, population / config.calls_per_second), use.limit / 3)
+    longest = use.limit / 3
+    if looked_at:
+        wanted = (0.4 if use.running else 2.0) * config.refresh
+        return min(max(wanted, population / config.calls_per_second), longest)
+    if use.open_files:
+        return min(max(2.0 * config.refresh, population / IDLE_CALLS_PER_SECOND), longest)
+    return longest
 
 
-def next_question(use: Use, now: float, population: int, config: KeepAliveConfig) -> float | None:
+def next_question(
+    use: Use, now: float, population: int, config: KeepAliveConfig, *, looked_at: bool = True
+) -> float | None:
     """When to ask next, never asked first; None where it is not to be kept."""
     if not kept(use, now, config):
         return None
@@ -88,7 +98,7 @@ def next_question(use: Use, now: float, population: int, config: KeepAliveConfig
         return use.last_failed + RETRY
     if use.last_asked is None:
         return float("-inf")  # before all that have been asked about: none may wait for ever
-    return use.last_asked + interval(use, population, config)
+    return use.last_asked + interval(use, population, config, looked_at=looked_at)
 
 
 def patience(failing: int, timeout: float) -> float:

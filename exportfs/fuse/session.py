@@ -5,6 +5,7 @@ import errno
 import logging
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pyfuse3
@@ -24,11 +25,8 @@ log = logging.getLogger(__name__)
 MOST_TASKS = 4096
 """Requests served at a time: each waits in a task of its own, so that slow reads never keep a getattr waiting.
 pyfuse3's default of 99 would."""
-READ_AHEAD_KIB = 1024
-"""Of the kernel; FUSE gets 128 KiB and no option for more, but root may write the device's setting. Larger requests
-halve the CPU of sequential reading."""
-READ_AHEAD_LOOKS = (0.1, 0.4, 2.0, 10.0)
-"""Seconds between two looks whether it is as it should be."""
+READ_AHEAD_EVERY, READ_AHEAD_LOOKS = 0.25, 50
+"""Seconds between looks at what the kernel should read ahead, and of the first so many looks, whether it does."""
 TABLE_SECONDS = 0.5
 """Between two looks whether the mount table has changed: a system call of a microsecond."""
 LINGER = 30.0
@@ -105,20 +103,25 @@ class FuseSession:
         ours = namespace_of(os.getpid())
         return any(namespace_of(pid) == ours for pid in openers)
 
-    async def raise_read_ahead(self) -> None:
-        """Root may; everyone else lives with 128 KiB.
+    async def keep_read_ahead(self, wanted: Callable[[], int]) -> None:
+        """Sets the bytes that the kernel reads ahead, in files that are opened from then on, to what is wanted. Root
+        may; everyone else lives with 128 KiB. Runs until cancelled.
 
         The kernel sets it back with its first call, which is under way now. Awaited by looking again and not by a call
         of our own into the mount: that would make it busy for whoever unmounts it at once.
         """
         assert self._mounted is not None
         setting = trio.Path(f"/sys/class/bdi/{self._mounted.device}/read_ahead_kb")
-        wanted = f"{READ_AHEAD_KIB}\n"
+        looks, last = 0, ""
         with contextlib.suppress(OSError):
-            for pause in READ_AHEAD_LOOKS:
-                await trio.sleep(pause)
-                if await setting.read_text() != wanted:
-                    await setting.write_text(wanted)
+            while True:
+                text = f"{wanted() // 1024}\n"
+                # At first it may be set back; later only what is wanted changes.
+                if (looks < READ_AHEAD_LOOKS or text != last) and await setting.read_text() != text:
+                    await setting.write_text(text)
+                last = text
+                looks += 1
+                await trio.sleep(READ_AHEAD_EVERY)
 
     def session_gone(self, name: str) -> None:
         """Lets the kernel drop the name of a session, which it would believe in for a while.

@@ -10,18 +10,21 @@ import logging
 import threading
 import time
 from collections import deque
+from dataclasses import replace
 from typing import Any, Protocol
 from weakref import WeakSet
 
 import grpc
 import trio
 
+from exportfs.config import ServerConfig
 from exportfs.core.names import encode
-from exportfs.core.roundtrips import RoundTrips
 from exportfs.errors import Corrupt, ExportfsError, Interrupted
 from exportfs.model import Fetch
 from exportfs.rpc.channel import Connection, Connections, Lane, Metadata
 from exportfs.rpc.cut import MalformedMessage, file_chunk, message
+from exportfs.rpc.exact import ExactDownload
+from exportfs.rpc.http2 import Http2Connection, LineObserver, NoExact, Unusable
 from exportfs.rpc.login import Login
 from exportfs.rpc.server import SERVICE
 from exportfs.rpc.status import translate
@@ -44,26 +47,69 @@ HOLD_BACK = 0.02
 """Seconds for which the blocks of a seek are collected, so that trio is woken once for all of them."""
 
 
-class Downloads:
-    """Starts downloads. Belongs to one trio run."""
+class Handle(Protocol):
+    """A running download, of either kind. In trio's thread."""
 
-    def __init__(self, connections: Connections, login: Login, round_trips: RoundTrips) -> None:
+    def allow(self, until: int) -> None: ...
+    def window(self, amount: int) -> None: ...
+    def cancel(self) -> None: ...
+    def suspect(self) -> None: ...
+
+
+class Downloads:
+    """Starts downloads. Belongs to one trio run.
+
+    Wide ones run over gRPC, each in a thread. Exact ones (`rpc.exact`) share one connection of their own, which is
+    made while `run` runs; without it, or where the server speaks nothing that it understands, they run over gRPC, too,
+    with as small a window as that has.
+    """
+
+    def __init__(
+        self, connections: Connections, login: Login, line: LineObserver, config: ServerConfig | None = None
+    ) -> None:
         self._connections = connections
-        self._round_trips = round_trips
         self._login = login
+        self._line = line
+        self._config = config
         self._threads = Threads("download", MOST_THREADS)
         self._started: WeakSet[Download] = WeakSet()
+        self._nursery: trio.Nursery | None = None
+        self._http2: Http2Connection | None = None
+        self._exact = config is not None
+        self.far = False
         # Threads that wait to be allowed more would keep the process from ending.
         connections.at_close(self._cancel_all)
+
+    async def run(self) -> None:
+        """Makes connections for exact downloads, the first at once. Runs until cancelled."""
+        try:
+            async with trio.open_nursery() as self._nursery:
+                if self._exact:
+                    self._connection()
+                await trio.sleep_forever()
+        finally:
+            self._nursery = None
 
     def _cancel_all(self) -> None:
         for download in list(self._started):
             download.cancel()
         self._threads.close()
 
-    def start(self, fetch: Fetch, sink: Sink) -> "Download":
+    def start(self, fetch: Fetch, sink: Sink) -> Handle:
         """Asks for the blocks of `fetch`. Never raises: failures go to the sink."""
-        download = Download(self._connections, self._login, self._round_trips, fetch, sink)
+        if fetch.wide or not self._exact or self._nursery is None:
+            return self._start_wide(fetch, sink)
+        fallback = _Fallback(self, fetch, sink)
+        try:
+            metadata = self._login.metadata()
+        except ExportfsError as error:
+            fallback.late(error)
+            return fallback
+        fallback.begin(self._connection(), metadata)
+        return fallback
+
+    def _start_wide(self, fetch: Fetch, sink: Sink) -> "Download":
+        download = Download(self._connections, self._login, fetch, sink)
         self._started.add(download)
         download.begin()
         try:
@@ -72,26 +118,112 @@ class Downloads:
             download.refuse(Interrupted(f"no thread for the download: {error}"))
         return download
 
+    def _connection(self) -> Http2Connection:
+        if self._http2 is None or not self._http2.usable:
+            assert self._config is not None
+            assert self._nursery is not None
+            old, self._http2 = self._http2, Http2Connection(self._config, self._line)
+            if old is not None and not old.busy:
+                old.close()
+            self._nursery.start_soon(self._serve, self._http2)
+        return self._http2
+
+    async def _serve(self, connection: Http2Connection) -> None:
+        try:
+            await connection.run()
+        except Unusable as error:
+            if self._exact:
+                log.warning("no exact downloads from this server, more than is read will be sent: %s", error)
+            self._exact = False
+        except Exception:
+            log.exception("the connection for exact downloads failed")
+
+
+class _Fallback:
+    """An exact download that begins anew over gRPC where its connection cannot be used with this server."""
+
+    def __init__(self, downloads: Downloads, fetch: Fetch, sink: Sink) -> None:
+        self._downloads = downloads
+        self._fetch = fetch
+        self._sink = sink
+        self._handle: Handle | None = None
+        self._metadata: Metadata = ()
+        self._cancelled = False
+        self._until = fetch.until
+
+    def begin(self, connection: Http2Connection, metadata: Metadata) -> None:
+        self._metadata = metadata
+        request = download_request(self._fetch)
+        download = ExactDownload(connection, self._fetch, self)
+        self._handle = download
+        connection.start(download, SERVICE + "DownloadFile", request, metadata)
+
+    def late(self, error: ExportfsError) -> None:
+        """Fails, but not before who started it knows of it."""
+        token = trio.lowlevel.current_trio_token()
+        token.run_sync_soon(self.ended, error)
+
+    def block(self, index: int, data: memoryview) -> None:
+        try:
+            self._sink.block(index, data)
+        except Exception as error:  # it would end the connection, and all other downloads with it
+            log.exception("a block could not be taken")
+            self.cancel()
+            with contextlib.suppress(Exception):
+                self._sink.ended(Interrupted(f"the download failed: {type(error).__name__}: {error}"))
+
+    def ended(self, error: ExportfsError | None) -> None:
+        if self._cancelled:
+            return
+        if isinstance(error, NoExact):
+            fetch = replace(self._fetch, until=self._until)
+            self._handle = self._downloads._start_wide(fetch, self._sink)
+            return
+        self._cancelled = True
+        try:
+            self._sink.ended(error)
+        except Exception:
+            log.exception("the end of a download could not be taken")
+
+    def allow(self, until: int) -> None:
+        self._until = max(self._until, until)
+        if self._handle is not None:
+            self._handle.allow(until)
+
+    def window(self, amount: int) -> None:
+        if self._handle is not None:
+            self._handle.window(amount)
+
+    def cancel(self) -> None:
+        self._cancelled = True
+        if self._handle is not None:
+            self._handle.cancel()
+
+    def suspect(self) -> None:
+        if self._handle is not None:
+            self._handle.suspect()
+
+
+def download_request(fetch: Fetch) -> bytes:
+    """Serialized DownloadFileRequest."""
+    return message(
+        (1, encode(fetch.session_id)),
+        (2, encode(fetch.file_id)),
+        (3, fetch.chunk_size // 1024),
+        (4, fetch.first),
+    )
+
 
 class Download:
     """One running call. `allow`, `cancel` and `suspect` are called in trio's thread."""
 
-    def __init__(
-        self, connections: Connections, login: Login, round_trips: RoundTrips, fetch: Fetch, sink: Sink
-    ) -> None:
+    def __init__(self, connections: Connections, login: Login, fetch: Fetch, sink: Sink) -> None:
         self._connections = connections
-        self._round_trips = round_trips
         self._login = login
         self._sink = sink
-        self._lane = Lane.SEEKS if fetch.seek else Lane.STREAMS
-        self._line = fetch.line
+        self._lane = Lane.STREAMS if fetch.wide else Lane.SEEKS
         self._stop = fetch.stop
-        self._request = message(
-            (1, encode(fetch.session_id)),
-            (2, encode(fetch.file_id)),
-            (3, fetch.chunk_size // 1024),
-            (4, fetch.first),
-        )
+        self._request = download_request(fetch)
         self._token = trio.lowlevel.current_trio_token()
         self._turn = threading.Condition()
         self._until = fetch.until
@@ -101,7 +233,6 @@ class Download:
         self._queue: deque[tuple[int, memoryview]] = deque()
         self._end: tuple[ExportfsError | None] | None = None
         self._metadata: Metadata = ()
-        self._begun = 0.0
         self._gone = False
         self._early: ExportfsError | None = None
         """What the call failed with before there was one."""
@@ -110,9 +241,8 @@ class Download:
         """Sends the call, from trio's thread and without waiting: the server is at work while ours wakes up."""
         try:
             self._metadata = self._login.metadata()
-            self._connection = self._connections.acquire(self._lane, self._line)
+            self._connection = self._connections.acquire(self._lane)
             start = self._connection.stream(SERVICE + "DownloadFile")
-            self._begun = time.monotonic()
             self._call = self._connections.begin(
                 self._connection, lambda: start(self._request, metadata=self._metadata)
             )
@@ -144,6 +274,9 @@ class Download:
             if until > self._until:
                 self._until = until
                 self._turn.notify()
+
+    def window(self, amount: int) -> None:
+        """Means nothing: gRPC has windows of its own."""
 
     def cancel(self) -> None:
         """Ends the call; the sink hears nothing more."""
@@ -181,11 +314,7 @@ class Download:
     def _take(self) -> None:
         call = self._call
         seek, woken = self._lane is Lane.SEEKS, time.monotonic()
-        begun: float | None = self._begun
         for raw in call:
-            if begun is not None:
-                self._round_trips.note(time.monotonic() - begun)
-                begun = None
             try:
                 index, data = file_chunk(raw)
             except MalformedMessage as error:

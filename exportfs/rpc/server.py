@@ -10,7 +10,6 @@ import trio
 from exportfs.config import MIB, ServerConfig
 from exportfs.core.names import encode
 from exportfs.core.patience import Patience, PatienceConfig
-from exportfs.core.roundtrips import RoundTrips
 from exportfs.errors import (
     AccessDenied,
     Corrupt,
@@ -61,7 +60,6 @@ class Server:
         self._page_size = _PAGE_SIZES[0]
         self.last_contact: float | None = None
         self.trouble: ExportfsError | None = None
-        self.round_trips = RoundTrips()
         self.site = SiteClient(self.connections, self._bridge, self.login, self.mend, timeout=timeout)
 
     async def connect(self, within: float) -> None:
@@ -141,11 +139,6 @@ class Server:
             if not session_id:
                 raise Interrupted("the server started the export but did not name its session")
             return session_id
-
-    @property
-    def round_trip(self) -> float:
-        """Seconds that an answer takes at least; 0 as long as nothing is known."""
-        return self.round_trips.least
 
     async def _log_in_to_start(self, error: Unauthenticated) -> None:
         """Raises AccessDenied, or NotSent: whatever becomes of the login, the export was not started."""
@@ -230,7 +223,7 @@ class Server:
                 await trio.lowlevel.checkpoint()
             if not token:
                 self._known = known
-                return Listing(tuple(sessions.values()), cost)
+                return Listing(tuple(sessions.values()), cost, _LONGEST_LISTING - room)
             # A cursor may keep its token; a page that brings nothing new is a circle, or as good as one.
             if token in seen_tokens and len(sessions) == before:
                 raise Corrupt("the list of sessions goes round in circles")
@@ -290,7 +283,6 @@ class Server:
     def _heard(self, asked: float) -> None:
         self.last_contact = trio.current_time()
         self.trouble = None
-        self.round_trips.note(self.last_contact - asked)
 
 
 def _page(raw: bytes) -> tuple[list[bytes], str, float]:

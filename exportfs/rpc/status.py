@@ -83,7 +83,14 @@ def translate(error: grpc.RpcError, metadata: Sequence[tuple[str, str]] = ()) ->
     code = error.code() if isinstance(error, grpc.Call) else None
     if code is None:
         return Interrupted("the call failed without a status")
-    details = " ".join((error.details() or "").split()) if isinstance(error, grpc.Call) else ""
+    return translate_status(code, (error.details() or "") if isinstance(error, grpc.Call) else "", metadata)
+
+
+def translate_status(
+    code: grpc.StatusCode, details: str, metadata: Sequence[tuple[str, str]] = ()
+) -> ExportfsError:
+    """Our error for a status and the server's words, of a call made with this metadata."""
+    details = " ".join(details.split())
     for _, secret in metadata:
         # A server's words may quote the token that it refused.
         details = redact(details, secret)

@@ -28,6 +28,14 @@ The last two add up to the interval; the first leaves a slow listing time to com
 LINGERS = 300.0
 """Seconds for which a session that was destroyed here is not shown again, whatever is listed: a server was seen to list
 one for 8 s. One that is still there after that was not destroyed, whatever the server answered."""
+LOOKED = 30.0
+"""Seconds after a look into `sessions/` for which the next one is expected, so that it need not wait."""
+IDLE_LEAST = 30.0
+IDLE_RATE = 500
+"""While nobody looks: seconds between two listings at least, and bytes of listings a second at most. Half of the
+1 KB/s that an idle mount may cost; the rest is for keeping sessions and the login alive."""
+OVERHEAD = 500
+"""Bytes of a call beside what it brings, about."""
 FAIL_FAST = 1.0
 """Seconds for which a failed listing's error is the answer, without asking again."""
 
@@ -85,7 +93,8 @@ class Catalogue:
         self._versions = itertools.count(1)
         self._asked = float("-inf")
         """When the last listing that succeeded was asked for."""
-        self._cost = 0.0
+        self._cost, self._size = 0.0, 0
+        self._looked = float("-inf")
         self._failed: tuple[float, ExportfsError] | None = None
         self._listing: trio.Event | None = None
         self._wanted = trio.Event()
@@ -123,8 +132,22 @@ class Catalogue:
 
     @property
     def period(self) -> float:
-        """Seconds between two listings in the background."""
-        return max(self.refresh_seconds * LIST_EVERY, self._cost * STRETCH)
+        """Seconds between two listings in the background; many where nobody looks."""
+        period = max(self.refresh_seconds * LIST_EVERY, self._cost * STRETCH)
+        return period if self.looked_at else max(period, IDLE_LEAST, (self._size + OVERHEAD) / IDLE_RATE)
+
+    @property
+    def looked_at(self) -> bool:
+        """Whether somebody looked lately."""
+        return trio.current_time() - self._looked < max(LOOKED, 3 * self.refresh_seconds)
+
+    def look(self) -> None:
+        """Somebody looks at what is answered from memory: a listing that is due comes soon, for the next look."""
+        now = trio.current_time()
+        self._looked = now
+        if now - self._asked > max(self.period, self._cost) and self._listing is None:
+            self._listing = trio.Event()
+            self._wanted.set()
 
     async def fresh(self) -> None:
         """Returns when what is known is fresh enough to be shown.
@@ -132,7 +155,7 @@ class Catalogue:
         Raises what the listing raised; right after a failure without asking again, so that a file manager's
         hundred calls do not wait one timeout each.
         """
-        now = trio.current_time()
+        now = self._looked = trio.current_time()
         if now - self._asked <= max(self.refresh_seconds * FRESH, self._cost):
             return
         if self._failed is not None and now - self._failed[0] < FAIL_FAST:
@@ -173,7 +196,7 @@ class Catalogue:
             await self._list()
             done, self._listing = self._listing, None
             done.set()
-            with trio.move_on_after(self.period):
+            with trio.move_on_at(trio.current_time() + self.period):
                 await self._wanted.wait()
 
     async def _list(self) -> None:
@@ -186,7 +209,7 @@ class Catalogue:
             self._failed = (trio.current_time(), error)
             return
         self.apply(listing.sessions, asked)
-        self._cost = listing.cost
+        self._cost, self._size = listing.cost, listing.size
         self._failed = None
 
     def apply(self, sessions: Iterable[Session], asked: float) -> None:

@@ -117,7 +117,9 @@ class Keeper:
         healthy: list[tuple[float, str]] = []
         failing: list[tuple[float, str]] = []
         for session_id, use in wanted:
-            moment = keepalive.next_question(use, now, len(wanted), self._config)
+            moment = keepalive.next_question(
+                use, now, len(wanted), self._config, looked_at=self._catalogue.looked_at
+            )
             if moment is not None and moment <= now and session_id not in asking:
                 (healthy if use.last_failed is None else failing).append((moment, session_id))
         return [key for _, key in sorted(healthy)], [key for _, key in sorted(failing)]

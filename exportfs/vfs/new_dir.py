@@ -106,6 +106,7 @@ class NewDirectory(Directory):
             self._mtime_ns = changes.mtime_ns
 
     async def lookup(self, name: str) -> Node:
+        self._world.catalogue.look()  # its links lead to sessions, and go with them
         node = self._find(name)
         if node is None:
             raise NotFound("no such file")

@@ -6,9 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from urllib.parse import unquote_to_bytes
 
-from exportfs.config import MIB
-from exportfs.content.library import Reader
-from exportfs.content.stream import FileKey
+from exportfs.content.download import FileKey
+from exportfs.content.reader import Reader
 from exportfs.core.names import encode, percent_encode
 from exportfs.errors import (
     Gone,
@@ -53,6 +52,7 @@ class SessionsDirectory(Directory):
 
     def attributes(self) -> Attributes:
         catalogue = self._world.catalogue
+        catalogue.look()
         # Not when a session merely gets on: `tar` takes a directory whose time changes for one that changed.
         mtime_ns = int((catalogue.named_at or self._world.mounted_at) * SECOND)
         return Attributes(
@@ -127,6 +127,7 @@ class SessionDirectory(InSession, Directory):
 
     def attributes(self) -> Attributes:
         entry = self.entry
+        self.world.catalogue.look()
         return Attributes(
             self.ino,
             stat.S_IFDIR | 0o755,
@@ -238,7 +239,7 @@ class Result(InSession):
             stat.S_IFREG | 0o444,
             file.size,
             mtime_ns=records.first_moment(entry.first_seen if entry else 0, *stamps),
-            block_size=MIB,
+            block_size=self.world.library.line.preferred,
             keep=self.world.keep,
         )
 

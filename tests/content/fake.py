@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 
 import trio
 
+from exportfs.content.download import FileKey
 from exportfs.content.library import Library
+from exportfs.content.line import Line
 from exportfs.content.source import Sink
-from exportfs.content.stream import FileKey
 from exportfs.errors import Exhausted, ExportfsError
 from exportfs.model import Fetch
 
@@ -50,6 +51,9 @@ class FakeDownload:
     def cancel(self) -> None:
         self.scope.cancel()
         self._end()
+
+    def window(self, amount: int) -> None:
+        self.source.windows.append(amount)
 
     def suspect(self) -> None:
         self.source.suspected += 1
@@ -122,6 +126,16 @@ class FakeDownload:
         self.sink.ended(None)
 
 
+def fast_line() -> Line:
+    """One that is known to be fast and near."""
+    line = Line()
+    line.round_trip_took(0.0002)
+    line.granted(0.0, 4 << 20)
+    line.arrived(0.01, 4 << 20)
+    assert line.fast
+    return line
+
+
 @dataclass
 class FakeSource:
     """Serves files of these sizes, in bytes."""
@@ -135,8 +149,10 @@ class FakeSource:
     running: int = 0
     most_running: int = 0
     suspected: int = 0
+    windows: list[int] = field(default_factory=list)
     mended: list[ExportfsError] = field(default_factory=list)
-    round_trip: float = 0.0
+    fast: bool = True
+    """Whether wide streams are known to pay from the start; else the line is as unknown as that of a new mount."""
     largest: int | None = None
     """Blocks are cut to so many bytes, whatever was asked for."""
     smallest: int | None = None
@@ -158,7 +174,10 @@ class FakeSource:
     def library(
         self, *, cache_size: int = 256 << 20, max_downloads: int = 4, timeout: float = 30.0
     ) -> Library:
-        return Library(self, self, cache_size=cache_size, max_downloads=max_downloads, timeout=timeout)
+        line = fast_line() if self.fast else Line()
+        return Library(
+            self, self, line=line, cache_size=cache_size, max_downloads=max_downloads, timeout=timeout
+        )
 
     def key(self, file_id: str) -> FileKey:
         return FileKey("session", file_id, self.sizes[file_id])

@@ -7,7 +7,7 @@ import trio
 from trio.testing import MockClock
 
 from exportfs.config import KIB, MIB
-from exportfs.content.library import Reader
+from exportfs.content.reader import Reader
 from exportfs.errors import (
     Busy,
     Corrupt,
@@ -45,13 +45,13 @@ async def test_sequential_reading_costs_two_calls(autojump_clock: MockClock, nur
 
 
 async def test_a_random_read_costs_what_it_asks_for(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
-    source = FakeSource(nursery, {"f": 100 * MIB})
+    source = FakeSource(nursery, {"f": 100 * MIB}, fast=False)
     reader = source.library().open(source.key("f"))
     for offset in (90 * MIB + 5, 10 * MIB, 55 * MIB + 100):
         assert bytes(await reader.read(offset, 64 * KIB)) == content("f", offset, 64 * KIB)
     assert len(source.fetches) == 3
-    assert all(fetch.seek and fetch.stop for fetch in source.fetches)
-    assert source.sent <= 3 * 3 * 32 * KIB
+    assert all(fetch.stop and not fetch.wide for fetch in source.fetches)
+    assert source.sent <= 3 * 5 * 16 * KIB
     assert source.running == 0
 
 
@@ -183,7 +183,7 @@ async def test_a_server_that_refuses_large_blocks(autojump_clock: MockClock, nur
     source = FakeSource(nursery, {"f": 8 * MIB}, fault=fault)
     reader = source.library().open(source.key("f"))
     await read_all(reader, 8 * MIB)
-    assert {fetch.chunk_size for fetch in source.fetches} == {32 * KIB, 64 * KIB, 256 * KIB, 512 * KIB, MIB}
+    assert {fetch.chunk_size for fetch in source.fetches} == {64 * KIB, 256 * KIB, 512 * KIB, MIB}
     nursery.cancel_scope.cancel()
 
 
@@ -271,7 +271,7 @@ async def test_a_full_server_is_not_taken_for_one_that_refuses_a_size(
     async with trio.open_nursery() as readers:
         for name in "fghij":
             readers.start_soon(read_all, library.open(source.key(name)), 8 * MIB)
-    assert {fetch.chunk_size for fetch in source.fetches} == {32 * KIB, MIB}
+    assert {fetch.chunk_size for fetch in source.fetches} == {64 * KIB, MIB}
     nursery.cancel_scope.cancel()
 
 
@@ -321,18 +321,60 @@ async def test_a_server_that_sends_smaller_blocks(autojump_clock: MockClock, nur
     nursery.cancel_scope.cancel()
 
 
-async def test_several_connections_over_distance(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
-    size = 200 * MIB
-    source = FakeSource(nursery, {"f": size}, round_trip=0.02, delay=0.004)
+@pytest.mark.parametrize("fast", [True, False])
+async def test_a_whole_file_is_sent_once(
+    fast: bool, autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    size = 40 * MIB + 777
+    source = FakeSource(nursery, {"f": size}, fast=fast)
     reader = source.library().open(source.key("f"))
-    begun = trio.current_time()
-    for offset in range(0, size, MIB):
-        assert len(await reader.read(offset, MIB)) == MIB
-    alone = size / MIB * 0.004
-    assert trio.current_time() - begun < alone / 1.5
-    assert {fetch.line for fetch in source.fetches} == {0, 1, 2}
-    assert source.most_running <= 4
-    assert source.sent < size * 1.1
+    await read_all(reader, size)
+    assert source.sent <= size + 64 * KIB
+    assert any(fetch.wide for fetch in source.fetches) is fast
+    nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("fast", [True, False])
+async def test_a_look_at_a_head_sends_no_more_than_that(
+    fast: bool, autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    """Also where the file stays open: four reads of 32 KiB are three requests of the kernel's read-ahead."""
+    source = FakeSource(nursery, {"f": 1800 * MIB}, fast=fast)
+    reader = source.library().open(source.key("f"))
+    for offset in range(0, 3 * KERNEL, KERNEL):
+        await reader.read(offset, KERNEL)
+    await trio.sleep(2)
+    assert source.sent == 3 * KERNEL
+    assert len(source.fetches) == 1
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_jump_ends_what_it_left(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    source = FakeSource(nursery, {"f": 100 * MIB}, fast=False)
+    reader = source.library().open(source.key("f"))
+    await read_all(reader, 5 * MIB)
+    assert source.running == 1
+    begun = len(source.fetches)
+    async with trio.open_nursery() as reading:
+        reading.start_soon(reader.read, 80 * MIB, KERNEL)
+        await trio.testing.wait_all_tasks_blocked()
+        assert source.running == 1
+    assert len(source.fetches) == begun + 1
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_jump_of_one_reader_leaves_the_other_alone(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    source = FakeSource(nursery, {"f": 100 * MIB}, fast=False)
+    library = source.library()
+    copier, player = library.open(source.key("f")), library.open(source.key("f"))
+    await read_all(copier, 5 * MIB)
+    begun = len(source.fetches)
+    for place in (80, 20, 60):
+        await player.read(place * MIB, KERNEL)
+    await read_all(copier, 8 * MIB, start=5 * MIB)
+    assert len(source.fetches) == begun + 3
     nursery.cancel_scope.cancel()
 
 
@@ -384,7 +426,7 @@ async def test_one_bad_file_does_not_make_blocks_smaller(
         await library.open(source.key("bad")).read(0, KERNEL)
     source.fetches.clear()
     await read_all(library.open(source.key("good")), 8 * MIB)
-    assert {fetch.chunk_size for fetch in source.fetches} == {32 * KIB, MIB}
+    assert {fetch.chunk_size for fetch in source.fetches} == {64 * KIB, MIB}
     nursery.cancel_scope.cancel()
 
 
@@ -456,14 +498,14 @@ async def test_nothing_spins_when_all_is_done(autojump_clock: MockClock, nursery
         for name in names:
             readers.start_soon(one, name)
     looks = 0
-    schedule = library.slots.schedule
+    schedule = library.scheduler.schedule
 
     def counted() -> None:
         nonlocal looks
         looks += 1
         schedule()
 
-    library.slots.schedule = counted  # type: ignore[method-assign]
+    library.scheduler.schedule = counted  # type: ignore[method-assign]
     await trio.sleep(100)
     assert looks <= 101
     nursery.cancel_scope.cancel()

@@ -78,6 +78,9 @@ class FakeDownload:
         self._until = max(self._until, until)
         self._allowed.set()
 
+    def window(self, amount: int) -> None:
+        """What is allowed comes at its own pace here."""
+
     def cancel(self) -> None:
         self._scope.cancel()
 

@@ -9,9 +9,12 @@ import trio.testing
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from exportfs.content.library import Library, Reader
-from exportfs.content.stream import FileKey
+from exportfs.content.download import FileKey
+from exportfs.content.library import Library
+from exportfs.content.line import Line
+from exportfs.content.reader import Reader
 from exportfs.errors import ExportfsError
+from tests.content.fake import fast_line
 from tests.faults.fake_source import CONTENT, ERRORS, KINDS, FakeSource, Trouble
 
 KIB = 1024
@@ -48,9 +51,12 @@ Step = Sequence[Read] | Trouble | float | int
 class World:
     """A library over a fake server, and several readers of its file."""
 
-    def __init__(self, source: FakeSource, cache: int, downloads: int, *, lenient: bool) -> None:
+    def __init__(self, source: FakeSource, cache: int, downloads: int, *, lenient: bool, fast: bool) -> None:
         self.source, self.lenient = source, lenient
-        self.library = Library(source, source, cache_size=cache, max_downloads=downloads, timeout=TIMEOUT)
+        line = fast_line() if fast else Line()
+        self.library = Library(
+            source, source, line=line, cache_size=cache, max_downloads=downloads, timeout=TIMEOUT
+        )
         self.key = FileKey("session", "file", source.size)
         self.readers: list[Reader] = [self.library.open(self.key) for _ in range(READERS)]
         self.positions = [0] * READERS
@@ -100,10 +106,11 @@ async def play(
     story: list[Step],
     always: Trouble | None,
     round_trip: float,
+    fast: bool = False,
 ) -> None:
     async with trio.open_nursery() as nursery:
         source = FakeSource(nursery, size, largest, always=always, round_trip=round_trip)
-        world = World(source, cache, downloads, lenient=always is not None)
+        world = World(source, cache, downloads, lenient=always is not None, fast=fast)
         nursery.start_soon(world.library.reap)
         for step in story:
             await world.step(step)
@@ -129,11 +136,18 @@ relaxed = settings(deadline=None, suppress_health_check=list(HealthCheck), max_e
     largest=st.sampled_from([None, None, 64 * KIB, 16 * KIB]),
     story=st.lists(steps, min_size=10, max_size=50),
     round_trip=round_trips,
+    fast=st.booleans(),
 )
 def test_faults_that_pass(
-    cache: int, size: int, downloads: int, largest: int | None, story: list[Step], round_trip: float
+    cache: int,
+    size: int,
+    downloads: int,
+    largest: int | None,
+    story: list[Step],
+    round_trip: float,
+    fast: bool,
 ) -> None:
-    run(cache, size, downloads, largest, story, None, round_trip)
+    run(cache, size, downloads, largest, story, None, round_trip, fast)
 
 
 @pytest.mark.parametrize("cache", CACHES[::2])
@@ -144,8 +158,9 @@ def test_faults_that_pass(
     always=troubles,
     story=st.lists(steps, min_size=2, max_size=15),
     round_trip=round_trips,
+    fast=st.booleans(),
 )
 def test_faults_that_stay(
-    cache: int, size: int, downloads: int, always: Trouble, story: list[Step], round_trip: float
+    cache: int, size: int, downloads: int, always: Trouble, story: list[Step], round_trip: float, fast: bool
 ) -> None:
-    run(cache, size, downloads, None, story, always, round_trip)
+    run(cache, size, downloads, None, story, always, round_trip, fast)

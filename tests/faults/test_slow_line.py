@@ -4,8 +4,8 @@ import pytest
 import trio
 import trio.testing
 
+from exportfs.content.download import FileKey
 from exportfs.content.library import Library
-from exportfs.content.stream import FileKey
 from tests.faults.fake_source import CONTENT, FakeSource, Trouble
 
 KIB = 1024

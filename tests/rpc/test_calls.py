@@ -8,6 +8,7 @@ import trio
 from trio.testing import MockClock
 
 from exportfs.config import ServerConfig
+from exportfs.content.line import Line
 from exportfs.core.login import Token
 from exportfs.errors import ExportfsError, Interrupted, NotSent, Unauthenticated
 from exportfs.model import Fetch
@@ -43,7 +44,7 @@ def server() -> Iterator[Server]:
 
 async def test_no_thread_for_a_download(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """Refused, and run all the same, late."""
-    downloads = Downloads(server.connections, server.login, server.round_trips)
+    downloads = Downloads(server.connections, server.login, Line())
     late = []
 
     def submit(work: Any) -> None:
@@ -62,7 +63,7 @@ async def test_no_thread_for_a_download(server: Server, monkeypatch: pytest.Monk
 
 
 async def test_an_error_in_taking_a_block_ends_the_download_only(server: Server) -> None:
-    downloads = Downloads(server.connections, server.login, server.round_trips)
+    downloads = Downloads(server.connections, server.login, Line())
     sink = Sink()
     download = downloads.start(FETCH, sink)
     download._queue.append((0, memoryview(b"data")))

@@ -8,6 +8,7 @@ import pytest
 import trio
 
 from exportfs.config import ServerConfig
+from exportfs.content.line import Line
 from exportfs.errors import ExportfsError, Interrupted, NotSent
 from exportfs.model import Fetch
 from exportfs.rpc.channel import CLOSE_TIMEOUT, Lane
@@ -111,8 +112,8 @@ async def test_downloads_work_again(server: SimulatorServer, limit: Limit, seek:
     client = connected(server)
     [file] = (await client.get_session_state(session)).files
     file_id = file.path
-    downloads = Downloads(client.connections, client.login, client.round_trips)
-    fetch = Fetch(session, file_id, chunk_size=65536, first=0, until=1, seek=seek, stop=True)
+    downloads = Downloads(client.connections, client.login, Line())
+    fetch = Fetch(session, file_id, chunk_size=65536, first=0, until=1, wide=not seek, stop=True)
     limit.reached = True
     for _ in range(200):  # more than there may be threads
         failed = Sink()

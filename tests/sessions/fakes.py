@@ -1,5 +1,6 @@
 """A small export server in memory, on trio's clock, and sessions to put there."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
@@ -7,8 +8,10 @@ import trio
 
 from exportfs.errors import ExportfsError, NotFound
 from exportfs.model import Listing, OptionsSummary, ResultFile, Session, SessionState, State
+from exportfs.sessions.catalogue import Catalogue
 
 SUMMARY = OptionsSummary(stream=True, kind="mp4", origin="hosts/S/D.1/V:0:0", start="20260511T080411")
+SESSION_BYTES = 750
 LIVE = replace(SUMMARY, live=True, start="")
 
 
@@ -19,6 +22,12 @@ def session(
     summary: OptionsSummary = SUMMARY,
 ) -> Session:
     return Session(session_id, b"", summary, SessionState(state, state is State.COMPLETED, "", files))
+
+
+def watched(catalogue: Catalogue) -> Catalogue:
+    """As if somebody looked into it all the time."""
+    catalogue._looked = math.inf
+    return catalogue
 
 
 @dataclass
@@ -48,7 +57,7 @@ class FakeServer:
         await trio.sleep(self.delay)
         if self.fail is not None:
             raise self.fail
-        return Listing(made, self.cost)
+        return Listing(made, self.cost, sum(SESSION_BYTES for _ in made))
 
     async def get_session_state(self, session_id: str) -> SessionState:
         self.asked.append((trio.current_time(), session_id))

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from exportfs.errors import ExportfsError, TimedOut, Unreachable
 from exportfs.model import OptionsSummary, ResultFile, SessionState, State
 from exportfs.sessions.actions import Actions
-from exportfs.sessions.catalogue import FAIL_FAST, STRETCH, Catalogue
+from exportfs.sessions.catalogue import FAIL_FAST, IDLE_LEAST, IDLE_RATE, LOOKED, OVERHEAD, STRETCH, Catalogue
 from exportfs.sessions.journal import Journal
 from tests.hostile import MIME_TYPES, texts
-from tests.sessions.fakes import FakeServer, session
+from tests.sessions.fakes import SESSION_BYTES, FakeServer, session, watched
 
 FILES = st.lists(
     st.builds(ResultFile, path=texts(3), size=st.integers(0, 2**64 - 1), mime_type=MIME_TYPES), max_size=4
@@ -36,7 +36,7 @@ SESSIONS = st.dictionaries(
 
 
 def catalogue_of(server: FakeServer, refresh: float = 5.0, timeout: float = 30.0) -> Catalogue:
-    return Catalogue(server, refresh=refresh, timeout=timeout)
+    return watched(Catalogue(server, refresh=refresh, timeout=timeout))
 
 
 @pytest.fixture
@@ -226,3 +226,53 @@ async def test_a_session_that_gets_on_does_not_change_the_directory(
     assert catalogue.named_at == 1000.0
     catalogue.apply([], trio.current_time())
     assert catalogue.named_at == 2000.0
+
+
+@pytest.mark.promise("T5")
+@pytest.mark.parametrize("sessions", [0, 1, 50, 500, 5000])
+async def test_while_nobody_looks_listings_cost_little(
+    sessions: int, autojump_clock: object, server: FakeServer, nursery: trio.Nursery
+) -> None:
+    catalogue = Catalogue(server, refresh=5.0, timeout=30.0)
+    server.put(*(session(f"s{number}") for number in range(sessions)))
+    nursery.start_soon(catalogue.run)
+    await catalogue.update()
+    await trio.sleep(2 * LOOKED)
+    before = server.listings
+    hours = 10
+    await trio.sleep(hours * 3600)
+    listings = server.listings - before
+    assert listings * (sessions * SESSION_BYTES + OVERHEAD) <= hours * 3600 * IDLE_RATE * 1.01
+    assert listings > 0
+    assert listings <= hours * 3600 / IDLE_LEAST
+
+
+@pytest.mark.promise("T4")
+async def test_the_first_look_after_a_long_time_is_fresh(
+    autojump_clock: object, server: FakeServer, nursery: trio.Nursery
+) -> None:
+    catalogue = Catalogue(server, refresh=5.0, timeout=30.0)
+    nursery.start_soon(catalogue.run)
+    await trio.sleep(1000)
+    server.put(session("a"))
+    await catalogue.fresh()
+    assert catalogue.get("a") is not None
+    # And the next ones need not wait: until nobody looks any more, listings are as often as they were.
+    before = server.listings
+    await trio.sleep(LOOKED - 1)
+    assert server.listings - before >= (LOOKED - 1) // (5 * 0.4) - 1
+    await trio.sleep(1000)
+    assert server.listings - before <= LOOKED / (5 * 0.4) + 1000 / IDLE_LEAST + 1
+
+
+async def test_a_look_at_what_memory_answers_brings_a_listing(
+    autojump_clock: object, server: FakeServer, nursery: trio.Nursery
+) -> None:
+    catalogue = Catalogue(server, refresh=5.0, timeout=30.0)
+    nursery.start_soon(catalogue.run)
+    await trio.sleep(1000.5)
+    server.put(session("a"))
+    for _ in range(100):
+        catalogue.look()
+    await trio.testing.wait_all_tasks_blocked()
+    assert catalogue.get("a") is not None

@@ -1,17 +1,18 @@
 """The keeper, with a server in memory and a clock that jumps."""
 
+import math
 from itertools import pairwise
 
 import pytest
 import trio
 import trio.testing
 
-from exportfs.core.keepalive import KeepAliveConfig
+from exportfs.core.keepalive import LIVE_LIMIT, RUNNING_LIMIT, KeepAliveConfig
 from exportfs.errors import AccessDenied, ExportfsError, TimedOut, Unreachable
 from exportfs.model import OptionsSummary, State
 from exportfs.sessions.catalogue import Catalogue
 from exportfs.sessions.keeper import Keeper
-from tests.sessions.fakes import LIVE, SUMMARY, FakeServer, session
+from tests.sessions.fakes import LIVE, SUMMARY, FakeServer, session, watched
 
 CONFIG = KeepAliveConfig(keep=900.0, refresh=5.0)
 TIMEOUT = 30.0
@@ -23,7 +24,7 @@ class Kept:
 
     def __init__(self, nursery: trio.Nursery) -> None:
         self.server = FakeServer()
-        self.catalogue = Catalogue(self.server, refresh=5.0, timeout=TIMEOUT)
+        self.catalogue = watched(Catalogue(self.server, refresh=5.0, timeout=TIMEOUT))
         self.started: set[str] = set()
         self.keeper = Keeper(self.server, self.catalogue, CONFIG, self.started.__contains__, timeout=TIMEOUT)
         nursery.start_soon(self.keeper.run)
@@ -276,3 +277,16 @@ async def test_a_question_that_breaks_holds_up_no_others(autojump_clock: Clock, 
     kept.server.failing["a0"] = (0.01, RuntimeError("nobody foresaw this"))  # type: ignore[assignment]
     await trio.sleep(60)
     assert kept.longest_wait(["a0", "a1", "a2"]) <= 5
+
+
+@pytest.mark.promise("K1", "K5")
+async def test_while_nobody_looks_questions_are_as_rare_as_the_server_allows(
+    autojump_clock: Clock, kept: Kept
+) -> None:
+    kept.catalogue._looked = -math.inf
+    live = kept.put_live("live", 100)
+    kept.put("other", State.RUNNING, started=True)
+    await trio.sleep(3600)
+    assert kept.longest_wait(live) <= LIVE_LIMIT / 3 + 5
+    assert all(len(kept.asked(session_id)) <= 3600 / (LIVE_LIMIT / 3) + 2 for session_id in live)
+    assert 3600 / (RUNNING_LIMIT / 3) <= len(kept.asked("other")) <= 3600 / (RUNNING_LIMIT / 3) + 2

@@ -3,12 +3,21 @@
 Large blocks cost half the CPU of small ones; a seek wants one small block. Which sizes a server serves is unknown
 (recommended: 16 to 64 KiB), and so is the status with which it refuses one: INVALID_ARGUMENT, but also what its gRPC
 answers where a message is too large for it, or whatever its code lets escape. So a size that was never yet served and
-fails is avoided for that one file (`Sizes`), since it may be the file that is wrong; only when another size then works
-is it not asked for again (`Chunks`). On a slow line a large block is a long time without anything to show, and the more
-to be sent again when the line breaks: there blocks are as small as they have to be to come about every second.
+fails is avoided for that one file (`FileSizes`), since it may be the file that is wrong; only when another size then
+works is it not asked for again (`BlockSizes`). On a slow line a large block is a long time without anything to show,
+and the more to be sent again when the line breaks: there blocks are as small as they have to be to come about every
+second.
 """
 
-from exportfs.config import KIB
+from exportfs.content.line import Line
+from exportfs.content.tuning import (
+    BLOCK_QUICK,
+    BLOCK_SLOW,
+    LADDER,
+    QUICK_BEFORE_UP,
+    REFUSED_AFTER,
+    WRONG_BEFORE_DOWN,
+)
 from exportfs.errors import (
     AccessDenied,
     Exhausted,
@@ -19,31 +28,15 @@ from exportfs.errors import (
     Unreachable,
 )
 
-LADDER = (1024 * KIB, 512 * KIB, 256 * KIB, 64 * KIB, 32 * KIB, 16 * KIB)
-"""Bytes. 2 MiB measured no better than 1 MiB; more than 4 MiB would need every client's leave."""
-SEEK = 32 * KIB
-"""Bytes. Of the recommended 16 to 64 KiB the one with the fewest bytes sent for a read of 64 KiB that costs one round
-trip; measured, docs/design/reading.md."""
-WRONG_BEFORE_DOWN = 2
-"""A block of the wrong length can be a fault; twice in a row at one size it is the size."""
-PROVEN = 2
-"""So many times a size has to fail where another works, before it is refused for good: a server in trouble may refuse
-anything once. One refusal that names the size is proof enough."""
-
-SLOW = 2.0
-"""Seconds: a block that takes longer is too large for the line."""
-QUICK = 0.2
-"""Seconds: so many blocks in a row, each within this, and larger ones are tried again."""
-QUICK_BEFORE_UP = 8
-
 _PASSING = (AccessDenied, Unreachable, TimedOut)
 """Login, connection and silence: these say nothing about a size."""
 
 
-class Chunks:
+class BlockSizes:
     """The sizes that work, as far as is known. One for the whole mount: the server is one."""
 
-    def __init__(self, cache_size: int) -> None:
+    def __init__(self, cache_size: int, line: Line) -> None:
+        self._line = line
         # A block that fills the cache pushes out what was read ahead before it is read.
         self._sizes = [size for size in LADDER if size * 8 <= cache_size] or [LADDER[-1]]
         self._down = 0
@@ -54,13 +47,18 @@ class Chunks:
 
     @property
     def stream(self) -> int:
-        """Bytes in a block of sequential reading."""
+        """Bytes in a block of a wide stream."""
         return self._sizes[min(self._down, len(self._sizes) - 1)]
 
     @property
     def seek(self) -> int:
         """Bytes in a block of a first read."""
-        return self.nearest(min(SEEK, self.stream))
+        return self.nearest(min(self._line.seek_block, self.stream))
+
+    @property
+    def exact(self) -> int:
+        """Bytes in a block of sequential reading by exact downloads."""
+        return self.nearest(min(self._line.stream_block, self.stream))
 
     @property
     def sizes(self) -> list[int]:
@@ -80,10 +78,10 @@ class Chunks:
         if whole:
             self._served.add(size)
             self._doubts.pop(size, None)
-        if took > SLOW:
+        if took > BLOCK_SLOW:
             self._slow(size, 1)
         elif self._down and size == self.stream:
-            self._quick = self._quick + 1 if took < QUICK else 0
+            self._quick = self._quick + 1 if took < BLOCK_QUICK else 0
             if self._quick >= QUICK_BEFORE_UP:
                 self._down -= 1
                 self._quick = 0
@@ -94,8 +92,8 @@ class Chunks:
 
     def worse(self, size: int, *, proof: bool) -> None:
         """This size failed where another one works; `proof`: in words or a way that leave no doubt."""
-        self._doubts[size] = self._doubts.get(size, 0) + (PROVEN if proof else 1)
-        if self._doubts[size] >= PROVEN and size in self._sizes and len(self._sizes) > 1:
+        self._doubts[size] = self._doubts.get(size, 0) + (REFUSED_AFTER if proof else 1)
+        if self._doubts[size] >= REFUSED_AFTER and size in self._sizes and len(self._sizes) > 1:
             self._sizes.remove(size)
             self._served.discard(size)
             self._down = self._quick = 0
@@ -106,39 +104,44 @@ class Chunks:
             self._quick = 0
 
 
-class Sizes:
+class FileSizes:
     """The sizes for one file: those of the mount, unless the server objected to them here."""
 
-    def __init__(self, chunks: Chunks) -> None:
-        self._chunks = chunks
+    def __init__(self, block_sizes: BlockSizes) -> None:
+        self._block_sizes = block_sizes
         self._avoided: dict[int, bool] = {}
         """Sizes that failed since a block last came, and whether in a way that leaves no doubt."""
         self._wrong: dict[int, int] = {}
 
     @property
     def stream(self) -> int:
-        """Bytes in a block of sequential reading."""
-        return self._instead_of(self._chunks.stream)
+        """Bytes in a block of a wide stream."""
+        return self._instead_of(self._block_sizes.stream)
+
+    @property
+    def exact(self) -> int:
+        """Bytes in a block of sequential reading by exact downloads."""
+        return self._instead_of(self._block_sizes.exact)
 
     @property
     def seek(self) -> int:
         """Bytes in a block of a first read."""
-        return self._instead_of(self._chunks.seek)
+        return self._instead_of(self._block_sizes.seek)
 
     def right(self, size: int, got: int, took: float) -> None:
         """A block of this size came as it should, with so many bytes after so many seconds."""
         self._wrong.clear()
         if size not in self._avoided:
             for other, proof in self._avoided.items():
-                self._chunks.worse(other, proof=proof)
+                self._block_sizes.worse(other, proof=proof)
             self._avoided.clear()
-        self._chunks.right(size, took, whole=got == size)
+        self._block_sizes.right(size, took, whole=got == size)
 
     def wrong_length(self, size: int, got: int) -> None:
         """A block of this size came with another length: as from a server that has a largest, or a smallest one."""
         self._wrong[size] = self._wrong.get(size, 0) + 1
         if self._wrong[size] >= WRONG_BEFORE_DOWN:
-            sizes = self._chunks.sizes
+            sizes = self._block_sizes.sizes
             if got < size:
                 self._avoid({other: True for other in sizes if other > got})
             elif got in sizes:
@@ -152,7 +155,7 @@ class Sizes:
         proof = names_size(error) or (
             isinstance(error, InvalidArgument) and not isinstance(error, OutOfRange)
         )
-        if isinstance(error, _PASSING) or (self._chunks.served(size) and not proof):
+        if isinstance(error, _PASSING) or (self._block_sizes.served(size) and not proof):
             return False
         if isinstance(error, Exhausted) and not proof and not alone:
             return False  # so many at once were too many
@@ -160,14 +163,16 @@ class Sizes:
 
     def _avoid(self, sizes: dict[int, bool]) -> bool:
         self._avoided |= sizes
-        if all(size in self._avoided for size in self._chunks.sizes):
+        if all(size in self._avoided for size in self._block_sizes.sizes):
             self._avoided.clear()  # so it is not the size
             return False
         return True
 
     def _instead_of(self, size: int) -> int:
         """The next smaller one that is not avoided, or the next larger one where there is none."""
-        good = [other for other in self._chunks.sizes if other not in self._avoided] or self._chunks.sizes
+        good = [
+            other for other in self._block_sizes.sizes if other not in self._avoided
+        ] or self._block_sizes.sizes
         return next((other for other in good if other <= size), good[-1])
 
 

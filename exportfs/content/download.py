@@ -1,4 +1,4 @@
-"""One running download of one file: checks every block before anyone sees it."""
+"""One DownloadFile call for one file: checks every block before anyone sees it."""
 
 from collections.abc import Callable
 from enum import Enum
@@ -28,15 +28,19 @@ class Phase(Enum):
 
 
 class Owner(Protocol):
-    """Who opened the stream and gets what it brings."""
+    """Who opened the download and hears all that becomes of it."""
 
-    def arrived(self, stream: "Stream", index: int, block: Block) -> None: ...
-    def finished(self, stream: "Stream", error: ExportfsError | None) -> None: ...
-    def awaited(self, stream: "Stream") -> bool: ...
+    def arrived(self, download: "Download", index: int, block: Block) -> None: ...
+    def finished(self, download: "Download", error: ExportfsError | None) -> None: ...
+    def awaited(self, download: "Download") -> bool: ...
+    def served(self, now: float) -> float: ...
 
 
-class Stream:
-    """From block `first` on, as far as it is allowed. Nothing in here waits."""
+class Download:
+    """From block `first` on, as far as it is allowed. Nothing in here waits.
+
+    An exact download sends what it is allowed and no more; a wide one as fast as its connection's window lets it.
+    """
 
     def __init__(
         self,
@@ -45,9 +49,9 @@ class Stream:
         chunk_size: int,
         first: int,
         *,
-        seek: bool,
+        wide: bool,
         stop: bool = False,
-        line: int = 0,
+        reader: object = None,
         clock: Callable[[], float],
     ) -> None:
         now = clock()
@@ -55,10 +59,15 @@ class Stream:
         self.owner = owner
         self.key = key
         self.chunk_size = chunk_size
-        self.seek = seek
-        self.line = line
+        self.wide = wide
         self.stop = stop
         """Whether it ends where it may read no further, for good."""
+        self.reader = reader
+        """Who used it last."""
+        self.left_at: float | None = None
+        """When its reader went elsewhere while somebody, most probably the kernel's read-ahead, still waited for it."""
+        self.superseded = False
+        """Whether another download goes on where this one was last allowed to go."""
         self.first = first
         self.next = first
         self.phase = Phase.QUEUED
@@ -72,7 +81,6 @@ class Stream:
         """What the server ended it with before any block had come as it should."""
         self.other_size = False
         """Whether it failed by its block size, as far as one can tell: another one is to be tried at once."""
-        self.on_end: Callable[[Stream], None] | None = None
         self._until = first
         self._running: Running | None = None
         self._held: Block | None = None
@@ -103,6 +111,11 @@ class Stream:
         return (self.next - self.first) * self.chunk_size
 
     @property
+    def wanted(self) -> int:
+        """Bytes that it may bring and has not."""
+        return max(0, min(self.limit, self.key.size) - self.offset) + (1 if self._held is not None else 0)
+
+    @property
     def idle(self) -> bool:
         """Whether it has brought all that it may, and nobody waits for more."""
         return self.phase is Phase.RUNNING and self.next >= self._until and not self.owner.awaited(self)
@@ -127,11 +140,20 @@ class Stream:
             self.chunk_size,
             self.first,
             self._bound(),
-            seek=self.seek,
+            size=self.key.size,
+            wide=self.wide,
             stop=self.stop,
-            line=self.line,
         )
         self._running = source.start(fetch, self)
+
+    def window(self, amount: int) -> None:
+        """Lets so many bytes be on their way at a time, where it is exact."""
+        if self._running is not None:
+            self._running.window(amount)
+
+    def paused(self, now: float) -> None:
+        """Others come first: that nothing comes is no fault of its connection."""
+        self.last_moved = now
 
     def give_up(self, error: ExportfsError) -> None:
         """Ends the call for a reason of ours; who still waits for it gets the error."""
@@ -189,8 +211,6 @@ class Stream:
         self.phase = Phase.ENDED
         if self._running is not None:
             self._running.cancel()
-        if self.on_end is not None:
-            self.on_end(self)
         self.owner.finished(self, error)
 
     def _bound(self) -> int:

@@ -1,0 +1,199 @@
+"""What is known of the line to the server, and how much may be on its way: pure, the time is handed in.
+
+Three things are measured from what arrives. The round trip, by HTTP/2 pings on an idle connection: it is the line's and
+not the server's, which may think for a while. The rate, from bytes over the time in which some were on their way. And
+the delay between letting the server send something and having it.
+
+The window, the bytes that may be on their way at a time, follows from the delay as in FAST TCP
+(https://doi.org/10.1109/TNET.2006.886335): as long as the delay is the round trip, the line holds more and the window
+doubles; beyond it goes to where a fixed amount, `queued`, waits in the line's queue. So the line is full, and a jump
+waits for no more than that amount.
+"""
+
+import math
+from collections import deque
+
+from exportfs.content.tuning import (
+    BLOCK_SECONDS,
+    CALL_SECONDS,
+    EXACT_MOST,
+    FAST,
+    FAST_AFTER,
+    HINT_SAMPLE,
+    KERNEL_AHEAD,
+    LADDER,
+    NEAR,
+    NEAR_HINT,
+    PREFERRED,
+    PREFERRED_FAST,
+    QUEUE_NOTICED,
+    QUEUE_SECONDS,
+    QUEUE_SHARE,
+    RATE_MEMORY,
+    RATE_SAMPLE,
+    REACH_EXACT,
+    SAMPLE_SECONDS,
+    SEEK,
+    SEEK_FAST,
+    SLOW,
+    SLOW_SECONDS,
+    WIDE_FAR,
+    WINDOW_FIRST,
+    WINDOW_LEAST,
+    WINDOW_MOST,
+)
+
+REMEMBERED = 16
+"""Round trips of which the least counts: a ping may wait behind other data, never arrive early."""
+
+
+class Line:
+    """One mount's line. Times are monotonic seconds, amounts bytes; rates bytes a second."""
+
+    def __init__(self) -> None:
+        self._round_trips: deque[float] = deque(maxlen=REMEMBERED)
+        self._rates: deque[tuple[float, float]] = deque()
+        self._window = float(WINDOW_FIRST)
+        self._adjusted = -math.inf
+        self._on_the_way = 0
+        self._since = 0.0
+        self._brought = 0
+        self._hint: float | None = None
+        self._fast_bytes = 0
+        self._fast = False
+        self._wide_bytes, self._wide_seconds = 0, 0.0
+
+    # --- What is measured ---
+
+    def round_trip_took(self, seconds: float) -> None:
+        """A ping was answered after so long."""
+        self._round_trips.append(seconds)
+
+    def granted(self, now: float, amount: int) -> None:
+        """The server may send so many bytes more."""
+        if self._on_the_way <= 0:
+            self._since, self._brought, self._on_the_way = now, 0, 0
+        self._on_the_way += amount
+
+    def arrived(self, now: float, amount: int) -> None:
+        """Bytes of those granted are here."""
+        self._on_the_way -= amount
+        self._brought += amount
+        elapsed = now - self._since
+        last = self._on_the_way <= 0
+        if self._brought >= RATE_SAMPLE and elapsed > 0 and (last or elapsed >= SAMPLE_SECONDS):
+            self._sampled(now, self._brought / elapsed, self._brought)
+            self._since, self._brought = now, 0
+        elif last and self._brought >= HINT_SAMPLE and elapsed > 0:
+            self._hint = self._brought / elapsed
+
+    def dropped(self, amount: int) -> None:
+        """Bytes that were granted will not come."""
+        self._on_the_way -= amount
+
+    def delayed(self, now: float, delay: float, *, limited: bool) -> None:
+        """What was granted `delay` seconds ago has arrived. limited: more was wanted than the window let through."""
+        if delay < self.round_trip:
+            self._round_trips.append(delay)
+        if not limited or now - self._adjusted < delay:
+            return
+        self._adjusted = now
+        base = self.round_trip
+        queue = delay - base
+        if queue < max(QUEUE_NOTICED, base * QUEUE_SHARE):
+            window = self._window * 2
+        else:
+            settled = base / delay * self._window + self._queued
+            window = min(2 * self._window, (self._window + settled) / 2)
+        self._window = min(max(window, WINDOW_LEAST), WINDOW_MOST)
+
+    def wide(self, amount: int, seconds: float) -> None:
+        """Wide streams brought so much in this time of waiting for it."""
+        self._wide_bytes += amount
+        self._wide_seconds += seconds
+        if self._wide_seconds >= SLOW_SECONDS:
+            rate = self._wide_bytes / self._wide_seconds
+            if rate < SLOW:
+                self._fast, self._fast_bytes = False, 0
+                self._rates.clear()
+            self._wide_bytes, self._wide_seconds = 0, 0.0
+
+    def _sampled(self, now: float, rate: float, amount: int) -> None:
+        while self._rates and self._rates[0][0] < now - RATE_MEMORY:
+            self._rates.popleft()
+        self._rates.append((now, rate))
+        if rate >= FAST:
+            self._fast_bytes += amount
+            self._fast = self._fast or self._fast_bytes >= FAST_AFTER
+        elif rate < SLOW:
+            self._fast_bytes = 0
+
+    # --- What follows ---
+
+    @property
+    def round_trip(self) -> float:
+        """Seconds to the server and back; 0 as long as nothing is known."""
+        return min(self._round_trips, default=0.0)
+
+    @property
+    def rate(self) -> float | None:
+        """The highest of the last seconds; None as long as nothing is known."""
+        return max((rate for _, rate in self._rates), default=None)
+
+    @property
+    def window(self) -> int:
+        """Bytes that may be on their way for exact downloads together."""
+        return int(self._window)
+
+    @property
+    def fast(self) -> bool:
+        """Whether wide streams pay."""
+        return self._fast
+
+    @property
+    def far(self) -> bool:
+        """Whether wide streams need the larger window."""
+        return self.round_trip >= WIDE_FAR
+
+    @property
+    def presumed_fast(self) -> bool:
+        """As `fast`, by hints where nothing is known: a server nearby, as long as nothing came slowly."""
+        rate = self.rate
+        if self._fast or rate is not None:
+            return self._fast or (rate or 0.0) >= FAST
+        return self.round_trip < NEAR and (self._hint is None or self._hint >= NEAR_HINT)
+
+    @property
+    def seek_block(self) -> int:
+        """Bytes in a block of a first read."""
+        return SEEK_FAST if (self.rate or 0.0) >= FAST else SEEK
+
+    @property
+    def stream_block(self) -> int:
+        """Bytes in a block of sequential reading by exact downloads: about a tenth of a second of the line."""
+        wanted = (self.rate or 0.0) * BLOCK_SECONDS
+        return next((size for size in LADDER if size <= min(wanted, EXACT_MOST)), LADDER[-1])
+
+    @property
+    def reach(self) -> int:
+        """Bytes that come in the time that another call takes: less is quicker read through."""
+        seconds = self.round_trip + CALL_SECONDS
+        return min(int((self.rate or 0.0) * seconds), REACH_EXACT)
+
+    @property
+    def kernel_ahead(self) -> int:
+        """Bytes that the kernel should read ahead."""
+        most, usual, least = KERNEL_AHEAD
+        if self.presumed_fast:
+            return most
+        rate = self.rate
+        return least if rate is not None and rate < 3 * usual else usual
+
+    @property
+    def preferred(self) -> int:
+        """Bytes that are best read at once (st_blksize)."""
+        return PREFERRED_FAST if self._fast else PREFERRED
+
+    @property
+    def _queued(self) -> float:
+        return max(float(WINDOW_LEAST), (self.rate or 0.0) * QUEUE_SECONDS)

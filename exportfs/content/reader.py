@@ -1,0 +1,61 @@
+"""One open result: from offset and length to blocks."""
+
+from collections.abc import Callable
+
+from exportfs.content.cache import Block
+from exportfs.content.download import FileKey
+from exportfs.content.read_ahead import Position
+from exportfs.content.result import Result
+from exportfs.content.shared import Shared
+
+
+class Reader:
+    """One open file. `closed` is told when it is closed."""
+
+    def __init__(self, result: Result, shared: Shared, closed: Callable[[FileKey], None]) -> None:
+        self._result = result
+        self._cache = shared.cache
+        self._closed = closed
+        self._position = Position()
+
+    @property
+    def key(self) -> FileKey:
+        return self._result.key
+
+    async def read(self, offset: int, length: int) -> bytes | memoryview:
+        """The bytes from `offset` on: `length` of them, or fewer only at the end of the file.
+
+        A view of a block where one block holds them all. Answers without letting other tasks run where the blocks
+        are at hand. Raises what `Result.block_at` raises.
+        """
+        result, cache = self._result, self._cache
+        end = min(offset + length, result.key.size)
+        if offset >= end:
+            return b""
+        plan = self._position.read(offset, end - offset)
+        pieces: list[memoryview] = []
+        position = offset
+        missed = False
+        while position < end:
+            block: Block | None = result.cached(position)
+            if block is None:
+                if plan.jumped and not missed:
+                    result.leave(self)
+                missed = True
+                block = await result.block_at(position, end, plan, self)
+            piece = block.data[position - block.start : end - block.start]
+            pieces.append(piece)
+            position += len(piece)
+            if position >= block.end:
+                cache.read_through(result.key, block)
+        if missed:
+            cache.misses += 1
+            result.done(plan)
+        else:
+            cache.hits += 1
+        result.ahead(end, plan, self)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def close(self) -> None:
+        """The file is no longer open. To be called once."""
+        self._closed(self.key)

@@ -1,0 +1,370 @@
+"""One result's bytes, shared by all who have it open: blocks from the cache, from a download under way, or from a
+new one."""
+
+import logging
+
+import trio
+
+from exportfs.content.block_sizes import FileSizes
+from exportfs.content.cache import Block
+from exportfs.content.choice import Means, Underway, ahead, choose
+from exportfs.content.download import Download, FileKey, Phase, Preempted, WrongLength
+from exportfs.content.read_ahead import Plan
+from exportfs.content.shared import Shared
+from exportfs.content.tuning import LADDER, REACH_SECONDS, REACH_WIDE, SERVED_HALVES, SMALL_AFTER
+from exportfs.core.patience import Patience
+from exportfs.errors import (
+    AccessDenied,
+    Corrupt,
+    Exhausted,
+    ExportfsError,
+    Gone,
+    Interrupted,
+    NotFound,
+    OutOfRange,
+    TimedOut,
+)
+
+log = logging.getLogger(__name__)
+
+
+class Waiter:
+    """Somebody needs the byte at `offset`."""
+
+    __slots__ = ("block", "download", "error", "event", "offset")
+
+    def __init__(self, offset: int, download: Download) -> None:
+        self.offset = offset
+        self.download = download
+        self.event = trio.Event()
+        self.block: Block | None = None
+        self.error: ExportfsError | None = None
+
+
+class Result:
+    """Reads of one result. Not safe for anything but trio's thread; between two awaits all is consistent.
+
+    It opens the downloads and hears what becomes of them; it tells the scheduler, and whoever waits.
+    """
+
+    def __init__(self, key: FileKey, shared: Shared) -> None:
+        self.key = key
+        self._shared = shared
+        self._downloads: list[Download] = []
+        self._waiters: list[Waiter] = []
+        self._sizes = FileSizes(shared.block_sizes)
+        self._served, self._served_at = 0.0, 0.0
+
+    def cached(self, offset: int) -> Block | None:
+        """The block that holds the byte at `offset`, if it is at hand."""
+        return self._shared.cache.find(self.key, offset)
+
+    async def block_at(self, offset: int, end: int, plan: Plan, reader: object) -> Block:
+        """The block that holds the byte at `offset`, of a read by `reader` that goes up to `end`.
+
+        Raises Gone, Corrupt, AccessDenied, Busy, TimedOut, Unreachable and others, when trying again is no use.
+        """
+        patience = Patience(self._shared.patience, trio.current_time())
+        failures = sizes_tried = 0
+        while True:
+            block = self.cached(offset)
+            if block is not None:
+                return block
+            download = self._serving(offset, end, plan, reader, small=failures >= SMALL_AFTER)
+            try:
+                return await self._wait(offset, download, patience)
+            except Preempted:
+                await trio.lowlevel.checkpoint()
+            except ExportfsError as error:
+                if isinstance(error, NotFound) and not download.other_size:
+                    raise Gone(str(error)) from None
+                self._shared.retries += 1
+                if download.other_size and sizes_tried < len(LADDER):
+                    sizes_tried += 1
+                    await trio.lowlevel.checkpoint()
+                    continue
+                failures = failures + 1 if download.delivered == 0 else 0
+                await self._mend(_as_met_by_a_read(error), patience)
+
+    def ahead(self, end: int, plan: Plan, reader: object) -> None:
+        """Lets a download go on beyond `end`, as far as the line and the plan want it."""
+        size, line = self.key.size, self._shared.line
+        window = self._ahead(plan, line.fast, self._sizes.exact)
+        goal = min(end + window, size)
+        position = self._missing(end, goal)
+        if position >= goal:
+            return
+        for download in self._downloads:
+            fits = download.wide == line.fast and not download.stop and not download.superseded
+            if fits and download.offset <= position <= download.limit:
+                download.last_used = trio.current_time()
+                download.allow(goal)
+                self._shared.scheduler.share()
+                return
+        # Nothing goes on here: a new one is worth its call once half of the window is used up.
+        if position < end + window // 2:
+            self._supersede(position, reader)
+            self._open(position, goal, wide=line.fast, sequential=True, reader=reader)
+
+    def _missing(self, position: int, goal: int) -> int:
+        """The first byte from `position` on that is neither here nor to come; `goal` or more where there is none."""
+        while position < goal:
+            block = self.cached(position)
+            if block is not None:
+                position = block.end
+                continue
+            coming = [
+                download.limit for download in self._downloads if download.offset <= position < download.limit
+            ]
+            if not coming:
+                break
+            position = max(coming)
+        return position
+
+    def done(self, plan: Plan) -> None:
+        """A read has been answered: a download for it is of no more use, unless reading will go on there."""
+        if not plan.lingering:
+            for download in list(self._downloads):
+                if download.stop and not download.wide and not self.awaited(download):
+                    download.give_up(Interrupted("no longer needed"))
+
+    def close(self) -> None:
+        """Nobody has the file open any more."""
+        for download in list(self._downloads):
+            if not self.awaited(download):
+                download.give_up(Interrupted("the file was closed"))
+
+    def arrived(self, download: Download, index: int, block: Block) -> None:
+        """A download brought a block."""
+        shared, size = self._shared, len(block.data)
+        shared.bytes += size
+        self._served, self._served_at = self.served(now := trio.current_time()) + size, now
+        self._sizes.right(download.chunk_size, size, download.took)
+        if download.wide:
+            shared.line.wide(size, download.took / max(1, shared.scheduler.wide))
+        shared.cache.put(self.key, download.chunk_size, index, block)
+        for waiter in self._waiters:
+            if waiter.block is None and block.start <= waiter.offset < block.end:
+                waiter.block = block
+                waiter.event.set()
+                continue
+            mine = waiter.download is download and waiter.block is None
+            if mine and self._out_of_reach(download, waiter.offset):
+                waiter.error = Preempted("the download is too slow to be waited for")
+                waiter.event.set()
+        self._end_superseded(download)
+        shared.scheduler.schedule()
+        if not download.wide:
+            shared.scheduler.share()
+
+    def finished(self, download: Download, error: ExportfsError | None) -> None:
+        """A download ended; None where it brought all that it was to."""
+        log.debug(
+            "session %s, file %r: the download from %d ended after %d bytes: %s",
+            self.key.session_id,
+            self.key.file_id,
+            download.start,
+            download.delivered,
+            error or "complete",
+        )
+        self._downloads.remove(download)
+        self._shared.scheduler.ended(download)
+        if download.refusal is not None:
+            alone = self._shared.scheduler.running == 0
+            download.other_size = self._sizes.failed(download.chunk_size, download.refusal, alone=alone)
+        if isinstance(error, Exhausted) and not download.other_size:
+            self._shared.scheduler.server_is_full()
+        if isinstance(error, WrongLength):
+            self._sizes.wrong_length(download.chunk_size, error.got)
+        elif isinstance(error, TimedOut) and not download.delivered:
+            self._shared.block_sizes.stalled(download.chunk_size)
+        for waiter in self._waiters:
+            if waiter.download is download and waiter.block is None:
+                waiter.error = error or Preempted("the download ended before the block that was due")
+                waiter.event.set()
+
+    def awaited(self, download: Download) -> bool:
+        """Whether somebody waits for a block of this download."""
+        return any(waiter.download is download and waiter.block is None for waiter in self._waiters)
+
+    def served(self, now: float) -> float:
+        """Bytes that arrived lately: half of them are forgotten every few seconds."""
+        return float(self._served * 0.5 ** ((now - self._served_at) / SERVED_HALVES))
+
+    def _serving(self, offset: int, end: int, plan: Plan, reader: object, *, small: bool) -> Download:
+        """The download that will bring `offset`."""
+        line, size = self._shared.line, self.key.size
+        usable = [one for one in self._downloads if not self._out_of_reach(one, offset)]
+        underway = [
+            Underway(
+                download.offset,
+                download.limit,
+                download.chunk_size,
+                download.wide,
+                download.stop,
+                download.within(REACH_SECONDS),
+            )
+            for download in usable
+        ]
+        means = Means(line.fast, line.reach, self._sizes.exact)
+        choice = choose(offset, size, plan, underway, means, small=small)
+        if choice.underway is None:
+            goal = min(end + self._ahead(plan, choice.wide, self._sizes.exact), size)
+            if choice.sequential:
+                self._supersede(offset, reader)
+            best = self._open(
+                offset,
+                goal if choice.sequential else end,
+                wide=choice.wide,
+                sequential=choice.sequential,
+                stop=choice.stop,
+                reader=reader,
+            )
+        else:
+            best = usable[choice.underway]
+            best.reader, best.left_at = reader, None
+            best.allow(min(end + self._ahead(plan, best.wide, best.chunk_size), size))
+        best.last_used = trio.current_time()
+        return best
+
+    def _ahead(self, plan: Plan, wide: bool, chunk_size: int) -> int:
+        shared = self._shared
+        return ahead(
+            plan, wide=wide, window=shared.line.window, chunk_size=chunk_size, most=shared.ahead_most
+        )
+
+    def _open(
+        self, offset: int, goal: int, *, wide: bool, sequential: bool, reader: object, stop: bool = False
+    ) -> Download:
+        """A new download that brings `offset` and goes on to `goal`."""
+        sizes = self._sizes
+        size = sizes.stream if wide else sizes.exact if sequential else sizes.seek
+        # Where another one is to begin, this one has to end: two requests of the kernel that both lost theirs come
+        # back in any order, and must not fetch the rest of the file twice.
+        begins = [
+            download.start
+            for download in self._downloads
+            if not download.stop and offset < download.start <= max(goal, offset + REACH_WIDE)
+        ]
+        if begins and sequential:
+            goal, stop = min(begins), True
+        download = Download(
+            self,
+            self.key,
+            size,
+            offset // size,
+            wide=wide,
+            stop=stop,
+            reader=reader,
+            clock=trio.current_time,
+        )
+        download.allow(goal)
+        log.debug(
+            "session %s, file %r: %s download of blocks of %d KiB from %d to %d%s",
+            self.key.session_id,
+            self.key.file_id,
+            "wide" if wide else "exact",
+            size // 1024,
+            download.start,
+            download.limit,
+            ", then it ends" if stop else "",
+        )
+        self._downloads.append(download)
+        self._shared.scheduler.submit(download)
+        return download
+
+    def leave(self, reader: object) -> None:
+        """A reader went elsewhere: nothing more is sent of what it left, before anything else is asked for."""
+        for download in list(self._downloads):
+            if download.reader is reader:
+                if self.awaited(download):
+                    download.left_at = trio.current_time()
+                else:
+                    download.give_up(Interrupted("its reader went elsewhere"))
+
+    def _out_of_reach(self, download: Download, offset: int) -> bool:
+        """Whether the download, at the speed of its last block, comes to `offset` only after the timeout.
+
+        What it is allowed to read ahead is then no reason to wait for it, and neither is that it moves: a read of
+        one byte behind 4 MiB would wait for all of them. Another download is at most one call too many.
+        """
+        return offset - download.offset > download.within(self._shared.patience.timeout)
+
+    def _supersede(self, offset: int, reader: object) -> None:
+        """Another download takes over from here: what is wanted of those before still comes, and no more."""
+        for download in list(self._downloads):
+            if download.reader is reader and not download.stop and download.offset <= offset:
+                download.superseded = True
+                self._end_superseded(download)
+
+    def _end_superseded(self, download: Download) -> None:
+        if download.superseded and not download.wanted and not self.awaited(download):
+            download.give_up(Interrupted("sequential reading goes on with other blocks"))
+
+    async def _wait(self, offset: int, download: Download, patience: Patience) -> Block:
+        waiter = Waiter(offset, download)
+        self._waiters.append(waiter)
+        self._shared.scheduler.share()
+        try:
+            if download.phase is Phase.ENDED:  # it ended while it was being opened
+                raise Interrupted("the download ended at once")
+            since, brought = trio.current_time(), self._shared.bytes
+            while not waiter.event.is_set():
+                moved = max(download.last_moved, since)
+                running = download.phase is Phase.RUNNING
+                # A queued one is looked at again soon: nobody tells when it begins, and then it can stall.
+                queued = min(self._shared.scheduler.next_free, trio.current_time() + self._shared.stall / 4)
+                look_at = moved + self._shared.stall if running else queued
+                with trio.move_on_at(min(look_at, patience.deadline)):
+                    await waiter.event.wait()
+                self._shared.scheduler.schedule()
+                late = download.phase is Phase.QUEUED and trio.current_time() >= patience.deadline
+                if late and self._shared.bytes != brought:
+                    brought = self._shared.bytes
+                    patience.progress(trio.current_time())  # others get on: our turn comes
+                self._judge(waiter, since, patience)
+        finally:
+            self._waiters.remove(waiter)
+        if waiter.block is not None:
+            return waiter.block
+        assert waiter.error is not None
+        raise waiter.error
+
+    def _judge(self, waiter: Waiter, since: float, patience: Patience) -> None:
+        """After a wait that ended: whether the stream still moves, or is to be given up."""
+        download, now = waiter.download, trio.current_time()
+        if download.phase is Phase.RUNNING and download.started_at > since:
+            patience.turn(download.started_at)
+        # That it has begun is no progress yet.
+        if download.phase is Phase.RUNNING and download.last_moved > max(since, download.started_at):
+            patience.progress(download.last_moved)
+        if waiter.event.is_set():
+            return
+        if download.phase is Phase.QUEUED:
+            if now >= patience.deadline:
+                raise TimedOut("no download slot became free in time")
+        elif now >= max(download.last_moved, since) + self._shared.stall:
+            download.stalled(TimedOut(f"nothing came for {now - max(download.last_moved, since):.0f} s"))
+        elif now >= patience.deadline:
+            raise TimedOut("nothing came in time")
+
+    async def _mend(self, error: ExportfsError, patience: Patience) -> None:
+        """Mends what can be mended, and pauses before the next try. Raises what is final."""
+        pause = patience.after(error, trio.current_time())
+        while True:
+            try:
+                with trio.move_on_at(patience.deadline) as scope:
+                    await self._shared.remote.mend(error)
+                break
+            except AccessDenied:
+                raise
+            except ExportfsError as failure:  # mending itself failed, and may be tried again
+                await trio.sleep(patience.after(failure, trio.current_time()))
+        if scope.cancelled_caught:
+            raise error
+        await trio.sleep(pause)
+
+
+def _as_met_by_a_read(error: ExportfsError) -> ExportfsError:
+    """We never ask beyond the announced end, so a place that is out of range means that the size does not hold."""
+    return Corrupt(f"the file is shorter than announced: {error}") if isinstance(error, OutOfRange) else error

@@ -1,0 +1,182 @@
+"""Who may download now, and whose bytes come first on the line. No code here awaits: each method leaves everything
+consistent.
+
+Never more than a given number of DownloadFile calls run at once. Who waits for a slot gets it from a download that is
+idle (it has brought all that it may), the longest unused first; failing that, from one that has had a fair share.
+
+Exact downloads share the line's window: what somebody waits for comes before read-ahead, and among those the file that
+was served least lately. So players, who want little and want it now, are not behind a copy, and the copy gets the rest.
+"""
+
+import math
+from collections import deque
+from collections.abc import Callable, Iterable
+
+from exportfs.content.download import Download, Preempted
+from exportfs.content.line import Line
+from exportfs.content.source import Source
+from exportfs.content.tuning import (
+    CANCEL_GRACE,
+    FAIR_SHARE,
+    FULL_SECONDS,
+    IDLE_SECONDS,
+    LEFT_SECONDS,
+    STUCK_SECONDS,
+    TIME_SLICE,
+)
+from exportfs.errors import Interrupted
+
+
+class Scheduler:
+    """Starts downloads as slots allow. `limit` is the number of calls at once; `stall` the seconds without a block
+    after which a read gives up a download; `wake` is told when `next_free` has changed: somebody has to call
+    `schedule` then."""
+
+    def __init__(
+        self,
+        source: Source,
+        line: Line,
+        limit: int,
+        clock: Callable[[], float],
+        *,
+        stall: float,
+        wake: Callable[[], None],
+    ) -> None:
+        self._source = source
+        self._line = line
+        self._limit = limit
+        self._clock = clock
+        self._stuck = min(STUCK_SECONDS, stall)
+        self._wake = wake
+        self._running: list[Download] = []
+        self._waiting: deque[Download] = deque()
+        # When the slots of downloads that made room for others become free.
+        self._leaving: list[float] = []
+        self._bearable = limit
+        self._more_at = math.inf
+        self.started = 0
+
+    @property
+    def running(self) -> int:
+        return len(self._running)
+
+    @property
+    def waiting(self) -> int:
+        return len(self._waiting)
+
+    @property
+    def limit(self) -> int:
+        return self._limit
+
+    def submit(self, download: Download) -> None:
+        """Starts the download now or as soon as a slot is free."""
+        self._waiting.append(download)
+        self.schedule()
+
+    def ended(self, download: Download) -> None:
+        """It runs no more, or will not."""
+        if download in self._running:
+            self._running.remove(download)
+            self.schedule()
+            self.share()
+        elif download in self._waiting:
+            self._waiting.remove(download)
+
+    def schedule(self) -> None:
+        """Starts what can be started; cheap when nothing waits."""
+        started = False
+        while self._waiting:
+            now = self._clock()
+            if now >= self._more_at:
+                self._bearable += 1
+                self._more_at = now + FULL_SECONDS if self._bearable < self._limit else math.inf
+            self._leaving = [moment for moment in self._leaving if moment > now]
+            if len(self._running) + len(self._leaving) < self._bearable:
+                download = self._waiting.popleft()
+                self._running.append(download)
+                self.started += 1
+                download.begin(self._source)
+                started = True
+                continue
+            if len(self._leaving) >= len(self._waiting):
+                break
+            victim = self._victim()
+            if victim is None:
+                break
+            # Ends up in `ended`, which must not start anything in the middle of this.
+            self._running.remove(victim)
+            self._leaving.append(now + CANCEL_GRACE + 2 * self._line.round_trip)
+            victim.give_up(Preempted("made room for another download"))
+            self._wake()
+        if started:
+            self.share()
+
+    def share(self) -> None:
+        """Divides the line's window among exact downloads. To be called when what is wanted has changed."""
+        exact = [download for download in self._running if not download.wide and download.wanted]
+        if len(exact) == 1:
+            exact[0].window(self._line.window)
+        elif exact:
+            now = self._clock()
+            for download, amount in shares(exact, self._line.window, now):
+                download.window(amount)
+                if not amount:
+                    download.paused(now)
+
+    @property
+    def wide(self) -> int:
+        """Wide downloads that want something."""
+        return sum(download.wide and download.wanted > 0 for download in self._running)
+
+    def server_is_full(self) -> None:
+        """A download was refused since the server serves no more at once: for a while ours take turns."""
+        self._bearable = max(1, min(self._bearable, len(self._running)))
+        self._more_at = self._clock() + FULL_SECONDS if self._bearable < self._limit else math.inf
+
+    @property
+    def next_free(self) -> float:
+        """When to look again whether something can be started; always to come."""
+        now = self._clock()
+        return min((moment for moment in self._leaving if moment > now), default=math.inf)
+
+    def reap(self, now: float) -> None:
+        """Gives up downloads that nobody has used for a while."""
+        for download in list(self._running):
+            unused = now - max(download.last_used, download.last_moved)
+            stuck = unused >= self._stuck and not download.owner.awaited(download)
+            if stuck or (download.idle and unused >= IDLE_SECONDS):
+                download.give_up(Interrupted("unused"))
+
+    def _victim(self) -> Download | None:
+        idle = [download for download in self._running if download.idle]
+        if idle:
+            return min(idle, key=lambda download: download.last_used)
+        sated = [
+            download
+            for download in self._running
+            if download.delivered >= FAIR_SHARE
+            or (download.delivered and download.last_moved - download.started_at >= TIME_SLICE)
+        ]
+        return max(sated, key=lambda download: download.delivered, default=None)
+
+
+def shares(downloads: Iterable[Download], window: int, now: float) -> list[tuple[Download, int]]:
+    """Of each download that wants something, the bytes that it may have on their way.
+
+    In this order each gets what is left of the window: awaited before read-ahead before what a jump left behind; then
+    who was served least lately; then the newest.
+    """
+    found, left = [], window
+    for download in sorted(downloads, key=lambda one: _rank(one, now)):
+        amount = min(left, download.wanted)
+        # The last one to get anything may have all the rest: it may want more in a moment.
+        found.append((download, left if amount == left else amount))
+        left -= amount
+    return found
+
+
+def _rank(download: Download, now: float) -> tuple[int, float, float]:
+    awaited = download.owner.awaited(download)
+    left = download.left_at is not None and now - download.left_at < LEFT_SECONDS
+    rank = 2 if left else 0 if awaited else 1
+    return rank, download.owner.served(now), -download.started_at

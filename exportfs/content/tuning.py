@@ -1,0 +1,141 @@
+"""Every constant of the reading path, each with its reason and what was measured for it.
+
+Measured on two cores over loopback (`make bench`) and over thin lines in a network namespace (`bench --line`); the
+tables are in docs/performance.md. "The line" is the narrowest part of the way between the server and us.
+"""
+
+from exportfs.config import KIB, MIB
+
+# --- The line: how much may be on its way (content/line.py) -----------------------------------------------------
+
+WINDOW_LEAST = 24 * KIB
+"""Bytes on their way to one reader however short the line: they bridge our own pauses. At 10 Mbit/s these are 20 ms, at
+2 Mbit/s 98 ms, which is what a jump waits for at most; with them both lines are filled (1143 and 227 KiB/s measured, on
+cores that eight others used)."""
+WINDOW_FIRST = 64 * KIB
+"""Bytes on their way as long as nothing is known of the line."""
+WINDOW_MOST = 8 * MIB
+"""Bytes; 1.6 Gbit/s at 40 ms. Memory: they may all have arrived before any is taken."""
+QUEUE_SECONDS = 0.010
+"""Seconds of data that may wait in the line's queue: what a jump waits for beyond the round trip."""
+QUEUE_SHARE = 1 / 8
+"""And this share of the round trip, before growth by doubling ends."""
+QUEUE_NOTICED = 0.004
+"""Seconds: a delay less than this above the round trip says nothing, our own thread may have been late."""
+RATE_MEMORY = 5.0
+"""Seconds for which the highest measured rate counts: a reader that pauses makes low samples, no slow line."""
+RATE_SAMPLE = 64 * KIB
+"""Bytes that a sample of the rate has at least: the first 16 to 32 KiB pass many shapers at once."""
+HINT_SAMPLE = 16 * KIB
+"""Bytes from which on a slow arrival is a hint, as long as there is no sample."""
+SAMPLE_SECONDS = 0.02
+"""Seconds of a sample within a busy time; shorter ones measure our own scheduling."""
+FAST = 40 * MIB
+"""Bytes a second from which on a line counts as fast. There gRPC's streams pay: `h2` takes 70 microseconds of CPU for a
+frame of 16 KiB, 4.5 seconds a GiB (measured), where gRPC takes 0.5; and gRPC's window of 4 MiB is 0.1 s of it."""
+FAST_AFTER = 512 * KIB
+"""Bytes in a row that came so fast: bursts of shapers are smaller."""
+SLOW = FAST // 2
+"""Bytes a second below which wide streams are no longer used."""
+SLOW_SECONDS = 0.5
+"""Seconds of waiting for data over which that is judged."""
+NEAR = 0.002
+"""Seconds of round trip: a server nearer than this is taken for one on the local network until measured otherwise."""
+NEAR_HINT = 12 * MIB
+"""Bytes a second: a first arrival slower than this speaks against it."""
+WIDE_FAR = 0.005
+"""Seconds of round trip from which on wide streams get the larger window (rpc/channel.py)."""
+
+# --- Sequential reading (content/read_ahead.py) -----------------------------------------------------------------
+
+PROVEN = 1 * MIB
+"""Bytes requested in sequence beyond which reading is sequential. What is seen are the kernel's requests, its own
+read-ahead included: up to 384 KiB for four reads of 32 KiB. Thumbnailers read 0.35 MB a file, mostly below this."""
+NEAR_READ = 256 * KIB
+"""Bytes: until then a read within this distance of the expected offset continues the sequence; the kernel may send its
+read-ahead out of order."""
+NEAR_PROVEN = 512 * KIB
+"""Bytes: the same once it is proven; players skip small boxes."""
+AHEAD_MOST = 16 * MIB
+"""Bytes ahead of a reader on a fast line, never more than it has read; windows that grew faster brought nothing."""
+AHEAD_WINDOWS = 1.5
+"""Bytes ahead of a reader on other lines, in windows of the line: one on its way, and what is being read."""
+
+# --- What serves a read (content/choice.py) ---------------------------------------------------------------------
+
+REACH_EXACT = 192 * KIB
+REACH_WIDE = 4 * MIB
+"""Bytes: a download that will be there after reading through no more than this is not worth another call."""
+REACH_SECONDS = 2.0
+"""And no further than a wide one gets in this time."""
+CALL_SECONDS = 0.002
+"""Seconds that another call costs beside the round trip."""
+SMALL_AFTER = 2
+"""After so many failures in a row blocks are small: a connection that breaks often still brings a few."""
+
+# --- Blocks (content/block_sizes.py) ----------------------------------------------------------------------------
+
+LADDER = (1024 * KIB, 512 * KIB, 256 * KIB, 64 * KIB, 32 * KIB, 16 * KIB)
+"""Bytes. 2 MiB measured no better than 1 MiB; more than 4 MiB would need every client's leave. Recommended by the
+vendor: 16 to 64 KiB."""
+SEEK = 16 * KIB
+"""Bytes of a first read's block. 64 KiB at any offset are 68 KiB of pages: 80 KiB in blocks of 16, 96 to 128 in 32."""
+SEEK_FAST = 64 * KIB
+"""The same on a fast line, where a message costs more than its bytes: two messages in place of five."""
+EXACT_MOST = 256 * KIB
+"""Bytes of the largest block of exact streams."""
+BLOCK_SECONDS = 0.1
+"""Seconds of the line in a block of sequential reading: so often something arrives."""
+SWITCH = 4
+"""A running stream is replaced by one of larger blocks when they are this many times as large."""
+WRONG_BEFORE_DOWN = 2
+"""A block of the wrong length can be a fault; twice in a row at one size it is the size."""
+REFUSED_AFTER = 2
+"""So many times a size has to fail where another works, before it is refused for good: a server in trouble may refuse
+anything once. One refusal that names the size is proof enough."""
+BLOCK_SLOW = 2.0
+"""Seconds: a block that takes longer is too large for the line."""
+BLOCK_QUICK = 0.2
+"""Seconds: so many blocks in a row, each within this, and larger ones are tried again."""
+QUICK_BEFORE_UP = 8
+
+# --- Who may download (content/scheduler.py) --------------------------------------------------------------------
+
+FAIR_SHARE = 32 * MIB
+"""Bytes that a download brings before it has to make room for one that waits."""
+TIME_SLICE = 2.0
+"""Seconds after which it has to do so however little it has brought: on a slow line a fair share takes too long."""
+CANCEL_GRACE = 0.01
+"""Seconds, and two round trips: until then a server may not have noticed that a download was cancelled, and would count
+one too many."""
+STUCK_SECONDS = 10.0
+"""A download that nobody waits for and that brings nothing for this long holds a slot for nothing; sooner where reads
+time out earlier, since others wait for the slot."""
+FULL_SECONDS = 10.0
+"""Seconds for which no more are started than the server bears, before one more is tried."""
+IDLE_SECONDS = 3.0
+"""An idle download holds a slot and a place among the server's; given up after this, well within 5 s."""
+REAP_EVERY = 1.0
+"""Seconds between looks for downloads that nobody uses."""
+SERVED_HALVES = 2.0
+"""Seconds in which half of what a file was served is forgotten: who had least lately comes first on the line."""
+LEFT_SECONDS = 2.0
+"""Seconds for which requests that a jump left behind wait for everybody else."""
+
+# --- What is kept (content/cache.py) ----------------------------------------------------------------------------
+
+SMALL = 64 * KIB
+"""Bytes; blocks up to this size count as small."""
+SMALL_SHARE = 1 / 8
+"""Of the cache, for small blocks."""
+BEHIND = 16 * MIB
+"""Bytes of large blocks that are kept after they have been read through; an eighth of the cache where that is less."""
+
+# --- The kernel (fuse/session.py asks content/line.py) ----------------------------------------------------------
+
+KERNEL_AHEAD = (1024 * KIB, 128 * KIB, 32 * KIB)
+"""Bytes that the kernel reads ahead: on a fast line (half the CPU of sequential reading), by default, and where 128 KiB
+take longer than a third of a second."""
+PREFERRED_FAST, PREFERRED = 128 * KIB, 4 * KIB
+"""Bytes of st_blksize. Programs take it as their buffer (Python, stdio), and read that much where they want a few
+bytes; coreutils take at least 128 KiB whatever it says."""

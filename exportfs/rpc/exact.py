@@ -1,0 +1,188 @@
+"""Exact downloads: the server sends what is wanted and nothing beyond, to the byte.
+
+How many bytes a block takes on the wire is known before it comes (but for what a server may add, which shows in the
+message's own length), so the stream's window is opened for just the blocks that are wanted, and of those only for so
+many bytes as may be on their way. What is on its way when a download is cancelled is all that is wasted.
+"""
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+import trio
+
+from exportfs.config import MIB
+from exportfs.errors import Corrupt, ExportfsError
+from exportfs.model import Fetch
+from exportfs.rpc.cut import MalformedMessage, file_chunk
+from exportfs.rpc.http2 import WINDOW, Http2Connection
+
+if TYPE_CHECKING:
+    from exportfs.rpc.download import Sink
+
+PREFIX = 5
+"""Bytes before each message: whether it is compressed, and its length."""
+LARGEST = 16 * MIB
+"""Bytes of a message."""
+END_SLACK = 64
+"""Bytes that an empty last block may take, in which some servers end a file."""
+LUMP = 4
+"""Windows are opened in pieces of no less than this part of what may be on its way."""
+
+
+def wire_size(index: int, length: int) -> int:
+    """Bytes of a block on the wire, without what HTTP/2 adds and does not count."""
+    return PREFIX + (1 + _varint_size(index) if index else 0) + 1 + _varint_size(length) + length
+
+
+def _varint_size(value: int) -> int:
+    return max(1, -(-value.bit_length() // 7))
+
+
+class ExactDownload:
+    """One running call. All in trio's thread; the sink is called from where the connection is read."""
+
+    def __init__(self, connection: Http2Connection, fetch: Fetch, sink: "Sink") -> None:
+        self._connection = connection
+        self._line = connection.line
+        self._fetch = fetch
+        self._sink = sink
+        self._until = fetch.until
+        self._number: int | None = None
+        self._most = WINDOW
+        self._received = 0
+        self._granted = 0
+        self._grants: deque[tuple[int, float, bool]] = deque()
+        """Offsets in the stream up to which it was let send, when, and whether more was wanted."""
+        self._buffer = bytearray()
+        self._base = 0
+        """Offset in the stream of the message that comes now."""
+        self._next = fetch.first
+        self._goal = (0, 0, 0)
+        self._over = False
+
+    def allow(self, until: int) -> None:
+        if until > self._until:
+            self._until = until
+            self._grant()
+
+    def window(self, amount: int) -> None:
+        self._most = amount
+        self._grant()
+
+    def cancel(self) -> None:
+        if not self._over:
+            self._finish()
+            self._connection.cancel(self, self._number)
+
+    def suspect(self) -> None:
+        """Nothing moves: the next download gets a new connection."""
+        self._connection.usable = False
+        if not self._connection.ready:
+            self._connection.close()
+
+    def opened(self, number: int) -> None:
+        self._number = number
+        now = trio.current_time()
+        self._granted = WINDOW
+        self._grants.append((WINDOW, now, False))
+        self._line.granted(now, WINDOW)
+        self._grant()
+
+    def data(self, data: bytes) -> None:
+        if self._over:
+            return
+        now = trio.current_time()
+        self._received += len(data)
+        self._line.arrived(now, len(data))
+        while self._grants and self._grants[0][0] <= self._received:
+            offset, granted_at, limited = self._grants.popleft()
+            # The first grant's time has the server's in it, too.
+            if offset > WINDOW:
+                self._line.delayed(now, now - granted_at, limited=limited)
+        self._buffer += data
+        try:
+            while not self._over and self._take():
+                pass
+        except Corrupt as error:
+            self._fail(error)
+            return
+        self._grant()
+
+    def ended(self, error: ExportfsError | None) -> None:
+        if not self._over:
+            if error is None and self._buffer:
+                error = Corrupt("the download ended within a block")
+            self._finish()
+            self._sink.ended(error)
+
+    def _take(self) -> bool:
+        """One message, if it is there in full."""
+        buffer = self._buffer
+        if len(buffer) < PREFIX:
+            return False
+        length = int.from_bytes(buffer[1:PREFIX], "big")
+        if buffer[0] or length > LARGEST:
+            raise Corrupt("a block cannot be read: it is compressed, or too long")
+        end = PREFIX + length
+        if len(buffer) < end:
+            return False
+        raw = bytes(memoryview(buffer)[PREFIX:end])
+        del buffer[:end]
+        self._base += end
+        try:
+            index, data = file_chunk(raw)
+        except MalformedMessage as error:
+            raise Corrupt(f"a block cannot be read: {error}") from None
+        if data:  # some servers begin or end a file with an empty block
+            self._next += 1
+        self._sink.block(index, data)
+        if self._fetch.stop and self._next >= self._until and not self._over:
+            self.cancel()
+            self._sink.ended(None)
+        return True
+
+    def _fail(self, error: ExportfsError) -> None:
+        self.cancel()
+        self._sink.ended(error)
+
+    def _finish(self) -> None:
+        self._over = True
+        if self._number is not None:
+            self._line.dropped(self._granted - self._received)
+
+    def _wanted(self) -> int:
+        """Offset in the stream up to which it is to be sent."""
+        known = int.from_bytes(self._buffer[1:PREFIX], "big") if len(self._buffer) >= PREFIX else None
+        key = (self._next, self._until, -1 if known is None else known)
+        if key != self._goal[:3]:
+            self._goal_offset = self._base + self._size_of_wanted(known)
+            self._goal = key
+        return self._goal_offset
+
+    _goal_offset = 0
+
+    def _size_of_wanted(self, known: int | None) -> int:
+        size, chunk, blocks = 0, self._fetch.chunk_size, -(-self._fetch.size // self._fetch.chunk_size)
+        for index in range(self._next, self._until):
+            if index == self._next and known is not None:
+                size += PREFIX + known
+            elif index < blocks:
+                size += wire_size(index, min(chunk, self._fetch.size - index * chunk))
+            else:
+                size += END_SLACK
+                break
+        return size
+
+    def _grant(self) -> None:
+        if self._number is None or self._over:
+            return
+        wanted, most = self._wanted(), self._received + self._most
+        target = min(wanted, most)
+        amount = target - self._granted
+        if amount <= 0 or (target < wanted and amount < self._most // LUMP):
+            return
+        now = trio.current_time()
+        self._granted = target
+        self._grants.append((target, now, target < wanted))
+        self._line.granted(now, amount)
+        self._connection.window(self._number, amount)

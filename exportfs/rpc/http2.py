@@ -1,0 +1,379 @@
+"""One HTTP/2 connection for exact downloads, on `h2`, in trio's thread.
+
+gRPC's library lets a server send at least 64 KiB ahead of what is taken, and offers no way to ask for less. Here each
+stream's window is what is wanted, to the byte: a stream begins with WINDOW bytes (a block, the least that is ever
+asked for), and gets the rest with WINDOW_UPDATEs. Otherwise a call is as gRPC makes it:
+https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md
+
+The line's round trip is measured with PINGs, when nothing else is on its way, every few seconds at most: gRPC servers
+allow a ping or two between answers, and each of ours is followed by a call.
+"""
+
+import contextlib
+import logging
+import ssl
+import urllib.parse
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Protocol
+
+import grpc
+import h2.config
+import h2.connection
+import h2.events
+import h2.exceptions
+import h2.settings
+import trio
+from h2.errors import ErrorCodes
+
+import exportfs
+from exportfs.config import KIB, ServerConfig
+from exportfs.errors import ExportfsError, Interrupted, Unreachable
+from exportfs.rpc.channel import Metadata
+from exportfs.rpc.status import translate_status
+from exportfs.rpc.tls import context
+
+log = logging.getLogger(__name__)
+# At level debug it logs every header, the token among them.
+logging.getLogger("hpack").setLevel(logging.WARNING)
+
+WINDOW = 16 * KIB + 16
+"""Bytes that a stream may send from its start: a block of 16 KiB and what it is wrapped in."""
+FRAME = 64 * KIB
+"""Bytes of the largest frame that the server may send; more is handed over no sooner."""
+RECEIVE = 256 * KIB
+"""Bytes taken from the socket at a time."""
+CONNECTION_WINDOW = (1 << 31) - 1
+"""Bytes of the connection's window, which bounds nothing: the streams' windows do."""
+CONNECT_SECONDS = 15.0
+"""For TCP and TLS, as for gRPC's connections."""
+PING_EVERY = 5.0
+PINGS_AT_FIRST, PING_EVERY_AT_FIRST = 10, 0.1
+"""Seconds between the first pings of a connection: until one of them met no other work."""
+
+
+class LineObserver(Protocol):
+    """Who measures the line. Times are monotonic seconds, amounts bytes."""
+
+    def round_trip_took(self, seconds: float) -> None: ...
+    def granted(self, now: float, amount: int) -> None: ...
+    def arrived(self, now: float, amount: int) -> None: ...
+    def dropped(self, amount: int) -> None: ...
+    def delayed(self, now: float, delay: float, *, limited: bool) -> None: ...
+
+
+class Stream(Protocol):
+    """A call on a connection. All in trio's thread."""
+
+    def opened(self, number: int) -> None:
+        """Its headers are on their way."""
+
+    def data(self, data: bytes) -> None: ...
+    def ended(self, error: ExportfsError | None) -> None: ...
+
+
+class Unusable(Exception):
+    """No exact downloads with this server: its certificate, or what it speaks, is nothing that `ssl` or `h2` take."""
+
+
+class NoExact(Interrupted):
+    """What the calls on an unusable connection end with: nothing of them was sent."""
+
+
+class Http2Connection:
+    """Connects when it is run. `start` may be called before that and queues."""
+
+    def __init__(self, config: ServerConfig, line: LineObserver) -> None:
+        self._config = config
+        self.line = line
+        self._authority = config.tls_server_name or config.address
+        self._http2: h2.connection.H2Connection | None = None
+        self._streams: dict[int, Stream] = {}
+        self._waiting: list[tuple[Stream, str, bytes, Metadata]] = []
+        self._calls: dict[int, _Answer] = {}
+        self._send = trio.Event()
+        self._pinged: tuple[bytes, float] | None = None
+        self._ping_at = 0.0
+        self._pings = 0
+        self._consumed = 0
+        self.usable = True
+        """Whether new calls may be made on it."""
+        self._scope = trio.CancelScope()
+
+    @property
+    def ready(self) -> bool:
+        """Whether it has been made."""
+        return self._http2 is not None
+
+    async def run(self) -> None:
+        """Connects and serves until it is closed or breaks; whoever still uses it hears of that. Raises Unusable."""
+        error: ExportfsError = Interrupted("the connection was closed")
+        try:
+            with self._scope:
+                with trio.move_on_after(CONNECT_SECONDS) as connecting:
+                    stream = await self._connect()
+                if connecting.cancelled_caught:
+                    raise Unreachable("the server cannot be reached: no connection within 15 s")
+                try:
+                    await self._serve(stream)
+                finally:
+                    with trio.move_on_after(1.0, shield=True), contextlib.suppress(Exception):
+                        await trio.aclose_forcefully(stream)
+        except Unusable as failure:
+            error = NoExact(str(failure))
+            raise
+        except ExportfsError as failure:
+            error = failure
+        except (OSError, trio.BrokenResourceError, trio.ClosedResourceError) as failure:
+            error = Interrupted(f"the connection broke: {failure}")
+        except h2.exceptions.ProtocolError as failure:
+            error = Interrupted(f"the connection broke: {failure}")
+        finally:
+            self.usable = False
+            streams = [*self._streams.values(), *(waiting[0] for waiting in self._waiting)]
+            self._streams.clear()
+            self._waiting.clear()
+            for stream_ in streams:
+                stream_.ended(error)
+
+    def close(self) -> None:
+        """Ends it; calls that still run are interrupted."""
+        self.usable = False
+        self._scope.cancel()
+
+    @property
+    def busy(self) -> bool:
+        """Whether any call is on it."""
+        return bool(self._streams or self._waiting)
+
+    def start(self, stream: Stream, method: str, request: bytes, metadata: Metadata) -> None:
+        """Makes a call of a server-streaming method as soon as there is a connection."""
+        self._waiting.append((stream, method, request, metadata))
+        self._start_waiting()
+
+    def window(self, number: int, amount: int) -> None:
+        """Lets the server send so many bytes more."""
+        if self._http2 is not None and number in self._streams:
+            self._http2.increment_flow_control_window(amount, number)
+            self._send.set()
+
+    def cancel(self, stream: Stream, number: int | None) -> None:
+        """Ends a call; it hears nothing more."""
+        if number is None:
+            self._waiting = [waiting for waiting in self._waiting if waiting[0] is not stream]
+            return
+        if self._streams.pop(number, None) is None:
+            return
+        self._calls.pop(number, None)
+        assert self._http2 is not None
+        with contextlib.suppress(h2.exceptions.ProtocolError):
+            self._http2.reset_stream(number, ErrorCodes.CANCEL)
+        self._send.set()
+        self._start_waiting()
+
+    async def _connect(self) -> trio.abc.Stream:
+        config = self._config
+        try:
+            tcp = await trio.open_tcp_stream(config.host, config.port)
+        except OSError as error:
+            raise Unreachable(f"the server cannot be reached: {error}") from None
+        if config.insecure:
+            return tcp
+        tls = trio.SSLStream(
+            tcp,
+            context(config),
+            server_hostname=config.tls_server_name or config.host,
+            https_compatible=True,
+        )
+        try:
+            await tls.do_handshake()
+        except trio.BrokenResourceError as error:
+            if isinstance(error.__cause__, ssl.SSLError):
+                raise Unusable(f"TLS: {error.__cause__}") from None
+            raise Unreachable("the server cannot be reached: the TLS handshake broke off") from None
+        if tls.selected_alpn_protocol() != "h2":
+            raise Unusable("TLS: the server does not offer HTTP/2")
+        return tls
+
+    async def _serve(self, stream: trio.abc.Stream) -> None:
+        http2 = h2.connection.H2Connection(
+            h2.config.H2Configuration(
+                client_side=True,
+                header_encoding=None,
+                validate_outbound_headers=False,
+                normalize_outbound_headers=False,
+            )
+        )
+        settings = h2.settings.SettingCodes
+        http2.local_settings = h2.settings.Settings(
+            client=True,
+            initial_values={
+                settings.ENABLE_PUSH: 0,
+                settings.INITIAL_WINDOW_SIZE: WINDOW,
+                settings.MAX_FRAME_SIZE: FRAME,
+                settings.MAX_HEADER_LIST_SIZE: 64 * KIB,
+            },
+        )
+        http2.max_inbound_frame_size = FRAME
+        http2.initiate_connection()
+        http2.increment_flow_control_window(CONNECTION_WINDOW - 65535)
+        self._http2 = http2
+        self._ping()
+        self._start_waiting()
+        self._send.set()
+        failures: list[Exception] = []
+
+        async def until_it_fails(work: Callable[[], Awaitable[None]]) -> None:
+            try:
+                await work()
+            except Exception as error:
+                failures.append(error)
+            nursery.cancel_scope.cancel()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(until_it_fails, partial(self._write, stream, http2))
+            nursery.start_soon(until_it_fails, partial(self._read, stream, http2))
+        if failures:
+            raise failures[0]
+
+    async def _read(self, stream: trio.abc.Stream, http2: h2.connection.H2Connection) -> None:
+        while True:
+            data = await stream.receive_some(RECEIVE)
+            if not data:
+                raise Interrupted("the server closed the connection")
+            for event in http2.receive_data(bytes(data)):
+                self._event(event)
+            self._send.set()
+
+    async def _write(self, stream: trio.abc.Stream, http2: h2.connection.H2Connection) -> None:
+        while True:
+            await self._send.wait()
+            self._send = trio.Event()
+            data = http2.data_to_send()
+            if data:
+                await stream.send_all(data)
+
+    def _start_waiting(self) -> None:
+        http2 = self._http2
+        while http2 is not None and self.usable and self._waiting:
+            if http2.open_outbound_streams >= http2.remote_settings.max_concurrent_streams:
+                return
+            stream, method, request, metadata = self._waiting.pop(0)
+            pause = PING_EVERY if self._pings > PINGS_AT_FIRST else PING_EVERY_AT_FIRST
+            if not self._streams and trio.current_time() - self._ping_at >= pause:
+                self._ping()
+            number = http2.get_next_available_stream_id()
+            headers = [
+                (b":method", b"POST"),
+                (b":scheme", b"http" if self._config.insecure else b"https"),
+                (b":path", method.encode()),
+                (b":authority", self._authority.encode()),
+                (b"te", b"trailers"),
+                (b"content-type", b"application/grpc"),
+                (b"user-agent", b"axxon-exportfs/" + exportfs.__version__.encode()),
+                (b"grpc-accept-encoding", b"identity"),
+                *((name.lower().encode(), value.encode()) for name, value in metadata),
+            ]
+            http2.send_headers(number, headers)
+            http2.send_data(number, b"\0" + len(request).to_bytes(4, "big") + request, end_stream=True)
+            self._streams[number] = stream
+            self._calls[number] = _Answer(metadata)
+            stream.opened(number)
+            self._send.set()
+
+    def _ping(self) -> None:
+        assert self._http2 is not None
+        now = trio.current_time()
+        if self._pinged is not None:
+            return
+        self._pings += 1
+        payload = self._pings.to_bytes(8, "big")
+        self._http2.ping(payload)
+        self._pinged, self._ping_at = (payload, now), now
+
+    def _event(self, event: h2.events.Event) -> None:
+        if isinstance(event, h2.events.DataReceived):
+            self._data(event)
+        elif isinstance(event, h2.events.ResponseReceived | h2.events.TrailersReceived):
+            answer = self._calls.get(event.stream_id)
+            if answer is not None:
+                answer.headers(event.headers)
+        elif isinstance(event, h2.events.StreamEnded):
+            answer = self._calls.get(event.stream_id)
+            self._over(event.stream_id, None if answer is None else answer.error())
+        elif isinstance(event, h2.events.StreamReset):
+            code = _RESETS.get(event.error_code, grpc.StatusCode.INTERNAL)
+            self._over(event.stream_id, translate_status(code, "the server reset the stream"))
+        elif isinstance(event, h2.events.PingAckReceived):
+            if self._pinged is not None and event.ping_data == self._pinged[0]:
+                self.line.round_trip_took(trio.current_time() - self._pinged[1])
+                self._pinged = None
+        elif isinstance(event, h2.events.RemoteSettingsChanged):
+            self._start_waiting()
+        elif isinstance(event, h2.events.ConnectionTerminated):
+            self.usable = False
+            raise Unreachable("the server ends the connection")
+
+    def _data(self, event: h2.events.DataReceived) -> None:
+        assert self._http2 is not None
+        self._consumed += event.flow_controlled_length
+        if self._consumed > CONNECTION_WINDOW // 4:
+            self._http2.increment_flow_control_window(self._consumed)
+            self._consumed = 0
+        stream = self._streams.get(event.stream_id)
+        if stream is not None:
+            stream.data(event.data)
+
+    def _over(self, number: int, error: ExportfsError | None) -> None:
+        self._calls.pop(number, None)
+        stream = self._streams.pop(number, None)
+        if stream is not None:
+            stream.ended(error)
+        self._start_waiting()
+
+
+class _Answer:
+    """What the headers and trailers of an answer say."""
+
+    def __init__(self, metadata: Metadata) -> None:
+        self._metadata = metadata
+        self._headers: dict[bytes, bytes] = {}
+
+    def headers(self, headers: object) -> None:
+        self._headers.update(headers)  # type: ignore[call-overload]
+
+    def error(self) -> ExportfsError | None:
+        """None where the call was a success."""
+        status = self._headers.get(b"grpc-status")
+        if status is None:
+            http = int(self._headers.get(b":status", b"0"))
+            if http == 200:
+                return Interrupted("the call ended without a status")
+            code = _HTTP.get(http, grpc.StatusCode.UNKNOWN)
+            return translate_status(code, f"HTTP {http} where gRPC was expected", self._metadata)
+        if status == b"0":
+            return None
+        code = _CODES.get(status.decode("ascii", "replace"), grpc.StatusCode.UNKNOWN)
+        details = urllib.parse.unquote_to_bytes(self._headers.get(b"grpc-message", b""))
+        return translate_status(code, details.decode("utf-8", "replace"), self._metadata)
+
+
+_CODES: dict[str, grpc.StatusCode] = {str(code.value[0]): code for code in grpc.StatusCode}
+_HTTP = {
+    400: grpc.StatusCode.INTERNAL,
+    401: grpc.StatusCode.UNAUTHENTICATED,
+    403: grpc.StatusCode.PERMISSION_DENIED,
+    404: grpc.StatusCode.UNIMPLEMENTED,
+    429: grpc.StatusCode.UNAVAILABLE,
+    502: grpc.StatusCode.UNAVAILABLE,
+    503: grpc.StatusCode.UNAVAILABLE,
+    504: grpc.StatusCode.UNAVAILABLE,
+}
+"""https://github.com/grpc/grpc/blob/master/doc/http-grpc-status-mapping.md"""
+_RESETS: dict[ErrorCodes | int, grpc.StatusCode] = {
+    ErrorCodes.REFUSED_STREAM: grpc.StatusCode.UNAVAILABLE,
+    ErrorCodes.CANCEL: grpc.StatusCode.CANCELLED,
+    ErrorCodes.ENHANCE_YOUR_CALM: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    ErrorCodes.INADEQUATE_SECURITY: grpc.StatusCode.PERMISSION_DENIED,
+}
+"""https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md#errors"""
