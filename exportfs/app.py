@@ -97,7 +97,7 @@ class Mount:
         journal.load()
         journal.compact()
         journal.prune({entry.id for entry in catalogue})
-        filesystem, world, activity, downloads = assemble(config, nursery, server, journal, catalogue)
+        filesystem, world, activity = assemble(config, nursery, server, journal, catalogue)
         operations = ExportOperations(filesystem, world.owner, activity, timeout=config.timeout)
         fuse = FuseSession(operations, config.mountpoint)
         source = config.source or config.server.address
@@ -106,7 +106,6 @@ class Mount:
             catalogue.on_gone = fuse.session_gone
             nursery.start_soon(for_ever, fuse.end_when_unmounted)
             start_background(nursery, server, world)
-            nursery.start_soon(for_ever, downloads.run)
             nursery.start_soon(
                 for_ever, partial(fuse.keep_read_ahead, lambda: world.library.line.kernel_ahead)
             )
@@ -145,7 +144,7 @@ class Mount:
 
 def assemble(
     config: MountConfig, nursery: trio.Nursery, server: Server, journal: Journal, catalogue: Catalogue
-) -> tuple[Filesystem, World, Activity, Downloads]:
+) -> tuple[Filesystem, World, Activity]:
     """The filesystem object and what stands behind it; starts nothing."""
     keeper = Keeper(
         server,
@@ -162,7 +161,6 @@ def assemble(
         else:
             keeper.watch(record.session_id)
     line = Line()
-    downloads = Downloads(server.connections, server.login, line, config.server)
     world = World(
         catalogue=catalogue,
         keeper=keeper,
@@ -170,7 +168,7 @@ def assemble(
         actions=Actions(server, catalogue, journal),
         journal=journal,
         library=Library(
-            downloads,
+            Downloads(server.connections, server.login, line, config.server),
             server,
             line=line,
             cache_size=config.cache_size,
@@ -191,7 +189,7 @@ def assemble(
     )
     activity = Activity(trio.current_time, time.time)
     status = StatusMaker(world, activity, lambda: _server_status(config, server), server.login.status)
-    return Filesystem(world, status), world, activity, downloads
+    return Filesystem(world, status), world, activity
 
 
 def _server_status(config: MountConfig, server: Server) -> dict[str, object]:
@@ -205,6 +203,9 @@ def _server_status(config: MountConfig, server: Server) -> dict[str, object]:
 
 def start_background(nursery: trio.Nursery, server: Server, world: World) -> None:
     """Starts what runs beside the answering of calls."""
+    downloads = world.library.source
+    if isinstance(downloads, Downloads):
+        nursery.start_soon(for_ever, downloads.run)
     for task in (server.login.keep, world.keeper.run, world.library.reap, world.submitter.watch):
         nursery.start_soon(for_ever, task)
 

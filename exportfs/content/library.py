@@ -32,6 +32,7 @@ class Library:
         max_downloads: int,
         timeout: float,
     ) -> None:
+        self.source = source
         self.line = line or Line()
         self.cache = BlockCache(cache_size)
         self._leaving = trio.Event()

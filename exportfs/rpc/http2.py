@@ -179,9 +179,13 @@ class Http2Connection:
             raise Unreachable(f"the server cannot be reached: {error}") from None
         if config.insecure:
             return tcp
+        try:
+            made = context(config)
+        except ssl.SSLError as error:
+            raise Unusable(f"TLS: {error}") from None
         tls = trio.SSLStream(
             tcp,
-            context(config),
+            made,
             server_hostname=config.tls_server_name or config.host,
             https_compatible=True,
         )
@@ -350,12 +354,17 @@ class _Answer:
             if http == 200:
                 return Interrupted("the call ended without a status")
             code = _HTTP.get(http, grpc.StatusCode.UNKNOWN)
-            return translate_status(code, f"HTTP {http} where gRPC was expected", self._metadata)
+            return self._translated(code, f"Received http2 header with status: {http}")
         if status == b"0":
             return None
         code = _CODES.get(status.decode("ascii", "replace"), grpc.StatusCode.UNKNOWN)
         details = urllib.parse.unquote_to_bytes(self._headers.get(b"grpc-message", b""))
-        return translate_status(code, details.decode("utf-8", "replace"), self._metadata)
+        return self._translated(code, details.decode("utf-8", "replace"))
+
+    def _translated(self, code: grpc.StatusCode, details: str) -> ExportfsError:
+        proxy = self._headers.get(b"via") or self._headers.get(b"server")
+        name = None if proxy is None else proxy[:100].decode("utf-8", "replace")
+        return translate_status(code, details, self._metadata, proxy=name)
 
 
 _CODES: dict[str, grpc.StatusCode] = {str(code.value[0]): code for code in grpc.StatusCode}

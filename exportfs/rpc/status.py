@@ -83,13 +83,19 @@ def translate(error: grpc.RpcError, metadata: Sequence[tuple[str, str]] = ()) ->
     code = error.code() if isinstance(error, grpc.Call) else None
     if code is None:
         return Interrupted("the call failed without a status")
-    return translate_status(code, (error.details() or "") if isinstance(error, grpc.Call) else "", metadata)
+    details = (error.details() or "") if isinstance(error, grpc.Call) else ""
+    return translate_status(code, details, metadata, proxy=proxy_of(error))
 
 
 def translate_status(
-    code: grpc.StatusCode, details: str, metadata: Sequence[tuple[str, str]] = ()
+    code: grpc.StatusCode,
+    details: str,
+    metadata: Sequence[tuple[str, str]] = (),
+    *,
+    proxy: str | None = None,
 ) -> ExportfsError:
-    """Our error for a status and the server's words, of a call made with this metadata."""
+    """Our error for a status and the server's words, of a call made with this metadata. proxy: what calls itself one in
+    the answer's headers."""
     details = " ".join(details.split())
     for _, secret in metadata:
         # A server's words may quote the token that it refused.
@@ -108,7 +114,7 @@ def translate_status(
         return NotSent("the server's certificate is for another name")
     text = f"{words}: {details[:500]}" if details else words
     if code is grpc.StatusCode.UNAUTHENTICATED:
-        text += _dropped_header(error, metadata)
+        text += _dropped_header(proxy, metadata)
     translated = _ERRORS.get(code, ExportfsError)(text)
     if isinstance(translated, Unauthenticated):
         translated.credentials = metadata
@@ -160,10 +166,9 @@ def _of_a_proxy(status: int, code: grpc.StatusCode) -> ExportfsError:
     return kind(f"a proxy answered with HTTP {name} ({where})")
 
 
-def _dropped_header(error: grpc.RpcError, metadata: Sequence[tuple[str, str]]) -> str:
+def _dropped_header(proxy: str | None, metadata: Sequence[tuple[str, str]]) -> str:
     """What to look at where the login's header may have been lost on the way."""
     name = next((key for key, _ in metadata if "_" in key), None)
-    proxy = proxy_of(error)
     if name is None or proxy is None:
         return ""
     return (

@@ -3,6 +3,7 @@
 import ssl
 
 from exportfs.config import ServerConfig
+from exportfs.rpc import authorities
 
 
 def context(config: ServerConfig) -> ssl.SSLContext:
@@ -10,9 +11,10 @@ def context(config: ServerConfig) -> ssl.SSLContext:
     common name where it has no alternative names. Where the two judge otherwise nevertheless, downloads fall back to
     gRPC, whose connection for calls had the first word.
 
-    Raises OSError and ssl.SSLError where the CA file cannot be used.
+    Raises InvalidArgument and ssl.SSLError where the authorities cannot be used.
     """
-    made = ssl.create_default_context(cafile=config.ca_file)
+    pem = authorities.load(config.ca_file).pem
+    made = ssl.create_default_context(cadata=None if pem is None else pem.decode("ascii", "replace"))
     made.minimum_version = ssl.TLSVersion.TLSv1_2
     made.verify_flags &= ~getattr(ssl, "VERIFY_X509_STRICT", ssl.VerifyFlags(0))
     made.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
