@@ -5,9 +5,9 @@ not the server's, which may think for a while. The rate, from bytes over the tim
 the delay between letting the server send something and having it.
 
 The window, the bytes that may be on their way at a time, follows from the delay as in FAST TCP
-(https://doi.org/10.1109/TNET.2006.886335): as long as the delay is the round trip, the line holds more and the window
-doubles; beyond it goes to where a fixed amount, `queued`, waits in the line's queue. So the line is full, and a jump
-waits for no more than that amount.
+(https://doi.org/10.1109/TNET.2006.886335): at first, as long as the delay is the round trip, the line holds more and
+the window doubles; from then on it goes to where a fixed amount, `_queued`, waits in the line's queue. So the line is
+full, and a jump waits for no more than that amount.
 """
 
 import math
@@ -55,6 +55,8 @@ class Line:
         self._rates: deque[tuple[float, float]] = deque()
         self._window = float(WINDOW_FIRST)
         self._adjusted = -math.inf
+        self._starting = True
+        """Whether the line has never been full yet."""
         self._on_the_way = 0
         self._since = 0.0
         self._brought = 0
@@ -100,9 +102,10 @@ class Line:
         self._adjusted = now
         base = self.round_trip
         queue = delay - base
-        if queue < max(QUEUE_NOTICED, base * QUEUE_SHARE):
+        if self._starting and queue < max(QUEUE_NOTICED, base * QUEUE_SHARE):
             window = self._window * 2
         else:
+            self._starting = False
             settled = base / delay * self._window + self._queued
             window = min(2 * self._window, (self._window + settled) / 2)
         self._window = min(max(window, WINDOW_LEAST), WINDOW_MOST)

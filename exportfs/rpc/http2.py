@@ -180,6 +180,14 @@ class Http2Connection:
         if config.insecure:
             return tcp
         try:
+            return await self._encrypted(tcp)
+        except BaseException:
+            await trio.aclose_forcefully(tcp)
+            raise
+
+    async def _encrypted(self, tcp: trio.abc.Stream) -> trio.abc.Stream:
+        config = self._config
+        try:
             made = context(config)
         except ssl.SSLError as error:
             raise Unusable(f"TLS: {error}") from None

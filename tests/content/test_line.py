@@ -1,0 +1,154 @@
+"""What is known of the line, against a model of one: rate, round trip and a queue."""
+
+import heapq
+
+import pytest
+
+from exportfs.config import KIB, MIB
+from exportfs.content.line import Line
+from exportfs.content.tuning import FAST, QUEUE_SECONDS, WINDOW_FIRST, WINDOW_LEAST
+
+MBIT = 125_000
+SEGMENT = 16 * KIB
+
+
+class Model:
+    """A server that sends at once what it may, over a line of `rate` bytes a second and `round_trip` seconds.
+
+    burst: bytes that pass at once after a pause, as shapers let them.
+    """
+
+    def __init__(self, rate: float, round_trip: float, *, burst: int = 0) -> None:
+        self.rate, self.round_trip, self.burst = rate, round_trip, burst
+        self.line = Line()
+        self.line.round_trip_took(round_trip)
+        self.now = 0.0
+        self.free_at = 0.0
+        self.most_queued = 0.0
+        self.most_on_the_way = 0
+
+    def stream(self, seconds: float, wanted: int | None = None, *, settle: float = 0.0) -> int:
+        """A reader that takes all as it comes for so long, and the time to settle before; the bytes that it got."""
+        line, got, granted, before = self.line, 0, 0, 0
+        settled = self.now + settle
+        end = settled + seconds
+        arrivals: list[tuple[float, int, float, bool]] = []
+        while self.now < end:
+            if settle and self.now >= settled:
+                settle, before = 0.0, got
+                self.most_queued, self.most_on_the_way = 0.0, 0
+            while granted - got < line.window and (wanted is None or granted < wanted):
+                amount = min(SEGMENT, line.window - (granted - got))
+                amount = amount if wanted is None else min(amount, wanted - granted)
+                if amount < min(SEGMENT, line.window // 4) and granted - got:
+                    break
+                granted += amount
+                line.granted(self.now, amount)
+                self.most_on_the_way = max(self.most_on_the_way, granted - got)
+                sent_at = self.now + self.round_trip / 2
+                begins = max(sent_at, self.free_at - self.burst / self.rate)
+                self.most_queued = max(self.most_queued, begins - sent_at)
+                self.free_at = max(sent_at, self.free_at) + amount / self.rate
+                leaves = max(begins, self.free_at - self.burst / self.rate)
+                limited = wanted is None or granted < wanted
+                heapq.heappush(arrivals, (leaves + self.round_trip / 2, amount, self.now, limited))
+            if not arrivals:
+                break
+            self.now, amount, asked, limited = heapq.heappop(arrivals)
+            got += amount
+            line.arrived(self.now, amount)
+            line.delayed(self.now, self.now - asked, limited=limited)
+        line.dropped(granted - got)
+        return got - before
+
+
+LINES = [
+    # Mbit/s, round trip
+    (2, 0.0002),
+    (2, 0.06),
+    (10, 0.0002),
+    (10, 0.02),
+    (50, 0.04),
+    (100, 0.02),
+    (100, 0.3),
+    (300, 0.001),
+]
+
+
+@pytest.mark.parametrize(("mbit", "round_trip"), LINES)
+def test_a_stream_fills_the_line_and_leaves_its_queue_short(mbit: float, round_trip: float) -> None:
+    model = Model(mbit * MBIT, round_trip)
+    got = model.stream(10, settle=3 + 20 * round_trip)
+    assert got >= 0.95 * mbit * MBIT * 10
+    product = mbit * MBIT * round_trip
+    assert model.most_on_the_way <= 2 * product + 3 * WINDOW_LEAST + QUEUE_SECONDS * mbit * MBIT
+    assert model.most_queued <= max(0.25 * round_trip, 0.02, 1.5 * WINDOW_LEAST / (mbit * MBIT))
+    assert model.line.rate == pytest.approx(mbit * MBIT, rel=0.1)
+    assert not model.line.fast
+
+
+@pytest.mark.parametrize(("mbit", "round_trip"), [(1000, 0.0002), (10_000, 0.0001), (1000, 0.02)])
+def test_a_fast_line_is_soon_known(mbit: float, round_trip: float) -> None:
+    model = Model(mbit * MBIT, round_trip)
+    got = model.stream(0.05 + 15 * round_trip)
+    assert model.line.fast
+    assert model.line.rate is not None
+    assert model.line.rate >= FAST
+    assert got > MIB
+
+
+@pytest.mark.parametrize("mbit", [2, 10, 50])
+def test_a_shaper_that_lets_bursts_pass_is_no_fast_line(mbit: float) -> None:
+    model = Model(mbit * MBIT, 0.0002, burst=16 * KIB)
+    for _ in range(50):
+        model.stream(5, wanted=80 * KIB)
+        model.now += 1.0
+    assert not model.line.fast
+    assert model.line.rate is not None
+    assert model.line.rate <= 1.4 * mbit * MBIT
+
+
+def test_one_small_answer_tells_a_thin_line_from_a_near_server() -> None:
+    line = Line()
+    line.round_trip_took(0.0002)
+    assert line.presumed_fast
+    line.granted(0.0, 16 * KIB)
+    line.arrived(0.007, 16 * KIB)
+    assert line.rate is None
+    assert not line.presumed_fast
+
+
+def test_a_fast_line_that_becomes_slow() -> None:
+    model = Model(1000 * MBIT, 0.0002)
+    model.stream(0.1)
+    line = model.line
+    assert line.fast
+    for _ in range(10):
+        line.wide(MIB, 0.84)
+    assert not line.fast
+
+
+@pytest.mark.parametrize(
+    ("rate", "block", "kernel"),
+    [
+        (2 * MBIT, 16 * KIB, 32 * KIB),
+        (10 * MBIT, 64 * KIB, 128 * KIB),
+        (50 * MBIT, 256 * KIB, 128 * KIB),
+    ],
+)
+def test_what_follows_from_the_rate(rate: float, block: int, kernel: int) -> None:
+    line = Line()
+    line.granted(0.0, 4 * MIB)
+    line.arrived(4 * MIB / rate, 4 * MIB)
+    assert line.rate == pytest.approx(rate)
+    assert (line.stream_block, line.kernel_ahead) == (block, kernel)
+    assert line.seek_block == 16 * KIB
+    assert line.preferred == 4 * KIB
+
+
+def test_nothing_known() -> None:
+    line = Line()
+    assert line.window == WINDOW_FIRST
+    assert line.rate is None
+    assert line.reach == 0
+    assert not line.fast
