@@ -1,4 +1,4 @@
-"""Links of the documents lead somewhere."""
+"""Links of the documents lead somewhere, and the files that they name are there."""
 
 import re
 from pathlib import Path
@@ -36,3 +36,23 @@ def test_the_index_is_complete() -> None:
     ours = {"commands", "configuration", "desktop", "fstab", "getting-started", "options", "performance"}
     for name in ours | {"request-files", "troubleshooting"}:
         assert f"({name}.md)" in text
+
+
+GUIDES = [ROOT / "CONTRIBUTING.md", ROOT / "docs" / "architecture.md", ROOT / "docs" / "development.md"]
+NAMED = re.compile(r"`([\w./-]+(?:/[\w.-]*|\.(?:py|md|toml|lock)))`")
+MADE = {"exportfs/wire/axxonsoft", "dist"}
+"""Named, and made when the package is built."""
+
+
+@pytest.mark.parametrize("page", GUIDES, ids=lambda page: page.name)
+def test_named_files_are_there(page: Path) -> None:
+    """Paths are relative to the project, or to its package."""
+    found = (name.rstrip("/") for name in NAMED.findall(page.read_text()))
+    named = {name for name in found if not name.startswith(("/", "new/"))} - MADE
+    assert len(named) > 5
+    missing = [
+        name
+        for name in sorted(named)
+        if not any((base / name).exists() for base in (ROOT, ROOT / "exportfs", ROOT / "docs"))
+    ]
+    assert missing == []
