@@ -161,6 +161,7 @@ class Http2Connection:
         """Ends a call; it hears nothing more."""
         if number is None:
             self._waiting = [waiting for waiting in self._waiting if waiting[0] is not stream]
+            self._close_if_done()
             return
         if self._streams.pop(number, None) is None:
             return
@@ -170,6 +171,12 @@ class Http2Connection:
             self._http2.reset_stream(number, ErrorCodes.CANCEL)
         self._send.set()
         self._start_waiting()
+        self._close_if_done()
+
+    def _close_if_done(self) -> None:
+        """A connection that takes no new calls goes with its last one: nobody else would close it."""
+        if not self.usable and not self.busy:
+            self._scope.cancel()
 
     async def _connect(self) -> trio.abc.Stream:
         config = self._config
@@ -342,6 +349,7 @@ class Http2Connection:
         if stream is not None:
             stream.ended(error)
         self._start_waiting()
+        self._close_if_done()
 
 
 class _Answer:

@@ -14,7 +14,12 @@ def context(config: ServerConfig) -> ssl.SSLContext:
     Raises InvalidArgument and ssl.SSLError where the authorities cannot be used.
     """
     pem = authorities.load(config.ca_file).pem
-    made = ssl.create_default_context(cadata=None if pem is None else pem.decode("ascii", "replace"))
+    # Not `create_default_context`: it writes keys to SSLKEYLOGFILE, and fails where that cannot be written.
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    if pem is None:
+        made.load_default_certs()
+    else:
+        made.load_verify_locations(cadata=pem.decode("ascii", "replace"))
     made.minimum_version = ssl.TLSVersion.TLSv1_2
     made.verify_flags &= ~getattr(ssl, "VERIFY_X509_STRICT", ssl.VerifyFlags(0))
     made.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN

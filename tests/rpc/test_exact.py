@@ -99,6 +99,20 @@ async def test_what_is_wanted_and_nothing_beyond(scene: Scene) -> None:
         nursery.cancel_scope.cancel()
 
 
+async def test_keys_are_logged_nowhere(scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the environment says: also where it names a file that cannot be written."""
+    for place in (tmp_path / "keys", tmp_path / "missing" / "keys"):
+        monkeypatch.setenv("SSLKEYLOGFILE", str(place))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(scene.downloads.run)
+            await trio.testing.wait_all_tasks_blocked()
+            sink = Collector()
+            scene.downloads.start(scene.fetch(0, 2), sink).window(256 * KIB)
+            assert len(await finished(sink)) == 2 * 16 * KIB
+            nursery.cancel_scope.cancel()
+        assert not place.exists()
+
+
 async def test_a_window_bounds_what_is_on_its_way(scene: Scene) -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(scene.downloads.run)
