@@ -2,6 +2,7 @@
 another needs (gRPC, FUSE, terminal graphics)."""
 
 import importlib
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,10 +13,14 @@ from click.shell_completion import CompletionItem
 
 from exportfs import __version__
 from exportfs.cli.beginning import prepare_process
+from exportfs.cli.examples import epilog, lines
 from exportfs.cli.failures import PROGRAM, Failure, complain, sentence
 from exportfs.cli.packages import package_trouble
+from exportfs.cli.suggestions import suggestion
 from exportfs.errors import ExportfsError
 
+_EXTRA = re.compile(r"Got unexpected extra arguments? \((.*)\)", re.DOTALL)
+"""As click has it."""
 INTERRUPTED = 130
 """Exit code after Ctrl-C: 128 and the number of SIGINT, as shells have it."""
 
@@ -46,6 +51,7 @@ COMMANDS = {
         "exportfs.cli.control:destroy", "Delete export sessions and their results on the server."
     ),
     "copy": Lazy("exportfs.cli.copy:copy", "Copy the results of sessions into a folder, with hashes."),
+    "docs": Lazy("exportfs.cli.docs:docs", "Show the documents, or where they are."),
     "doctor": Lazy(
         "exportfs.cli.doctor:doctor", "Say what is missing on this machine or wrong with a server."
     ),
@@ -87,7 +93,18 @@ class Program(click.Group):
                 raise Failure(trouble) from error
             raise
         assert isinstance(command, click.Command)
+        command.epilog = command.epilog or epilog(cmd_name)
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """UsageError with the nearest command for one that there is not."""
+        word = args[0]
+        if word not in COMMANDS and not ctx.resilient_parsing and not word.startswith("-"):
+            after = args[1] if len(args) > 1 else ""
+            ctx.fail(f"unknown command {word!r}: {suggestion(word, after, self.list_commands(ctx))}")
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -130,9 +147,11 @@ class Program(click.Group):
             sys.stdout.flush()
         except click.Abort:
             sys.exit(INTERRUPTED)
+        except click.exceptions.NoArgsIsHelpError as error:
+            error.show()
+            sys.exit(error.exit_code)
         except click.UsageError as error:
-            where = error.ctx.command_path if error.ctx else PROGRAM
-            complain(f"{error.format_message()} (see `{where} --help`)")
+            complain(usage_message(error, sys.argv[1:] if args is None else args))
             sys.exit(error.exit_code)
         except click.ClickException as error:
             error.show()
@@ -145,13 +164,34 @@ class Program(click.Group):
         sys.exit(code if isinstance(code, int) else 0)
 
 
+def usage_message(error: click.UsageError, args: Sequence[str]) -> str:
+    """What is wrong with the command line, and what to type, in one line."""
+    message = error.format_message()
+    if error.ctx is None or error.ctx.parent is None:
+        # What click's parser finds has no context.
+        where = f"{PROGRAM} {args[0]}" if error.ctx is None and args and args[0] in COMMANDS else PROGRAM
+        if isinstance(error, click.NoSuchOption):
+            message = f"{message.rstrip('.')}; options of a command go behind it"
+        return f"{message} (see `{where} --help`)"
+    name = error.ctx.info_name or ""
+    if found := _EXTRA.fullmatch(message):
+        usage = " ".join([error.ctx.command_path, *error.ctx.command.collect_usage_pieces(error.ctx)])
+        message = f"unexpected argument {found[1]!r}; usage: {usage}"
+    elif isinstance(error, click.MissingParameter) and (examples := lines(name)):
+        message = f"{message.rstrip('.')}, as in: {examples[0][1]}"
+    elif isinstance(error, click.NoSuchOption) and not error.possibilities:
+        known = [word for param in error.ctx.command.params for word in param.opts if word.startswith("--")]
+        message = f"{message.rstrip('.')}; the options are {', '.join(known)}"
+    return f"{message} (see `{error.ctx.command_path} --help`)"
+
+
 @click.group(PROGRAM, cls=Program, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name=PROGRAM)
 def program() -> None:
     """The exports of an Axxon One video-management server as a folder.
 
-    Every command exits with 0 when all was done, 1 when something failed (one line on standard error says
-    what to do), 2 for a wrong command line, 3 when results hold less footage than was asked for, and 130 after Ctrl-C.
+    Exit codes: 0 success; 1 failure (one line on standard error says what to do); 2 wrong command line; 3 success, but
+    results hold less footage than was asked for; 130 Ctrl-C.
     """
 
 

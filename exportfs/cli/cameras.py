@@ -2,14 +2,15 @@
 
 import json
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import click
 
 from exportfs.cli.completion import complete_cameras
 from exportfs.cli.failures import complain
-from exportfs.cli.options import JSON, MOUNTPOINT
+from exportfs.cli.mount_choice import chosen_mount, split_mount
+from exportfs.cli.options import JSON
 from exportfs.cli.text import columns, printable
+from exportfs.cli.values import TEXT
 from exportfs.client.cameras import Camera, Footage, Interval, find_cameras, read_footage
 
 ASKED_AT_ONCE = 4
@@ -18,15 +19,21 @@ MOST_ASKED = 100
 
 
 @click.command(short_help="List cameras and their footage.")
-@MOUNTPOINT
-@click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=complete_cameras)
+@click.argument(
+    "words", nargs=-1, metavar="[MOUNTPOINT] [NAME]...", type=TEXT, shell_complete=complete_cameras
+)
 @JSON
-def cameras(mountpoint: Path, names: tuple[str, ...], as_json: bool) -> None:
+def cameras(words: tuple[str, ...], as_json: bool) -> None:
     """List cameras and their footage.
 
-    NAME is a label, a name, an id, an access point, or a pattern such as 'gate*'. Shown are node, archive, the first
-    and the last footage, and the camera's state.
+    NAME is a label, a name, an id, an access point, or a pattern such as 'gate*'. Shows node, archive, first and last
+    footage, and the camera's state.
+
+    MOUNTPOINT may be left out where there is one mount. The first word is a MOUNTPOINT where it is written as a path
+    (/mnt/vms, ./vms) or a mount is there.
     """
+    place, names = split_mount(words)
+    mountpoint = chosen_mount(place)
     found = find_cameras(mountpoint, names)
     with ThreadPoolExecutor(ASKED_AT_ONCE) as pool:
         footage = list(pool.map(_footage, found[:MOST_ASKED]))
@@ -42,7 +49,7 @@ def cameras(mountpoint: Path, names: tuple[str, ...], as_json: bool) -> None:
     for line in columns(rows):
         click.echo(line)
     if len(found) > MOST_ASKED:
-        complain(f"footage is shown of the first {MOST_ASKED} cameras; name the ones that you want to see")
+        complain(f"footage is shown for the first {MOST_ASKED} cameras only; name the cameras to see theirs")
 
 
 def _footage(camera: Camera) -> Footage | None:

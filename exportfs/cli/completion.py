@@ -8,8 +8,13 @@ from pathlib import Path
 import click
 from click.shell_completion import CompletionItem
 
+from exportfs.cli.mount_choice import split_mount, usable_mounts
 from exportfs.client.cameras import find_camera
 from exportfs.errors import ExportfsError
+from exportfs.fuse.mountpoint import probe
+
+ANSWER_TIMEOUT = 0.5
+"""Seconds that a mount has to answer while somebody waits for a completion."""
 
 
 def complete_cameras(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -17,9 +22,16 @@ def complete_cameras(ctx: click.Context, param: click.Parameter, incomplete: str
     return [CompletionItem(name) for name in _names(ctx, "cameras") if _begins(name, incomplete)]
 
 
+def complete_sessions(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Names of sessions; files where the word is no beginning of one."""
+    names = sorted(name for mount in _mounts() for name in _listed(mount / "sessions"))
+    found = [CompletionItem(name) for name in names if name.startswith(incomplete)]
+    return found or [CompletionItem(incomplete, type="file")]
+
+
 def complete_archives(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Names of the archives of the cameras that were named before."""
-    mountpoint = _mountpoint(ctx)
+    mountpoint = _mount(ctx)
     found: dict[str, None] = {}
     for name in _given_cameras(ctx)[:3]:
         if mountpoint is None:
@@ -29,13 +41,6 @@ def complete_archives(ctx: click.Context, param: click.Parameter, incomplete: st
         except (ExportfsError, OSError):
             continue
     return [CompletionItem(name) for name in found if _begins(name, incomplete)]
-
-
-def _mountpoint(ctx: click.Context) -> Path | None:
-    """click stops at the option that lacks its value, which is the one to be completed: then it has not come to assign
-    the arguments."""
-    given = ctx.params.get("mountpoint") or next(iter(ctx.args), None)
-    return Path(str(given)) if given else None
 
 
 def _given_cameras(ctx: click.Context) -> list[str]:
@@ -49,11 +54,34 @@ def _given_cameras(ctx: click.Context) -> list[str]:
 
 
 def _names(ctx: click.Context, folder: str) -> list[str]:
-    mountpoint = _mountpoint(ctx)
-    if mountpoint is None:
-        return []
+    mountpoint = _mount(ctx)
+    return [] if mountpoint is None else sorted(_listed(mountpoint / folder))
+
+
+def _mount(ctx: click.Context) -> Path | None:
+    """The mount of the words so far, or the only one.
+
+    click stops at the option that lacks its value, which is the one to be completed: then it has not come to assign
+    the arguments.
+    """
+    given = ctx.params.get("mountpoint") or split_mount(ctx.params.get("words") or ctx.args)[0]
+    if given is not None:
+        return Path(str(given))
+    mounts = _mounts()
+    return mounts[0] if len(mounts) == 1 else None
+
+
+def _mounts() -> list[Path]:
+    """Those that answer at once."""
     try:
-        return sorted(path.name for path in (mountpoint / folder).iterdir())
+        return [mount for mount in usable_mounts() if not probe(mount, ANSWER_TIMEOUT)]
+    except ExportfsError:
+        return []
+
+
+def _listed(folder: Path) -> list[str]:
+    try:
+        return os.listdir(folder)
     except OSError:
         return []
 

@@ -1,16 +1,18 @@
 """`stop` and `destroy`: a word written to the session's `.control`."""
 
+import contextlib
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import click
 
 from exportfs.cli.failures import Failure, complain, sentence
-from exportfs.cli.options import PATHS
-from exportfs.cli.sessions import CONTROL, locate
+from exportfs.cli.options import SESSIONS
+from exportfs.cli.session_names import find_session
+from exportfs.cli.sessions import COMPLETED, CONTROL, ENDED, read_session
 from exportfs.cli.text import on_terminal, printable
-from exportfs.errors import ExportfsError
+from exportfs.errors import ExportfsError, InvalidArgument
 
 
 def tell(directory: Path, verb: str) -> None:
@@ -32,23 +34,24 @@ def tell(directory: Path, verb: str) -> None:
 
 
 @click.command(short_help="Stop running exports; what they have so far is kept.")
-@PATHS
+@SESSIONS
 def stop(paths: tuple[Path, ...]) -> int:
     """Stop running exports; what they have so far is kept.
 
-    PATH is a session's directory, or its link in new/.
+    SESSION is a session's name as `status` shows it, its directory, or its link in new/. It prints the name of each
+    session that it stopped; one that has ended already is left as it is, which is said and is no error.
     """
-    return _tell_all(_located(paths), "stop", "stopped")
+    return _for_each(_located(paths), _stop)
 
 
 @click.command(short_help="Delete export sessions and their results on the server.")
-@PATHS
+@SESSIONS
 @click.option("--yes", is_flag=True, help="Do not ask, even on a terminal.")
 def destroy(paths: tuple[Path, ...], yes: bool) -> int:
     """Delete export sessions and their results on the server.
 
-    PATH is a session's directory, or its link in new/. On a terminal it asks first. It prints the name of
-    each session that it destroyed. What was copied elsewhere stays there.
+    SESSION is a session's name as `status` shows it, its directory, or its link in new/. On a terminal it asks first.
+    It prints the name of each session that it destroyed. Copies elsewhere are not touched.
     """
     located = _located(paths)
     directories = [item for item in located if isinstance(item, Path)]
@@ -58,7 +61,7 @@ def destroy(paths: tuple[Path, ...], yes: bool) -> int:
         count = "this session" if len(directories) == 1 else f"these {len(directories)} sessions"
         if not click.confirm(f"Delete {count} and the results on the server?", err=True):
             raise Failure("nothing was destroyed")
-    return _tell_all(located, "destroy", "destroyed")
+    return _for_each(located, _destroy)
 
 
 def _located(paths: Iterable[Path]) -> list[Path | Exception]:
@@ -67,27 +70,43 @@ def _located(paths: Iterable[Path]) -> list[Path | Exception]:
     wrong: list[Path | Exception] = []
     for path in paths:
         try:
-            found[locate(path)] = None
+            found[find_session(path)] = None
         except (OSError, ExportfsError) as error:
             wrong.append(error)
     return [*found, *wrong]
 
 
-def _tell_all(items: Iterable[Path | Exception], verb: str, done: str) -> int:
-    """A failure with one session does not keep the others from being told."""
+def _stop(directory: Path) -> None:
+    """Says so where there is nothing to stop."""
+    state = read_session(directory).state
+    if state in ENDED:
+        complain(f"{directory.name}: nothing to stop: its state is {state} already")
+        return
+    tell(directory, "stop")
+    with contextlib.suppress(OSError, InvalidArgument):
+        if read_session(directory).state == COMPLETED:
+            complain(f"{directory.name}: it was completed before it could be stopped")
+            return
+    click.echo(f"stopped {printable(directory.name)}")
+
+
+def _destroy(directory: Path) -> None:
+    tell(directory, "destroy")
+    click.echo(f"destroyed {printable(directory.name)}")
+
+
+def _for_each(items: Iterable[Path | Exception], action: Callable[[Path], None]) -> int:
+    """A failure with one session does not keep the others from their turn."""
     code = 0
     for item in items:
         try:
             if isinstance(item, Exception):
                 raise item
-            tell(item, verb)
+            action(item)
         except OSError as error:
             complain(sentence(error))
             code = 1
         except ExportfsError as error:
             complain(str(error))
             code = 1
-        else:
-            assert isinstance(item, Path)
-            click.echo(f"{done} {printable(item.name)}")
     return code

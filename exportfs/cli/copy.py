@@ -29,15 +29,15 @@ from exportfs.cli.failures import Failure, complain
 from exportfs.cli.following import FOOTAGE_MISSING, ending, footage_lines
 from exportfs.cli.manifest import Manifest, is_plain, local_names, side_name
 from exportfs.cli.mounts import server_address
-from exportfs.cli.options import JSON
+from exportfs.cli.options import JSON, SESSIONS_AND_DEST, split_dest
 from exportfs.cli.progress import Bars, transfers
+from exportfs.cli.session_names import find_sessions
 from exportfs.cli.sessions import (
     ENDED,
     FAILED,
     REMOVED,
     FileRecord,
     SessionRecord,
-    locate_all,
     read_session,
 )
 from exportfs.cli.text import echo_path
@@ -45,18 +45,18 @@ from exportfs.errors import Corrupt, ExportfsError, InvalidArgument
 
 
 @click.command(short_help="Copy the results of sessions into a folder, with hashes.")
-@click.argument("sessions", metavar="SESSION...", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.argument("dest", metavar="DEST", type=click.Path(path_type=Path))
+@SESSIONS_AND_DEST
 @JSON
-def copy(sessions: tuple[Path, ...], dest: Path, as_json: bool) -> int:
+def copy(words: tuple[Path, ...], as_json: bool) -> int:
     """Copy the results of sessions into a folder, with hashes.
 
-    SESSION is a session's directory, or its link in new/. The results go to DEST/<name of the session>, with
-    SHA256SUMS (for `sha256sum -c`) and manifest.json. Each is read back and compared before it gets its name.
-    Repeating the command continues what was cut off, and verifies what is there. The exit code is 1 where
-    something could not be copied, and 3 where all was copied and the results hold less than was asked for.
+    SESSION is a session's name as `status` shows it, its directory, or its link in new/. The results go to
+    DEST/<name of the session>, with SHA256SUMS (for `sha256sum -c`) and manifest.json. Each is read back and compared
+    before it gets its name. Repeating the command continues what was cut off, and verifies what is there. The exit
+    code is 1 where something could not be copied, and 3 where all was copied and results hold less than was asked for.
     """
-    records = [read_session(directory) for directory in locate_all(sessions)]
+    sessions, dest = split_dest(words)
+    records = [read_session(directory) for directory in find_sessions(sessions)]
     return copy_all(records, dest, as_json)
 
 

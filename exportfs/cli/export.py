@@ -13,8 +13,9 @@ from exportfs.cli.completion import complete_archives, complete_cameras
 from exportfs.cli.failures import Failure, complain
 from exportfs.cli.following import follow, verdict
 from exportfs.cli.footage_check import check_wish
+from exportfs.cli.mount_choice import chosen_mount
 from exportfs.cli.options import JSON, MOUNTPOINT
-from exportfs.cli.request import QUALITIES, SNAPSHOTS, STREAMS, Wish, build, check_name, default_name
+from exportfs.cli.request import EXPORT_FORMAT, QUALITY, Wish, build, check_name, default_name
 from exportfs.cli.sessions import SessionRecord
 from exportfs.cli.submit import interrupt_held_back, submit
 from exportfs.cli.text import echo_path, on_terminal
@@ -45,7 +46,7 @@ from exportfs.errors import InvalidArgument
     "start",
     type=TIME,
     metavar="TIME",
-    help="Start in the archive: 2026-05-11T10:04:11+02:00, or local time, '2026-05-11 10:04'. "
+    help="Start in the archive: 2026-05-11T10:04:11+02:00, or local time, '2026-05-11 10:04' or 'yesterday 10:04'. "
     "Without --from and --to the export is live.",
 )
 @click.option("--to", "end", type=TIME, metavar="TIME", help="End in the archive.")
@@ -53,30 +54,30 @@ from exportfs.errors import InvalidArgument
     "--duration",
     type=DURATION,
     metavar="DURATION",
-    help="Length in place of --from or --to; of a live video, when to stop it. As in 90, 10m, 1h30m.",
+    help="Length in place of --from or --to; of a live video, when to stop it. As in 90, 10m, 1h30m, 0:10:00.",
 )
 @click.option(
     "--format",
-    type=click.Choice([*STREAMS, *SNAPSHOTS]),
+    type=EXPORT_FORMAT,
     required=True,
     help="video and image leave the format to the export agent.",
 )
-@click.option("--quality", type=click.Choice(list(QUALITIES)), help="Quality of the video.")
-@click.option("--comment", metavar="TEXT", help="Text that is burnt into the picture.")
+@click.option("--quality", type=QUALITY, help="Quality of the video.")
+@click.option("--comment", metavar="TEXT", help="Text to burn into the picture.")
 @click.option("--mask/--no-mask", default=None, help="Whether privacy masks are applied.")
 @click.option("--split", type=SIZE, metavar="SIZE", help="Split the video into files of at most this size.")
 @click.option(
     "--agent", metavar="AGENT", help="Name or access point of the export agent. Default: the mount's."
 )
-@click.option("--discrete", is_flag=True, help="A file for each camera instead of one for all.")
+@click.option("--discrete", is_flag=True, help="One file per camera instead of one for all.")
 @click.option("--name", metavar="NAME", help="Name of the request in new/. Default: camera, start, random.")
-@click.option("--yes", is_flag=True, help="Do not ask about years far off and times in the future.")
-@click.option("--force", is_flag=True, help="Export also where the archive has no footage.")
-@click.option("--dry-run", is_flag=True, help="Print the request and start nothing.")
+@click.option("--yes", is_flag=True, help="Do not ask about times far in the past or in the future.")
+@click.option("--force", is_flag=True, help="Export even where the archive has no footage.")
+@click.option("--dry-run", is_flag=True, help="Print the request without starting the export.")
 @click.option("--wait", "waiting", is_flag=True, help="Wait for the end, and print the paths of the results.")
 @JSON
 def export(
-    mountpoint: Path,
+    mountpoint: Path | None,
     name: str | None,
     yes: bool,
     force: bool,
@@ -88,7 +89,8 @@ def export(
     """Start an export through a mount.
 
     Prints the path of the session's directory; with --wait, the paths of the results once they are there.
-    The interval that was understood is said on standard error. Ctrl-C ends the waiting, not the export.
+    The interval as it was understood is printed on standard error. Ctrl-C ends the waiting, not the export.
+    MOUNTPOINT may be left out where there is one mount.
     """
     # The other options are called as the fields of a wish are.
     wish = Wish(**wishes)
@@ -103,6 +105,7 @@ def export(
     if dry_run:
         click.echo(text, nl=False)
         return 0
+    mountpoint = chosen_mount(mountpoint)
     if not force:
         check_wish(mountpoint, wish)
     directory = record = None
@@ -144,7 +147,7 @@ def say_interval(wish: Wish, *, sure: bool) -> None:
         if on_terminal():
             complain(doubt)
     if not on_terminal():
-        raise click.UsageError(f"{'; '.join(found)}: correct it, or give --yes if that is meant")
+        raise click.UsageError(f"{'; '.join(found)}: correct it, or give --yes if it is intended")
     if not click.confirm("Export it all the same?", err=True):
         raise Failure("nothing was exported")
 

@@ -14,15 +14,15 @@ PROGRAM = "axxon-exportfs"
 _ADVICE = {
     errno.ENOTCONN: f"the server cannot be reached, or the mount is dead: see `{PROGRAM} status`",
     errno.ETIMEDOUT: f"the server did not answer in time: see `{PROGRAM} status`, and try again",
-    errno.EROFS: "it is read-only: to change something on the server, mount without --read-only",
-    errno.EACCES: "not allowed: check the permissions, and on a mount the rights of its user on the server",
+    errno.EROFS: "read-only filesystem: mount without --read-only to change something on the server",
+    errno.EACCES: "not allowed: check the permissions, and on a mount its user's rights on the server",
     errno.EBUSY: "the server is busy, or the session's state does not allow it: try again later",
     errno.ESTALE: "it no longer exists on the server",
-    errno.ENOENT: "there is no such file or directory: check the path, and that the mount is there",
+    errno.ENOENT: "no such file or directory: check the path, and that it is mounted",
     errno.ENOSPC: "the disk is full: make room and try again",
     errno.EDQUOT: "the disk quota is used up: make room and try again",
-    errno.EFBIG: "too large for the filesystem there",
-    errno.EOPNOTSUPP: "the server does not offer this",
+    errno.EFBIG: "file too large for this filesystem",
+    errno.EOPNOTSUPP: "not supported by the server",
     errno.EIO: f"input/output error: see `recent errors` in `{PROGRAM} status`, or the disk's log",
 }
 

@@ -11,18 +11,18 @@ import click
 from exportfs.cli.completion import complete_cameras
 from exportfs.cli.copy import copy_all
 from exportfs.cli.export import say_interval
-from exportfs.cli.failures import Failure, complain
+from exportfs.cli.failures import complain
 from exportfs.cli.following import follow, verdict
 from exportfs.cli.footage_check import check_wish
+from exportfs.cli.mount_choice import chosen_mount
 from exportfs.cli.options import JSON
-from exportfs.cli.request import STREAMS, Wish, build, default_name
+from exportfs.cli.request import VIDEO_FORMAT, Wish, build, default_name
 from exportfs.cli.sessions import COMPLETED, SessionRecord, locate, read_session
 from exportfs.cli.submit import interrupt_held_back, submit
 from exportfs.cli.text import echo_path
 from exportfs.cli.times import TIME
-from exportfs.cli.values import DURATION
+from exportfs.cli.values import DURATION, FILE
 from exportfs.errors import InvalidArgument, NotFound
-from exportfs.fuse.mountpoint import mountpoints
 
 DIGEST_LENGTH = 10
 """Characters of the hash in the request's name: the same request again has the same name, and starts nothing new."""
@@ -32,26 +32,30 @@ MEMORY = ".axxon-exportfs-fetch.json"
 
 @click.command(short_help="Export a camera's footage and copy it, in one go.")
 @click.argument("camera", shell_complete=complete_cameras)
-@click.argument("dest", metavar="DEST", type=click.Path(path_type=Path))
+@click.argument("dest", metavar="DEST", type=FILE)
 @click.option(
     "--mount",
     "mountpoint",
     metavar="MOUNTPOINT",
-    type=click.Path(path_type=Path),
-    help="The mount to use. Default: the only one of this machine.",
+    type=FILE,
+    help="The mount to use, where there are several.",
 )
 @click.option(
-    "--from", "start", type=TIME, metavar="TIME", help="Start: 2026-05-11T10:04:11+02:00, or local time."
+    "--from",
+    "start",
+    type=TIME,
+    metavar="TIME",
+    help="Start: 2026-05-11T10:04:11+02:00, or local time, '2026-05-11 10:04' or 'yesterday 10:04'.",
 )
 @click.option("--to", "end", type=TIME, metavar="TIME", help="End.")
-@click.option("--duration", type=DURATION, metavar="DURATION", help="Length in place of --from or --to.")
 @click.option(
-    "--format", type=click.Choice(list(STREAMS)), default="mp4", show_default=True, help="Kind of video."
+    "--duration", type=DURATION, metavar="DURATION", help="Length in place of --from or --to, as in 10m."
 )
+@click.option("--format", type=VIDEO_FORMAT, default="mp4", show_default=True, help="Kind of video.")
 @click.option("--archive", metavar="ARCHIVE", help="Name or access point of the archive.")
 @click.option("--agent", metavar="AGENT", help="Name or access point of the export agent.")
-@click.option("--force", is_flag=True, help="Export also where the archive has no footage.")
-@click.option("--yes", is_flag=True, help="Do not ask about years far off and times in the future.")
+@click.option("--force", is_flag=True, help="Export even where the archive has no footage.")
+@click.option("--yes", is_flag=True, help="Do not ask about times far in the past or in the future.")
 @JSON
 def fetch(
     camera: str,
@@ -75,18 +79,18 @@ def fetch(
     """
     wish = Wish((camera,), format, archive, start, end, duration, agent=agent)
     if wish.live:
-        raise click.UsageError("give the interval: two of --from, --to and --duration")
+        raise click.UsageError("the interval is missing: give two of --from, --to and --duration")
     try:
         text = json.dumps(build(wish), indent=2, ensure_ascii=False) + "\n"
         wish.interval()
     except InvalidArgument as error:
         raise click.UsageError(str(error)) from error
     say_interval(wish, sure=yes)
-    mount = mountpoint if mountpoint is not None else _only_mount()
+    mount = chosen_mount(mountpoint, option="--mount")
     digest = hashlib.sha256(text.encode()).hexdigest()[:DIGEST_LENGTH]
     there = _fetched(dest, digest)
     if there is not None:
-        complain(f"{there} was fetched before; remove it to fetch it again")
+        complain(f"{there}: fetched already; remove this folder to fetch it again")
         echo_path(there)
         return 0
     directory = _started(mount, default_name(wish, digest))
@@ -98,7 +102,7 @@ def fetch(
     try:
         (record,) = follow([directory])
     except KeyboardInterrupt:
-        complain("the export goes on; the same command takes it up again")
+        complain("the export continues; repeat the command to resume")
         raise
     code = verdict([record])
     if not record.files or record.state != COMPLETED:
@@ -107,15 +111,6 @@ def fetch(
     if copied != 1:
         _remember(dest, digest, record)
     return copied or code
-
-
-def _only_mount() -> Path:
-    found = mountpoints()
-    if len(found) == 1:
-        return found[0]
-    if not found:
-        raise Failure("nothing is mounted: first `axxon-exportfs mount SERVER MOUNTPOINT`")
-    raise Failure(f"there are {len(found)} mounts: say which with --mount: {', '.join(map(str, found))}")
 
 
 def _started(mount: Path, stem: str) -> Path | None:

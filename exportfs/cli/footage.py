@@ -8,9 +8,11 @@ from pathlib import Path
 import click
 
 from exportfs.cli.completion import complete_cameras
-from exportfs.cli.options import JSON, MOUNTPOINT
+from exportfs.cli.mount_choice import chosen_mount, split_mount
+from exportfs.cli.options import JSON
 from exportfs.cli.text import printable
 from exportfs.cli.times import TIME
+from exportfs.cli.values import TEXT
 from exportfs.client.cameras import (
     Footage,
     Interval,
@@ -26,26 +28,29 @@ FULL, PART, NONE = "█", "▒", "·"
 
 
 @click.command(short_help="Show what footage there is of a camera.")
-@MOUNTPOINT
-@click.argument("camera", shell_complete=complete_cameras)
+@click.argument("words", nargs=-1, metavar="[MOUNTPOINT] CAMERA", type=TEXT, shell_complete=complete_cameras)
 @click.option("--from", "start", type=TIME, metavar="TIME", help="Not before this time.")
 @click.option("--to", "end", type=TIME, metavar="TIME", help="Not after this time.")
 @click.option("--exact", is_flag=True, help="To the millisecond, for at most 48 hours.")
 @JSON
 def footage(
-    mountpoint: Path, camera: str, start: datetime | None, end: datetime | None, exact: bool, as_json: bool
+    words: tuple[str, ...], start: datetime | None, end: datetime | None, exact: bool, as_json: bool
 ) -> None:
     """Show what footage there is of a camera.
 
     CAMERA is a label, a name, an id or an access point. Prints begin, end and length of each interval with footage; on
-    a terminal also a bar for each day (or hour), dark where there is footage.
+    a terminal also a bar for each day (or hour), dark where there is footage. MOUNTPOINT may be left out where there
+    is one mount.
     """
+    place, camera = _split(words)
+    if exact and start is None:
+        raise click.UsageError("--exact needs --from (and --to, unless that is now)")
     if start is not None and end is not None and end <= start:
-        raise click.UsageError("--to must be after --from")
+        raise click.UsageError("--to must be after --from: correct one of them")
+    mountpoint = chosen_mount(place)
     found = find_camera(mountpoint, camera)
     if exact:
-        if start is None:
-            raise click.UsageError("--exact needs --from, and --to where that is not now")
+        assert start is not None
         told = read_footage_exactly(found, start, end or datetime.now(UTC))
     else:
         told = read_footage(found, start, end)
@@ -60,6 +65,19 @@ def footage(
     click.echo(f"# {printable(found.label)}, {printable(told.archive)}; {kind}{whole}")
     for one in told.intervals:
         click.echo(f"{_time(one.begin)} {_time(one.end)} {one.length}")
+
+
+def _split(words: tuple[str, ...]) -> tuple[Path | None, str]:
+    """One word is the camera, of two the first is the mount point. UsageError for other numbers."""
+    if len(words) == 2:
+        return Path(words[0]), words[1]
+    if len(words) > 2:
+        raise click.UsageError(
+            f"one CAMERA at a time: quote its name where it has spaces, as in '{' '.join(words)}'"
+        )
+    if not words or split_mount(words)[0] is not None:
+        raise click.UsageError("CAMERA is missing: `axxon-exportfs cameras` lists those that there are")
+    return None, words[0]
 
 
 def _time(moment: datetime) -> str:

@@ -53,7 +53,7 @@ def mount_config(ctx: click.Context, address: str) -> MountConfig:
     """Of the options of `mount`. Raises InvalidArgument, or UsageError without a mount point."""
     values = ctx.params
     if values["mountpoint"] is None:
-        raise click.UsageError("Missing argument 'MOUNTPOINT': give it, or `mountpoint` in the profile.")
+        raise click.UsageError("MOUNTPOINT is missing: give it, or `mountpoint` in the profile")
     log_file = values.get("log_file")
     agent = values.get("agent")
     return MountConfig(

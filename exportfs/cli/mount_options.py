@@ -6,7 +6,8 @@ from typing import Any, TypeVar
 
 import click
 
-from exportfs.cli.values import FILE, TEXT, Duration, Size
+from exportfs.cli.choices import Choice
+from exportfs.cli.values import FILE, TEXT, Duration, Size, Whole
 from exportfs.config import MIB
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -17,9 +18,7 @@ CREDENTIAL = "axxon-exportfs.password"
 """Name of the password among the credentials that systemd hands over."""
 
 _SERVER_OPTIONS = (
-    click.option(
-        "--user", metavar="NAME", type=TEXT, help="Log in as this user; without it there is no login."
-    ),
+    click.option("--user", metavar="NAME", type=TEXT, help="Log in as this user. Default: no login."),
     click.option(
         "--password-file",
         metavar="FILE",
@@ -43,7 +42,7 @@ _SERVER_OPTIONS = (
     click.option(
         "--insecure",
         is_flag=True,
-        help="No TLS. Refused with a user unless the server is on this machine.",
+        help="Disable TLS. Refused with a user unless the server is on this machine.",
     ),
 )
 
@@ -51,13 +50,13 @@ _MOUNT_OPTIONS = (
     click.option(
         "--agent", metavar="ACCESS_POINT", type=TEXT, help="Export agent for requests that name none."
     ),
-    click.option("--read-only", is_flag=True, help="Change nothing on the server."),
+    click.option("--read-only", is_flag=True, help="Never change anything on the server."),
     click.option("--allow-other", is_flag=True, help="Allow other users to access the mount."),
     click.option("--foreground", is_flag=True, help="Run in the foreground and log to the terminal."),
-    click.option("--log-file", metavar="FILE", type=FILE, help="Log there (readable by you only)."),
+    click.option("--log-file", metavar="FILE", type=FILE, help="Log to this file (readable by you only)."),
     click.option(
         "--log-level",
-        type=click.Choice(LOG_LEVELS, case_sensitive=False),
+        type=Choice(LOG_LEVELS, aliases={"warn": "warning"}),
         default="info",
         show_default=True,
         help="Minimum log level.",
@@ -68,7 +67,7 @@ _MOUNT_OPTIONS = (
         type=Duration(least=0.1),
         default="5",
         show_default=True,
-        help="A change on the server shows within this time.",
+        help="Changes on the server appear within this time.",
     ),
     click.option(
         "--timeout",
@@ -76,7 +75,7 @@ _MOUNT_OPTIONS = (
         type=Duration(least=0.1),
         default="30",
         show_default=True,
-        help="No call into the mount waits longer without progress.",
+        help="Longest time a call waits without progress.",
     ),
     click.option(
         "--keep-alive",
@@ -84,7 +83,7 @@ _MOUNT_OPTIONS = (
         type=Duration(),
         default="900",
         show_default=True,
-        help="How long a completed session is kept after its last use.",
+        help="How long to keep a completed session after its last use.",
     ),
     click.option(
         "--cache-size",
@@ -93,15 +92,15 @@ _MOUNT_OPTIONS = (
         type=Size(least=MIB),
         default="256M",
         show_default=True,
-        help="Memory for blocks.",
+        help="Memory for the block cache.",
     ),
     click.option(
         "--max-downloads",
         metavar="N",
-        type=click.IntRange(1, 64),
+        type=Whole(1, 64),
         default=4,
         show_default=True,
-        help="Downloads from the server at once.",
+        help="Maximum number of concurrent downloads.",
     ),
 )
 
@@ -143,7 +142,7 @@ def profile_value(param: click.Parameter, value: object) -> object:
     """What a TOML value is for an option, with the option's own check. Raises ValueError with a sentence."""
     if isinstance(param, click.Option) and param.is_flag:
         if not isinstance(value, bool):
-            raise ValueError(f"{value!r} is neither true nor false")
+            raise ValueError(f"expected true or false, not {value!r}")
         return value
     wants_text = param.type in (TEXT, FILE)
     if isinstance(value, bool) or not isinstance(value, str if wants_text else str | int | float):

@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from exportfs.cli.failures import sentence
+from exportfs.cli.failures import PROGRAM, sentence
 from exportfs.cli.sessions import SessionRecord, read_session
 from exportfs.errors import ExportfsError
 from exportfs.fuse.mountpoint import mount_table, place_of, probe, top
 
 STATUS = ".status.json"
+_SEE = f"see `{PROGRAM} status` for what is mounted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +42,13 @@ class MountStatus:
 def read_mount(mountpoint: Path) -> MountStatus:
     """What the mount says now; never raises."""
     if probe(mountpoint) == errno.ETIMEDOUT:
-        return MountStatus(mountpoint, error=f"{mountpoint}: does not answer: is its process stopped?")
+        return MountStatus(mountpoint, error=f"{mountpoint}: does not answer; its process may be stopped")
     try:
         status = json.loads((mountpoint / STATUS).read_bytes())
         if not isinstance(status, dict):
             raise ValueError("not an object")
     except FileNotFoundError:
-        return MountStatus(mountpoint, error=f"{mountpoint}: no exportfs is mounted there")
+        return MountStatus(mountpoint, error=f"{mountpoint}: no exportfs is mounted there; {_SEE}")
     except PermissionError as error:
         owner = private_to(mountpoint)
         return MountStatus(mountpoint, error="" if owner else sentence(error), private_to=owner)

@@ -12,6 +12,7 @@ import click
 
 from exportfs import __version__
 from exportfs.cli import program
+from exportfs.cli.examples import lines
 from exportfs.cli.failures import PROGRAM, Failure
 
 EXIT_CODES = (
@@ -37,6 +38,8 @@ class Page:
     summary: str
     text: str
     options: tuple[tuple[str, str], ...]
+    examples: tuple[tuple[str, str], ...]
+    """What it is for, and the command line."""
 
 
 def pages() -> Iterator[Page]:
@@ -60,6 +63,7 @@ def pages() -> Iterator[Page]:
             summary=command.get_short_help_str(limit=500),
             text=_plain(command.help),
             options=tuple((record[0], record[1].replace("  ", " ")) for record in records if record),
+            examples=tuple(lines(name)),
         )
 
 
@@ -69,21 +73,28 @@ def _plain(help_text: str | None) -> str:
 
 def markdown() -> str:
     """docs/options.md."""
-    lines = [
+    made = [
         "# Options",
         "",
         "Made from the program itself by `python -m exportfs.cli.reference markdown`; do not edit.",
         "",
     ]
     for page in pages():
-        lines += [f"## {page.name}", "", "```", page.usage, "```", "", page.text, ""]
+        made += [f"## {page.name}", "", "```", page.usage, "```", "", page.text, ""]
         if page.options:
-            lines += ["| option | meaning |", "| --- | --- |"]
-        lines += [f"| `{_cell(option)}` | {_cell(meaning)} |" for option, meaning in page.options]
-        lines += [""]
-    lines += ["## Exit codes", "", "| code | meaning |", "| --- | --- |"]
-    lines += [f"| {code} | {meaning} |" for code, meaning in EXIT_CODES]
-    return "\n".join(lines) + "\n"
+            made += ["| option | meaning |", "| --- | --- |"]
+        made += [f"| `{_cell(option)}` | {_cell(meaning)} |" for option, meaning in page.options]
+        if page.examples:
+            made += [*([""] if page.options else []), "```", *_commented(page), "```"]
+        made += [""]
+    made += ["## Exit codes", "", "| code | meaning |", "| --- | --- |"]
+    made += [f"| {code} | {meaning} |" for code, meaning in EXIT_CODES]
+    return "\n".join(made) + "\n"
+
+
+def _commented(page: Page) -> list[str]:
+    """The examples, each below a comment that says what it is for."""
+    return [text for purpose, line in page.examples for text in (f"# {purpose}", line)]
 
 
 def _cell(text: str) -> str:
@@ -92,7 +103,7 @@ def _cell(text: str) -> str:
 
 def man() -> str:
     """The man page, section 1, in roff."""
-    lines = [
+    made = [
         f'.TH {_roff(PROGRAM.upper())} 1 "" "{PROGRAM} {__version__}" "User Commands"',
         ".SH NAME",
         f"{_roff(PROGRAM)} \\- {_roff('the exports of an Axxon One server as a folder')}",
@@ -104,15 +115,17 @@ def man() -> str:
         ".SH COMMANDS",
     ]
     for page in pages():
-        lines += [f".SS {_roff(page.name)}", ".nf", f".B {_roff(page.usage)}", ".fi"]
-        lines += _paragraphs(page.text)
+        made += [f".SS {_roff(page.name)}", ".nf", f".B {_roff(page.usage)}", ".fi"]
+        made += _paragraphs(page.text)
         for option, meaning in page.options:
-            lines += [".TP", f".B {_roff(option)}", _roff(meaning)]
-    lines += [".SH EXIT STATUS", *_terms((str(code), meaning) for code, meaning in EXIT_CODES)]
-    lines += [".SH ENVIRONMENT", *_terms(ENVIRONMENT)]
-    lines += [".SH FILES", *_terms(FILES)]
-    lines += [".SH SEE ALSO", "fusermount3(1), mount(8), sha256sum(1)"]
-    return "\n".join(lines) + "\n"
+            made += [".TP", f".B {_roff(option)}", _roff(meaning)]
+        if page.examples:
+            made += [".PP", "Examples:", ".PP", ".nf", *map(_roff, _commented(page)), ".fi"]
+    made += [".SH EXIT STATUS", *_terms((str(code), meaning) for code, meaning in EXIT_CODES)]
+    made += [".SH ENVIRONMENT", *_terms(ENVIRONMENT)]
+    made += [".SH FILES", *_terms(FILES)]
+    made += [".SH SEE ALSO", "fusermount3(1), mount(8), sha256sum(1)"]
+    return "\n".join(made) + "\n"
 
 
 def _paragraphs(text: str) -> Iterator[str]:

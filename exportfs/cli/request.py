@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from exportfs.cli.choices import Choice
 from exportfs.cli.times import form
 from exportfs.errors import InvalidArgument
 
@@ -21,6 +22,14 @@ QUALITIES = {
     "tiny": "C_TINY_SIZE",
     "best-size": "C_BEST_SIZE",
 }
+
+EXPORT_FORMAT = Choice([*STREAMS, *SNAPSHOTS], aliases={"jpeg": "jpg"})
+VIDEO_FORMAT = Choice(
+    STREAMS,
+    aliases={"jpeg": "jpg"},
+    hints=dict.fromkeys(SNAPSHOTS, "pictures are exported with `export --format jpg --wait` and `copy`"),
+)
+QUALITY = Choice(QUALITIES)
 
 _ILLEGAL = re.compile(r'[<>:"|?*/\\\s\x00-\x1f\x7f]')
 _LONGEST_NAME = 255 - len(".json.error")
@@ -60,7 +69,7 @@ class Wish:
                 raise InvalidArgument("a picture is of one moment: give --from alone")
             return start, None
         if start and end and self.duration is not None:
-            raise InvalidArgument("give two of --from, --to and --duration")
+            raise InvalidArgument("--from, --to and --duration are one too many: give two of them")
         span = timedelta(seconds=self.duration or 0)
         if start is None and end is not None:
             start = end - span
@@ -69,9 +78,13 @@ class Wish:
         assert start is not None
         assert end is not None
         if self.duration is None and (self.start is None or self.end is None):
-            raise InvalidArgument("a video from the archive needs both ends: --from with --to or --duration")
+            raise InvalidArgument(
+                "a video from the archive needs an interval: give two of --from, --to and --duration"
+            )
         if end <= start:
-            raise InvalidArgument(f"the end, {form(end)}, is not after the start, {form(start)}")
+            raise InvalidArgument(
+                f"the end, {form(end)}, is not after the start, {form(start)}: correct --from, --to or --duration"
+            )
         return start, end
 
 
@@ -80,17 +93,19 @@ def build(wish: Wish) -> dict[str, Any]:
     if not wish.stream:
         for value, option in ((wish.quality, "--quality"), (wish.split, "--split")):
             if value is not None:
-                raise InvalidArgument(f"{option} is for videos, not for {wish.format}")
+                raise InvalidArgument(f"{option} is for videos, not for {wish.format}: leave it out")
     for access_point in (*wish.cameras, wish.archive, wish.agent):
         if access_point is not None and (not access_point or not access_point.isprintable()):
-            raise InvalidArgument(f"{access_point!r} is no access point")
+            raise InvalidArgument(
+                f"invalid name or access point {access_point!r}: give one line of text, as in cameras/"
+            )
     if wish.split is not None and wish.split < 1:
-        raise InvalidArgument("--split must be more than nothing")
+        raise InvalidArgument("--split must be more than 0, as in 500M")
     if wish.comment is not None and not wish.comment.isascii():
         try:
             wish.comment.encode()
         except UnicodeEncodeError:
-            raise InvalidArgument("--comment: not valid UTF-8") from None
+            raise InvalidArgument("--comment is not valid UTF-8: check the terminal's encoding") from None
     request: dict[str, Any] = _live(wish) if wish.live else _archive(wish)
     if wish.stream:
         stream: dict[str, Any] = {"format": STREAMS[wish.format]}
@@ -116,13 +131,17 @@ def build(wish: Wish) -> dict[str, Any]:
 
 def _live(wish: Wish) -> dict[str, Any]:
     if wish.archive is not None:
-        raise InvalidArgument("--archive needs --from: without it the export is live")
+        raise InvalidArgument(
+            "--archive needs --from: without it the export is live; give the interval, or leave --archive out"
+        )
     live: dict[str, Any] = {"sources": [{"origin": camera} for camera in wish.cameras]}
     if wish.duration is not None:
         if not wish.stream:
-            raise InvalidArgument("a live picture has no --duration")
+            raise InvalidArgument(
+                "a live picture has no duration: leave --duration out, or choose a video format"
+            )
         if wish.duration <= 0:
-            raise InvalidArgument("--duration must be more than nothing")
+            raise InvalidArgument("--duration must be more than 0, as in 10m")
         live["duration"] = f"{wish.duration:.9f}".rstrip("0").rstrip(".") + "s"
     if wish.discrete:
         live["discrete"] = True
@@ -157,7 +176,9 @@ def check_name(name: str) -> str:
     """The stem of a request file. InvalidArgument where `new/` could not take it as one."""
     stem = name.removesuffix(".json")
     if not stem or stem.startswith(".") or "/" in stem or not stem.isprintable():
-        raise InvalidArgument(f"--name {name!r}: must be a plain file name that does not begin with a dot")
+        raise InvalidArgument(
+            f"invalid --name {name!r}: give a plain file name that does not begin with a dot"
+        )
     if len(stem.encode(errors="surrogateescape")) > _LONGEST_NAME:
-        raise InvalidArgument(f"--name: longer than {_LONGEST_NAME} bytes")
+        raise InvalidArgument(f"--name is too long: at most {_LONGEST_NAME} bytes")
     return stem

@@ -25,7 +25,7 @@ _HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]*[A-Za-z0-9_.])?", re.ASCII)
 def split_address(text: str) -> tuple[str, int]:
     """Host and port of `HOST`, `HOST:PORT`, `[IPV6]:PORT` or `IPV6`. InvalidArgument where it is none."""
     wrong = InvalidArgument(
-        f"{text!r} is no server: write HOST or HOST:PORT, as in vms.example.org:{DEFAULT_PORT}"
+        f"invalid server {text!r}: give HOST or HOST:PORT, as in vms.example.org:{DEFAULT_PORT}"
     )
     host, port = text, str(DEFAULT_PORT)
     if text.startswith("["):
@@ -64,7 +64,7 @@ def read_password_file(path: Path) -> str:
         status = os.fstat(file.fileno())
         # A pipe (`--password-file <(pass show vms)`) has no readers but us.
         if stat.S_ISREG(status.st_mode) and status.st_mode & 0o077:
-            raise InvalidArgument(f"{path}: other users can get at this password: chmod 600 it first")
+            raise InvalidArgument(f"{path}: other users can read this password: chmod 600 it first")
         content = file.read(_LARGEST_PASSWORD_FILE + 1)
     if content.startswith(UTF_16):
         raise InvalidArgument(f"{path}: is UTF-16: save it as UTF-8")
@@ -90,11 +90,11 @@ def check_password(password: str, where: str) -> None:
             name = unicodedata.name(char, "an invisible character").lower()
             raise InvalidArgument(
                 f"{where}: the password {end} with an invisible character, U+{ord(char):04X} ({name}), and was not "
-                "sent: type it anew"
+                "sent: type it again"
             )
     control = next((char for char in password if unicodedata.category(char) == "Cc"), None)
     if control is not None:
-        hint = "the file may be UTF-16: save it as UTF-8" if control == "\0" else "type it anew"
+        hint = "the file may be UTF-16: save it as UTF-8" if control == "\0" else "type it again"
         raise InvalidArgument(
             f"{where}: the password holds a control character, U+{ord(control):04X}, and was not sent: {hint}"
         )
@@ -193,8 +193,8 @@ def server_config(
     secret = user or values.get("password_file")
     if secret and insecure and not is_loopback(host):
         raise InvalidArgument(
-            f"--insecure would send {user or 'the user'}'s password readable to everyone on the way to {host}: "
-            "leave it out, and give --ca-file FILE"
+            f"--insecure would send the password of {user or 'the user'} unencrypted to {host}: leave it out, and give "
+            "--ca-file FILE"
         )
     password = None
     if user:

@@ -3,7 +3,7 @@
 import contextlib
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -95,11 +95,6 @@ def locate(path: Path) -> Path:
     except NotADirectoryError:
         raise NotFound(f"{path}: not a session directory, but a file; give the directory") from None
     return directory
-
-
-def locate_all(paths: Iterable[Path]) -> list[Path]:
-    """Each session once, in the order given."""
-    return list(dict.fromkeys(locate(path) for path in paths))
 
 
 def read_session(directory: Path) -> SessionRecord:

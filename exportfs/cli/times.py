@@ -1,7 +1,7 @@
 """Points in time as people type them: RFC 3339, or the clock on the wall here."""
 
 import re
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
 import click
 
@@ -17,16 +17,22 @@ LONGEST_MEMORY = timedelta(days=3653)
 _FORM = re.compile(
     r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d(?::\d\d(?:[.,]\d{1,9})?)?)\s*([Zz]|[+-]\d\d:\d\d)?", re.ASCII
 )
+_RELATIVE = re.compile(
+    r"(today|yesterday)[Tt ]\s*(\d\d?:\d\d(?::\d\d(?:[.,]\d{1,9})?)?)", re.ASCII | re.IGNORECASE
+)
+_DAY = re.compile(r"\d{4}-\d\d-\d\d|today|yesterday", re.ASCII | re.IGNORECASE)
+_CLOCK = re.compile(r"\d\d?:\d\d(:\d\d)?", re.ASCII)
 _SERVER_FORM = re.compile(r"(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)((?:\.\d+)?)Z?", re.ASCII)
 
 
-def parse_time(text: str) -> datetime:
-    """An aware time of `2026-05-11T10:04:11+02:00`, or of this machine's local time, `2026-05-11 10:04`.
+def parse_time(text: str, today: date | None = None) -> datetime:
+    """An aware time of `2026-05-11T10:04:11+02:00`, or of this machine's local time, `2026-05-11 10:04`, `today 10:04`
+    or `yesterday 10:04`. `today`: the local date, for tests.
 
     ValueError, with a sentence, for what is no time, for a local time that a change of the clocks has made
     ambiguous or has skipped, and for local time where this machine does not know its zone.
     """
-    match = _FORM.fullmatch(text.strip())
+    match = _FORM.fullmatch(_dated(text.strip(), today))
     if not match:
         raise ValueError(_no_time(text))
     day, clock, offset = match.groups()
@@ -40,20 +46,40 @@ def parse_time(text: str) -> datetime:
     except (ValueError, OverflowError) as error:
         if isinstance(error, _Sentence):
             raise
-        raise _Sentence(f"{text!r} is not in the calendar: {error}") from None
+        raise _Sentence(f"invalid time {text!r}: not in the calendar: {error}") from None
 
 
 class _Sentence(ValueError):
     """A ValueError that says all there is to say."""
 
 
+def _dated(text: str, today: date | None) -> str:
+    """`yesterday 9:00` with the date in place of the word: of the calendar, not 24 hours ago."""
+    match = _RELATIVE.fullmatch(text)
+    if match is None:
+        return text
+    day = datetime.now().date() if today is None else today
+    if match[1].lower() == "yesterday":
+        day -= timedelta(days=1)
+    clock = match[2] if match[2].index(":") == 2 else f"0{match[2]}"
+    return f"{day.isoformat()} {clock}"
+
+
 def _no_time(text: str) -> str:
+    if _DAY.fullmatch(text.strip()):
+        return f"invalid time {text!r}: give the time of day, too, as in '{text.strip()} 10:04'"
+    if _CLOCK.fullmatch(text.strip()):
+        clock = text.strip()
+        return f"invalid time {text!r}: give the date, too, as in 'today {clock}' or '2026-05-11 {clock}'"
     server = _SERVER_FORM.fullmatch(text.strip())
     if server:
         year, month, day, hour, minute, second, fraction = server.groups()
         rfc3339 = f"{year}-{month}-{day}T{hour}:{minute}:{second}{fraction}Z"
-        return f"{text!r} is the server's form, in UTC; write {rfc3339}"
-    return f"{text!r} is no time: write 2026-05-11T10:04:11+02:00, or local time: 2026-05-11 10:04:11"
+        return f"invalid time {text!r}: this is the server's form, in UTC; write {rfc3339}"
+    return (
+        f"invalid time {text!r}: give RFC 3339, as in 2026-05-11T10:04:11+02:00, or local time, as in "
+        "'2026-05-11 10:04:11', 'today 10:04' or 'yesterday 10:04'"
+    )
 
 
 def _local(moment: datetime, text: str) -> datetime:

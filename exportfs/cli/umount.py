@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from exportfs.cli.failures import complain
+from exportfs.cli.mount_choice import chosen_mount
 from exportfs.cli.options import MOUNTPOINT
 from exportfs.errors import ExportfsError
 from exportfs.fuse.holders import holders
@@ -42,13 +43,19 @@ class Process:
 
 @click.command()
 @MOUNTPOINT
-@click.option("--lazy", is_flag=True, help="Also where something still uses it; it goes when that ends.")
-def umount(mountpoint: Path, lazy: bool) -> int:
+@click.option(
+    "--lazy", is_flag=True, help="Detach now even if it is in use; it ends when the last user does."
+)
+def umount(mountpoint: Path | None, lazy: bool) -> int:
     """End a mount.
 
+    MOUNTPOINT may be left out where you have mounted one alone; which it was is said then.
     Its login on the server is closed, and its process ends; a copy of the mount in another mount namespace (a
     container, `unshare -m`) ends with it. The exit code is 1 where the process has not ended after 5 seconds.
     """
+    if mountpoint is None:
+        mountpoint = chosen_mount(None, own=True)
+        complain(f"unmounting {mountpoint}")
     place = place_of(mountpoint)
     before = mount_table()
     entry = top(place, before)

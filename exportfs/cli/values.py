@@ -12,7 +12,12 @@ _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(?:([KMGT])(i?B)?)?", re.ASCII | re.IGNOR
 _FACTORS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 _LARGEST_SIZE = 1 << 62
 
-_DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)\s*(d|h|m|s)?\s*", re.ASCII | re.IGNORECASE)
+_DURATION_PART = re.compile(
+    r"(\d+(?:\.\d+)?)\s*(d(?:ays?)?|h(?:rs?|ours?)?|m(?:ins?|inutes?)?|s(?:ecs?|econds?)?)?(?![a-z])\s*",
+    re.ASCII | re.IGNORECASE,
+)
+_CLOCK = re.compile(r"(\d+):([0-5]\d):([0-5]\d(?:\.\d+)?)", re.ASCII)
+_HALF_CLOCK = re.compile(r"(\d+):(\d\d)", re.ASCII)
 _SECONDS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
 _LONGEST = 100 * 366 * 86400
 
@@ -21,39 +26,53 @@ def size(text: str | int) -> int:
     """Bytes of `4096`, `64K`, `256M`, `1.5G` (binary units). ValueError, a sentence, where it is none."""
     match = _SIZE.fullmatch(str(text).strip())
     if not match:
-        raise ValueError(f"{text!r} is no size: write bytes, or a number with K, M, G or T (1024-fold): 256M")
+        raise ValueError(
+            f"invalid size {text!r}: give bytes, or a number with K, M, G or T (powers of 1024), as in 256M"
+        )
     value = int(float(match[1]) * _FACTORS[(match[2] or "").upper()]) if match[2] else _whole(match[1], text)
     if value > _LARGEST_SIZE:
-        raise ValueError(f"{text!r} is too large for a size")
+        raise ValueError(f"invalid size {text!r}: at most {_LARGEST_SIZE >> 60} EiB")
     return value
 
 
 def _whole(number: str, text: object) -> int:
     if "." in number:
-        raise ValueError(f"{text!r} is no size: there is no part of a byte")
+        raise ValueError(
+            f"invalid size {text!r}: bytes must be a whole number; or give a unit, as in {number}M"
+        )
     return int(number)
 
 
 def duration(text: str | float) -> float:
-    """Seconds of `90`, `1.5`, `10m`, `1h`, `1h30m`. ValueError, with a sentence, where it is none."""
+    """Seconds of `90`, `1.5`, `10m`, `10min`, `1h30m`, `0:10:00`. ValueError, with a sentence, where it is none."""
     rest = str(text).strip()
     wrong = ValueError(
-        f"{text!r} is no duration: write seconds, or numbers with d, h, m or s: 90, 10m, 1h30m"
+        f"invalid duration {text!r}: give seconds, numbers with d, h, m or s, or H:MM:SS, as in 90, 10m, 1h30m, 0:10:00"
     )
+    if half := _HALF_CLOCK.fullmatch(rest):
+        # Minutes to who reads a player, hours to who reads a clock.
+        readings = f"{half[0]}:00 or 0:{half[1].zfill(2)}:{half[2]}"
+        raise ValueError(f"invalid duration {text!r}: it may be hours or minutes; give {readings}")
+    if clock := _CLOCK.fullmatch(rest):
+        return _within_bounds(int(clock[1]) * 3600 + int(clock[2]) * 60 + float(clock[3]), text)
     seconds, previous, position = 0.0, math.inf, 0
     while position < len(rest):
         match = _DURATION_PART.match(rest, position)
         # A bare number stands alone: `1h30` could be minutes or seconds.
         if not match or (match[2] is None and match.span() != (0, len(rest))):
             raise wrong
-        factor = _SECONDS[(match[2] or "s").lower()]
+        factor = _SECONDS[(match[2] or "s")[0].lower()]
         if factor >= previous:
             raise wrong
         seconds, previous, position = seconds + float(match[1]) * factor, factor, match.end()
     if not rest:
         raise wrong
+    return _within_bounds(seconds, text)
+
+
+def _within_bounds(seconds: float, text: object) -> float:
     if seconds > _LONGEST:
-        raise ValueError(f"{text!r} is too long for a duration")
+        raise ValueError(f"invalid duration {text!r}: at most 100 years")
     return seconds
 
 
@@ -73,7 +92,7 @@ class _Quantity(click.ParamType):  # type: ignore[type-arg] # generic in newer v
             except ValueError as error:
                 self.fail(str(error), param, ctx)
         if isinstance(value, int | float) and value < self.least:
-            self.fail(f"must be {self.shown} at least", param, ctx)
+            self.fail(f"must be at least {self.shown}", param, ctx)
         return value
 
 
@@ -91,6 +110,18 @@ class Duration(_Quantity):
         super().__init__("duration", duration, least, f"{least:g} seconds")
 
 
+class Whole(click.IntRange):
+    """A whole number from `min` to `max`."""
+
+    name = "integer"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter:
+            self.fail(f"{value!r} is not a whole number from {self.min} to {self.max}", param, ctx)
+
+
 class _Text(click.ParamType):  # type: ignore[type-arg] # generic in newer versions only
     """Something on one line: an empty word is a variable that was not set, rather than a wish."""
 
@@ -101,7 +132,7 @@ class _Text(click.ParamType):  # type: ignore[type-arg] # generic in newer versi
             if not value.strip():
                 self.fail("must not be empty", param, ctx)
             if not value.isprintable():
-                self.fail(f"must be on one line, without control characters: {value!r}", param, ctx)
+                self.fail(f"must be one line without control characters, not {value!r}", param, ctx)
         return value
 
 
@@ -116,7 +147,7 @@ class _File(click.Path):
         if value == "":
             self.fail("must not be empty", param, ctx)
         if isinstance(value, str) and "\0" in value:
-            self.fail("holds a NUL", param, ctx)
+            self.fail("must not contain a NUL character", param, ctx)
         return Path(value)
 
 

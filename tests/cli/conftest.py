@@ -18,7 +18,9 @@ Run = Callable[..., Result]
 
 @pytest.fixture(autouse=True)
 def surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody's own configuration, password or terminal takes part."""
+    """Nobody's own configuration, password, terminal or mount takes part: a bare `umount` ends what it finds."""
+    monkeypatch.setattr("exportfs.cli.mount_choice.mount_table", list)
+    monkeypatch.setattr("exportfs.cli.mount_choice.mountpoints", list)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "xdg-config"))
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "xdg-state"))
     monkeypatch.delenv("EXPORTFS_PASSWORD", raising=False)

@@ -68,6 +68,8 @@ def test_copy(run: Any, mount: Any, out: Path) -> None:
         "error": None,
         "options": options,
         "coverage": None,
+        "cameras": None,
+        "footage": None,
     }
     assert manifest["tool"].startswith("axxon-exportfs ")
     entry = manifest["files"][0]

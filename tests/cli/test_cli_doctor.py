@@ -197,7 +197,7 @@ def test_server_that_cannot_be_asked(run: Any, only: Any) -> None:
     only()
     result = run("doctor", "https://vms")
     assert result.exit_code == 1
-    assert "is no server" in result.stdout
+    assert "invalid server" in result.stdout
     assert "no password for me" in run("doctor", "vms", "--user", "me").stdout
 
 

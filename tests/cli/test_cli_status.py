@@ -123,7 +123,8 @@ def test_json(run: Any, mount: Any) -> None:
 def test_no_mount_there(run: Any, tmp_path: Path) -> None:
     result = run("status", tmp_path)
     assert (result.exit_code, result.stdout) == (1, "")
-    assert result.stderr == f"axxon-exportfs: {tmp_path}: no exportfs is mounted there\n"
+    advice = "see `axxon-exportfs status` for what is mounted"
+    assert result.stderr == f"axxon-exportfs: {tmp_path}: no exportfs is mounted there; {advice}\n"
     told = run("status", "--json", tmp_path)
     assert told.exit_code == 1
     assert json.loads(told.stdout)["mounts"][0]["status"] is None

@@ -3,7 +3,7 @@
 import contextlib
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 import pytest
 from hypothesis import given
@@ -52,6 +52,15 @@ def test_no_size(text: str) -> None:
         ("1h30m", 5400),
         ("1d 2h", 93600),
         ("5s", 5),
+        ("10min", 600),
+        ("10 minutes", 600),
+        ("1 hour 30 mins", 5400),
+        ("2hrs", 7200),
+        ("45 sec", 45),
+        ("1DAY", 86400),
+        ("0:10:00", 600),
+        ("1:00:30.5", 3630.5),
+        ("36:00:00", 129600),
     ],
 )
 def test_duration(text: str, value: float) -> None:
@@ -59,7 +68,26 @@ def test_duration(text: str, value: float) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "m", "-5", "1h30", "30m1h", "1m1m", "inf", "nan", "1w", "99999999d", "1,5"]
+    "text",
+    [
+        "",
+        "m",
+        "-5",
+        "1h30",
+        "30m1h",
+        "1m1m",
+        "inf",
+        "nan",
+        "1w",
+        "99999999d",
+        "1,5",
+        "10:00",
+        "0:60:00",
+        "1:2:3",
+        "10mi",
+        "10minx",
+        "5sh",
+    ],
 )
 def test_no_duration(text: str) -> None:
     with pytest.raises(ValueError, match="duration"):
@@ -89,11 +117,40 @@ def test_time(text: str, written: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("today 10:04", "2026-05-11T10:04:00+02:00"),
+        ("Today 9:04:11.5", "2026-05-11T09:04:11.500000+02:00"),
+        ("yesterday 10:04", "2026-05-10T10:04:00+02:00"),
+        ("yesterday  23:59:59", "2026-05-10T23:59:59+02:00"),
+    ],
+)
+def test_days_by_name(text: str, written: str) -> None:
+    assert form(parse_time(text, date(2026, 5, 11))) == written
+
+
+def test_days_by_name_follow_the_change_of_the_clocks() -> None:
+    assert form(parse_time("yesterday 12:00", date(2026, 3, 30))) == "2026-03-29T12:00:00+02:00"
+    assert form(parse_time("yesterday 12:00", date(2026, 3, 29))) == "2026-03-28T12:00:00+01:00"
+    with pytest.raises(ValueError, match="happens twice"):
+        parse_time("yesterday 2:30", date(2026, 10, 26))
+    with pytest.raises(ValueError, match="does not exist"):
+        parse_time("today 02:30", date(2026, 3, 29))
+
+
+def test_without_a_date_given_it_is_that_of_the_clock() -> None:
+    before = datetime.now().date()
+    parsed = parse_time("today 12:00").astimezone().date()
+    assert before <= parsed <= datetime.now().date()
+
+
+@pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("yesterday", "is no time"),
-        ("2026-05-11", "is no time"),
-        ("10:04", "is no time"),
+        ("yesterday", "as in 'yesterday 10:04'"),
+        ("2026-05-11", "as in '2026-05-11 10:04'"),
+        ("10:04", "as in 'today 10:04'"),
+        ("tomorrow 10:04", "or local time, as in"),
         ("2026-02-30 10:04", "not in the calendar"),
         ("2026-05-11 24:01", "not in the calendar"),
         ("2026-05-11T10:04:60Z", "not in the calendar"),

@@ -280,4 +280,4 @@ def test_refusal_of_the_mount(run: Any, mount: Any, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(os, call, refuse)
     result = run("stop", session)
     assert result.exit_code == 1
-    assert result.stderr.startswith(f"axxon-exportfs: {session}: it is read-only")
+    assert result.stderr.startswith(f"axxon-exportfs: {session}: read-only filesystem")
