@@ -106,9 +106,10 @@ class Mount:
             catalogue.on_gone = fuse.session_gone
             nursery.start_soon(for_ever, fuse.end_when_unmounted)
             start_background(nursery, server, world)
-            nursery.start_soon(
-                for_ever, partial(fuse.keep_read_ahead, lambda: world.library.line.kernel_ahead)
-            )
+            line = world.library.line
+            line.changed = lambda: fuse.read_ahead(line.kernel_ahead)
+            line.changed()
+            nursery.start_soon(for_ever, fuse.keep_read_ahead)
             nursery.start_soon(for_ever, self._notifier.keep_telling)
             warm_up = partial(trio.to_thread.run_sync, server.warm_up, abandon_on_cancel=True)
             nursery.start_soon(for_ever, warm_up)

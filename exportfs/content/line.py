@@ -12,6 +12,7 @@ full, and a jump waits for no more than that amount.
 
 import math
 from collections import deque
+from collections.abc import Callable
 
 from exportfs.content.tuning import (
     BLOCK_SECONDS,
@@ -64,12 +65,15 @@ class Line:
         self._fast_bytes = 0
         self._fast = False
         self._wide_bytes, self._wide_seconds = 0, 0.0
+        self.changed: Callable[[], None] = lambda: None
+        """Told when something was measured: before whoever reads gets what arrived."""
 
     # --- What is measured ---
 
     def round_trip_took(self, seconds: float) -> None:
         """A ping was answered after so long."""
         self._round_trips.append(seconds)
+        self.changed()
 
     def granted(self, now: float, amount: int) -> None:
         """The server may send so many bytes more."""
@@ -88,6 +92,7 @@ class Line:
             self._since, self._brought = now, 0
         elif last and self._brought >= HINT_SAMPLE and elapsed > 0:
             self._hint = self._brought / elapsed
+            self.changed()
 
     def dropped(self, amount: int) -> None:
         """Bytes that were granted will not come."""
@@ -130,6 +135,7 @@ class Line:
             self._fast = self._fast or self._fast_bytes >= FAST_AFTER
         elif rate < SLOW:
             self._fast_bytes = 0
+        self.changed()
 
     # --- What follows ---
 

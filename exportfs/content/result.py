@@ -31,11 +31,12 @@ log = logging.getLogger(__name__)
 class Waiter:
     """Somebody needs the byte at `offset`."""
 
-    __slots__ = ("block", "download", "error", "event", "offset")
+    __slots__ = ("block", "download", "error", "event", "offset", "since")
 
     def __init__(self, offset: int, download: Download) -> None:
         self.offset = offset
         self.download = download
+        self.since = trio.current_time()
         self.event = trio.Event()
         self.block: Block | None = None
         self.error: ExportfsError | None = None
@@ -186,6 +187,13 @@ class Result:
     def awaited(self, download: Download) -> bool:
         """Whether somebody waits for a block of this download."""
         return any(waiter.download is download and waiter.block is None for waiter in self._waiters)
+
+    def awaited_since(self, download: Download) -> float | None:
+        """Since when somebody waits for a block of this download; None where nobody does."""
+        since = (
+            waiter.since for waiter in self._waiters if waiter.download is download and waiter.block is None
+        )
+        return min(since, default=None)
 
     def served(self, now: float) -> float:
         """Bytes that arrived lately: half of them are forgotten every few seconds."""

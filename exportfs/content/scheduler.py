@@ -164,7 +164,7 @@ def shares(downloads: Iterable[Download], window: int, now: float) -> list[tuple
     """Of each download that wants something, the bytes that it may have on their way.
 
     In this order each gets what is left of the window: awaited before read-ahead before what a jump left behind; then
-    who was served least lately; then the newest.
+    who was served least lately; then who has waited longest.
     """
     found, left = [], window
     for download in sorted(downloads, key=lambda one: _rank(one, now)):
@@ -176,7 +176,7 @@ def shares(downloads: Iterable[Download], window: int, now: float) -> list[tuple
 
 
 def _rank(download: Download, now: float) -> tuple[int, float, float]:
-    awaited = download.owner.awaited(download)
-    left = download.left_at is not None and now - download.left_at < LEFT_SECONDS
-    rank = 2 if left else 0 if awaited else 1
-    return rank, download.owner.served(now), -download.started_at
+    since = download.owner.awaited_since(download)
+    again = -math.inf if download.left_at is None else download.left_at + LEFT_SECONDS
+    rank = 2 if now < again else 1 if since is None else 0
+    return rank, download.owner.served(now), max(again, download.started_at if since is None else since)

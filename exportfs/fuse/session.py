@@ -5,7 +5,6 @@ import errno
 import logging
 import os
 import threading
-from collections.abc import Callable
 from pathlib import Path
 
 import pyfuse3
@@ -25,8 +24,8 @@ log = logging.getLogger(__name__)
 MOST_TASKS = 4096
 """Requests served at a time: each waits in a task of its own, so that slow reads never keep a getattr waiting.
 pyfuse3's default of 99 would."""
-READ_AHEAD_EVERY, READ_AHEAD_LOOKS = 0.25, 50
-"""Seconds between looks at what the kernel should read ahead, and of the first so many looks, whether it does."""
+READ_AHEAD_LOOKS = (0.02, 0.08, 0.4, 2.0, 10.0)
+"""Seconds between two looks whether the kernel's read-ahead is as it should be."""
 TABLE_SECONDS = 0.5
 """Between two looks whether the mount table has changed: a system call of a microsecond."""
 LINGER = 30.0
@@ -44,6 +43,7 @@ class FuseSession:
         self._operations = operations
         self._mountpoint = mountpoint
         self._mounted: Mounted | None = None
+        self._read_ahead = 0
 
     def open(self, *, source: str, read_only: bool, allow_other: bool) -> None:
         """Mounts. Raises ExportfsError with what to do."""
@@ -103,25 +103,22 @@ class FuseSession:
         ours = namespace_of(os.getpid())
         return any(namespace_of(pid) == ours for pid in openers)
 
-    async def keep_read_ahead(self, wanted: Callable[[], int]) -> None:
-        """Sets the bytes that the kernel reads ahead, in files that are opened from then on, to what is wanted. Root
-        may; everyone else lives with 128 KiB. Runs until cancelled.
-
-        The kernel sets it back with its first call, which is under way now. Awaited by looking again and not by a call
-        of our own into the mount: that would make it busy for whoever unmounts it at once.
-        """
-        assert self._mounted is not None
-        setting = trio.Path(f"/sys/class/bdi/{self._mounted.device}/read_ahead_kb")
-        looks, last = 0, ""
+    def read_ahead(self, amount: int) -> None:
+        """Sets the bytes that the kernel reads ahead in files that are opened from now on, at once. Root may; everyone
+        else lives with 128 KiB."""
+        if self._mounted is None or amount == self._read_ahead:
+            return
+        self._read_ahead = amount
         with contextlib.suppress(OSError):
-            while True:
-                text = f"{wanted() // 1024}\n"
-                # At first it may be set back; later only what is wanted changes.
-                if (looks < READ_AHEAD_LOOKS or text != last) and await setting.read_text() != text:
-                    await setting.write_text(text)
-                last = text
-                looks += 1
-                await trio.sleep(READ_AHEAD_EVERY)
+            Path(f"/sys/class/bdi/{self._mounted.device}/read_ahead_kb").write_text(f"{amount // 1024}\n")
+
+    async def keep_read_ahead(self) -> None:
+        """The kernel sets it back with its first call, which is under way now. Awaited by looking again and not by a
+        call of our own into the mount: that would make it busy for whoever unmounts it at once."""
+        for pause in READ_AHEAD_LOOKS:
+            await trio.sleep(pause)
+            amount, self._read_ahead = self._read_ahead, 0
+            self.read_ahead(amount)
 
     def session_gone(self, name: str) -> None:
         """Lets the kernel drop the name of a session, which it would believe in for a while.
