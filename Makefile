@@ -19,6 +19,8 @@ ifdef CI
 SERVER_PACKAGES += nginx-light
 endif
 NODE_SERVER     := tests/servers/node/node_modules/.ready
+# axe-core, which looks at pages for what people with disabilities stumble over.
+NODE_AXE        := tests/pages/node/node_modules/.ready
 
 .PHONY: demo test test-fast test-machines lint fuzz bench soak deb lock clean test-system
 
@@ -70,13 +72,13 @@ deb: $(READY)
 	@sh .ci/system-packages binutils dpkg-dev
 	$(BIN)/python package/deb.py
 
-test-system: $(NODE_SERVER)
+test-system: $(NODE_SERVER) $(NODE_AXE)
 	@sh .ci/system-packages $(TEST_PACKAGES) $(PLAYER_PACKAGES) $(SERVER_PACKAGES)
 
 # Node may be somebody else's package, with an npm of its own in it.
-$(NODE_SERVER): tests/servers/node/package-lock.json
+$(NODE_SERVER) $(NODE_AXE): %/node_modules/.ready: %/package-lock.json
 	@command -v node >/dev/null && command -v npm >/dev/null || sh .ci/system-packages nodejs npm
-	@if command -v npm >/dev/null; then cd tests/servers/node && \
+	@if command -v npm >/dev/null; then cd $* && \
 	    npm ci --omit=optional --ignore-scripts --no-audit --no-fund --silent && touch node_modules/.ready; fi
 
 # After a change of dependencies in pyproject.toml.

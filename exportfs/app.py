@@ -22,6 +22,7 @@ from exportfs.errors import ExportfsError
 from exportfs.fuse.mountpoint import check_mountpoint
 from exportfs.fuse.operations import ExportOperations
 from exportfs.fuse.session import FuseSession
+from exportfs.pages.rendering import load as load_pages
 from exportfs.rpc.download import Downloads
 from exportfs.rpc.login import AskCode
 from exportfs.rpc.server import Server
@@ -111,6 +112,7 @@ class Mount:
             line.changed()
             nursery.start_soon(for_ever, fuse.keep_read_ahead)
             nursery.start_soon(for_ever, self._notifier.keep_telling)
+            nursery.start_soon(for_ever, partial(trio.to_thread.run_sync, load_pages, abandon_on_cancel=True))
             warm_up = partial(trio.to_thread.run_sync, server.warm_up, abandon_on_cancel=True)
             nursery.start_soon(for_ever, warm_up)
             ready()

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import click
 
+from exportfs.units import human_duration as human_duration
+from exportfs.units import human_size as human_size
+
 BYTE_ORDER_MARK = "\ufeff"
 UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 """How a file in UTF-16 begins."""
-
-_UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB")
 
 
 def printable(text: str) -> str:
@@ -23,29 +24,6 @@ def printable(text: str) -> str:
         else:
             parts.append(ascii(character)[1:-1])
     return "".join(parts)
-
-
-def human_size(size: float) -> str:
-    """`1.5 GiB`; below 1 KiB, `512 B`."""
-    if size < 1024:
-        return f"{size:.0f} B"
-    power = 0
-    while size >= 1023.95 and power < len(_UNITS):
-        size /= 1024
-        power += 1
-    return f"{size:.1f} {_UNITS[power - 1]}"
-
-
-def human_duration(seconds: float) -> str:
-    """`45s`, `2m 05s`, `1h 05m`, `3d 4h`: the two largest units."""
-    whole = max(0, round(seconds))
-    if whole < 60:
-        return f"{whole}s"
-    if whole < 3600:
-        return f"{whole // 60}m {whole % 60:02d}s"
-    if whole < 86400:
-        return f"{whole // 3600}h {whole % 3600 // 60:02d}m"
-    return f"{whole // 86400}d {whole % 86400 // 3600}h"
 
 
 def columns(rows: Sequence[Sequence[str]]) -> list[str]:

@@ -62,7 +62,7 @@ class Filesystem:
     def __init__(self, world: World, status: StatusMaker) -> None:
         self._world = world
         self._inodes = world.inodes
-        self.root = RootDirectory(world, status)
+        self.root = RootDirectory(world, status, lambda: str(status.server().get("address", "")))
         self._handles: dict[int, Handle] = {}
         self._directories: dict[int, OpenDirectory] = {}
         self._next = 0

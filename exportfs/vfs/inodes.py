@@ -11,7 +11,7 @@ from exportfs.core.names import encode
 from exportfs.errors import Gone
 from exportfs.vfs.node import Node
 
-ROOT, README, STATUS, NEW, SESSIONS, TEMPLATE, CAMERAS = 1, 2, 3, 4, 5, 6, 7
+ROOT, README, STATUS, NEW, SESSIONS, TEMPLATE, CAMERAS, INDEX, PAGES = 1, 2, 3, 4, 5, 6, 7, 8, 9
 FIRST_IN_NEW = 1 << 20
 """Files in new/ live in memory and are numbered from here."""
 _BIT = 1 << 62

@@ -2,7 +2,8 @@
 
 from exportfs.vfs.cameras.directory import CameraDirectory
 from exportfs.vfs.cameras.files import CameraFile
-from exportfs.vfs.inodes import CAMERAS, NEW, README, ROOT, SESSIONS, STATUS, TEMPLATE
+from exportfs.vfs.inodes import CAMERAS, INDEX, NEW, PAGES, README, ROOT, SESSIONS, STATUS, TEMPLATE
+from exportfs.vfs.pages.directory import DayPage
 from exportfs.vfs.request_file import RequestFile
 from exportfs.vfs.session_files import Control, InSession, RequestRecord, SessionRecord
 from exportfs.vfs.sessions_dir import (
@@ -22,6 +23,8 @@ _FIXED = {
     NEW: "new",
     SESSIONS: "sessions",
     CAMERAS: "cameras",
+    INDEX: "index.html",
+    PAGES: ".pages",
     TEMPLATE: "new/.template.json",
 }
 _RECORDS = ((SessionRecord, SESSION_RECORD), (RequestRecord, REQUEST_RECORD), (Control, CONTROL))
@@ -34,6 +37,8 @@ def path_of(world: World, ino: int) -> str | None:
     node = world.inodes.find(ino)
     if isinstance(node, RequestFile):
         return f"new/{node.name}" if node.name is not None else None
+    if isinstance(node, DayPage):
+        return f".pages/{node.name}"
     if isinstance(node, CameraDirectory | CameraFile):
         return _in_cameras(world, node)
     if not isinstance(node, InSession):

@@ -42,6 +42,15 @@ def progress(session: Session) -> float | None:
     return round(min(max((last - start) / (end - start), 0.0), 1.0), 4)
 
 
+def error_of(session: Session, word: str) -> str | None:
+    """A sentence where the export did not succeed. word: as `state_word` gives it."""
+    if word != "failed":
+        return None
+    return "the server reports that the export did not succeed" + (
+        "" if session.state.files else "; there are no results"
+    )
+
+
 def expires_at(world: World, session_id: str) -> str | None:
     """Our estimate of when the server stops or deletes it, RFC 3339 in whole seconds."""
     left = world.keeper.expires_in(session_id)
@@ -78,11 +87,7 @@ def session_record(world: World, entry: Entry) -> bytes:
         }
         for name, file in zip(entry.names, session.state.files, strict=True)
     ]
-    error = None
-    if word == "failed":
-        error = "the server reports that the export did not succeed" + (
-            "" if files else "; there are no results"
-        )
+    error = error_of(session, word)
     coverage = coverage_of(session)
     started_here = world.journal.of_session(session.id) is not None
     record: dict[str, object] = {

@@ -1,12 +1,15 @@
-"""The root: README.txt, .status.json, cameras/, new/ and sessions/. All of it is answered from memory."""
+"""The root: README.txt, index.html, .status.json, cameras/, new/ and sessions/. All of it is answered from memory."""
 
 import stat
+from collections.abc import Callable
 
 from exportfs.errors import NotFound
 from exportfs.vfs.cameras.directory import CamerasDirectory
 from exportfs.vfs.inodes import README, ROOT, STATUS
 from exportfs.vfs.new_dir import NewDirectory
 from exportfs.vfs.node import SECOND, Attributes, Directory, Entries, FixedNodes, Node
+from exportfs.vfs.pages.directory import IndexPage, PagesDirectory
+from exportfs.vfs.pages.overview import FOLDER, INDEX, Overview
 from exportfs.vfs.request_file import FixedText, LivingText, TextMaker
 from exportfs.vfs.sessions_dir import SessionsDirectory
 from exportfs.vfs.world import World
@@ -14,6 +17,7 @@ from exportfs.vfs.world import World
 README_TEXT = """\
 This folder shows the exports of a video-management server (Axxon One).
 
+index.html   all of it at a glance, with players: open it in a browser.
 cameras/     one folder for each camera. `footage` in it (type the name) says what was recorded;
              request.json is a request for its last five minutes.
 sessions/    one folder for each export on the server. Its results are ordinary files: copy them, play them.
@@ -35,32 +39,36 @@ More: axxon-exportfs --help
 class RootDirectory(Directory):
     """The mount point."""
 
-    __slots__ = ("_mtime_ns", "_named", "cameras", "new", "sessions")
+    __slots__ = ("_mtime_ns", "_named", "_unlisted", "cameras", "new", "sessions")
 
-    def __init__(self, world: World, status: TextMaker) -> None:
+    def __init__(self, world: World, status: TextMaker, server: Callable[[], str]) -> None:
+        """server: the server's address, for people."""
         super().__init__(ROOT)
         self.new = NewDirectory(world)
         self.cameras = CamerasDirectory(world)
         self.sessions = SessionsDirectory(world)
         self._mtime_ns = int(world.mounted_at * SECOND)
+        overview = Overview(world, server)
+        self._unlisted: dict[str, Node] = {FOLDER: PagesDirectory(world, overview)}
         self._named: dict[str, Node] = {
             "README.txt": FixedText(README, README_TEXT.encode, world.mounted_at),
+            INDEX: IndexPage(world, overview),
             ".status.json": LivingText(STATUS, status, world.wall, world.mounted_at),
             "cameras": self.cameras,
             "new": self.new,
             "sessions": self.sessions,
         }
-        for node in (self, *self._named.values()):
+        for node in (self, *self._named.values(), *self._unlisted.values()):
             world.inodes.pin(node)
 
     def attributes(self) -> Attributes:
         return Attributes(ROOT, stat.S_IFDIR | 0o555, nlink=5, mtime_ns=self._mtime_ns, keep=1.0)
 
     async def lookup(self, name: str) -> Node:
-        try:
-            return self._named[name]
-        except KeyError:
-            raise NotFound("no such file") from None
+        node = self._named.get(name) or self._unlisted.get(name)
+        if node is None:
+            raise NotFound("no such file")
+        return node
 
     async def entries(self) -> Entries:
         return Entries(list(self._named), FixedNodes(self._named.values()))

@@ -118,7 +118,7 @@ def test_a_server_that_hangs(tree: Tree, simulator: Simulator) -> None:
     looking = threading.Thread(target=eventually, args=(refused,))
     looking.start()
     while looking.is_alive():
-        for path in ("", "new", "sessions", "README.txt", ".status.json"):
+        for path in ("", "new", "sessions", "README.txt", "index.html", ".status.json"):
             tree.stat(path)
         tree.statvfs()
         looking.join(0.05)

@@ -40,7 +40,7 @@ class Filled:
         sessions = {f"sessions/{name}" for name in os.listdir(self.root / "sessions")}
         assert len(sessions) == SESSIONS
         records = {f"{session}/{name}" for session in sessions for name in RECORDS}
-        own = {"README.txt", ".status.json"}
+        own = {"README.txt", "index.html", ".status.json"}
         wanted = {path for path in {*self.results, *self.remote, *records, *own} if path.startswith(below)}
         found = set()
         for folder, _, names in os.walk(copied):
@@ -54,6 +54,8 @@ class Filled:
                     assert os.readlink(os.path.join(folder, name)) == self.remote[path]
                 elif path in records or path == ".status.json":
                     assert json.loads(Path(folder, name).read_bytes())
+                elif path == "index.html":
+                    assert b"<title>Exports" in Path(folder, name).read_bytes()
                 elif path == "README.txt":
                     assert Path(folder, name).read_bytes() == (self.root / path).read_bytes()
                 else:

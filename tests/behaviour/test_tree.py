@@ -20,7 +20,14 @@ RECORDS = (".session.json", ".request.json")
 
 @pytest.mark.promise("T1", "T14", "E4")
 def test_root(tree: Tree) -> None:
-    assert sorted(tree.listdir("")) == [".status.json", "README.txt", "cameras", "new", "sessions"]
+    assert sorted(tree.listdir("")) == [
+        ".status.json",
+        "README.txt",
+        "cameras",
+        "index.html",
+        "new",
+        "sessions",
+    ]
     assert b"echo destroy > sessions/NAME/.control" in tree.read("README.txt")
     for name in ("file", "new.json"):
         expect_errno(errno.EPERM, tree.write, name, b"x")
