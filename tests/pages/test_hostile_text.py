@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exportfs.core.names import result_name
+from exportfs.core.names import result_name, result_names
 from exportfs.pages.overview import (
     FurtherPage,
     PageView,
@@ -66,9 +66,8 @@ WHEN = Interval(moment(datetime(2026, 5, 11, 8, tzinfo=UTC), UTC), None)
 @st.composite
 def sessions(draw: st.DrawFn) -> SessionView:
     ids = draw(st.lists(HOSTILE, max_size=4))
-    results = tuple(
-        ResultView(result_name(file_id, draw(HOSTILE)), 1000, draw(st.none() | HOSTILE)) for file_id in ids
-    )
+    names = result_names((file_id, draw(HOSTILE)) for file_id in ids)
+    results = tuple(ResultView(name, 1000, draw(st.none() | HOSTILE)) for name in names)
     return SessionView(
         name=result_name(draw(HOSTILE), ""),
         cameras=tuple(draw(st.lists(HOSTILE, max_size=3))),

@@ -4,9 +4,12 @@ import stat
 
 from exportfs.errors import Gone, NotFound
 from exportfs.vfs.inodes import INDEX, PAGES
-from exportfs.vfs.node import SECOND, Attributes, Directory, Entries, Node, NodeMaker, Snapshot, Text
+from exportfs.vfs.node import SECOND, Attributes, Directory, Entries, Handle, Node, NodeMaker, Snapshot, Text
 from exportfs.vfs.pages.overview import Overview
 from exportfs.vfs.world import World
+
+LISTING_WAIT = 1.0
+"""Seconds that opening a page waits for a listing that is due."""
 
 
 class Page(Text):
@@ -22,6 +25,15 @@ class Page(Text):
     def text(self) -> bytes:
         """What it shows now. Raises Gone where it shows nothing any more."""
         raise NotImplementedError
+
+    def attributes(self) -> Attributes:
+        self.world.catalogue.look()
+        return super().attributes()
+
+    async def open(self, flags: int) -> Handle:
+        # Nobody may have looked for long. As with a session's record: what was heard last is better than nothing.
+        await self.world.catalogue.fresh_if_heard(LISTING_WAIT)
+        return await super().open(flags)
 
     def snapshot(self) -> Snapshot:
         text, last = self.text(), self._shown
