@@ -77,7 +77,7 @@ def copy_result(job: Job, report: Report) -> str:
     digest, offset = _resume(job, report)
     with _destination(job.part), _open_part(job.part) as part:
         os.ftruncate(part, offset)
-        _transfer(job, part, digest, offset, report)
+        digest = _transfer(job, part, digest, offset, report)
     sha256 = digest.hexdigest()
     with _destination(job.part):
         if hash_file(job.part, lambda done: report(VERIFY, done), uncached=True) != sha256:
@@ -132,36 +132,40 @@ def sync_directory(directory: Path) -> None:
         os.close(descriptor)
 
 
-def _transfer(job: Job, part: int, digest: "hashlib._Hash", offset: int, report: Report) -> None:
-    """From `offset` to the end, onto the disk. `digest` holds what is before it, and then all."""
+def _transfer(job: Job, part: int, digest: "hashlib._Hash", offset: int, report: Report) -> "hashlib._Hash":
+    """From `offset` to the end, onto the disk. `digest` holds what is before it; the one of all is given back."""
     buffer = memoryview(bytearray(CHUNK_BYTES))
     os.lseek(part, offset, os.SEEK_SET)
     saved = offset
     # Rewritten in place later on, which works on a full disk too.
     _save(job, part, digest, offset)
+    # One assignment for both: a Ctrl-C between two would write down a hash that is of another place.
+    done = digest, offset
     try:
         with _source(job.source), job.source.open("rb", buffering=0) as source:
             source.seek(offset)
             while count := source.readinto(buffer):
                 with _destination(job.part):
                     _write_all(part, buffer[:count])
+                digest = done[0].copy()
                 digest.update(buffer[:count])
-                offset += count
-                report(COPY, offset)
-                if offset - saved >= CHECKPOINT_BYTES:
+                done = digest, done[1] + count
+                report(COPY, done[1])
+                if done[1] - saved >= CHECKPOINT_BYTES:
                     with _destination(job.part):
-                        _save(job, part, digest, offset)
-                    saved = offset
-        if offset != job.size:
+                        _save(job, part, *done)
+                    saved = done[1]
+        if done[1] != job.size:
             raise SourceTrouble(
-                f"{job.source}: has {offset} bytes where {job.size} were announced: copy it again later"
+                f"{job.source}: has {done[1]} bytes where {job.size} were announced: copy it again later"
             )
     except BaseException:
         with contextlib.suppress(OSError):
-            _save(job, part, digest, offset)
+            _save(job, part, *done)
         raise
     with _destination(job.part):
-        _save(job, part, digest, offset)
+        _save(job, part, *done)
+    return done[0]
 
 
 def _write_all(descriptor: int, data: memoryview) -> None:

@@ -4,6 +4,7 @@ import hashlib
 import json
 from contextlib import suppress
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 import click
@@ -97,12 +98,16 @@ def fetch(
     if directory is None:
         if not force:
             check_wish(mount, wish)
-        with interrupt_held_back():
-            directory = submit(mount, default_name(wish, digest), text.encode(), again=True)
+        submitted = partial(submit, mount, default_name(wish, digest), text.encode(), again=True)
+    else:
+        submitted = partial(Path, directory)
     try:
+        with interrupt_held_back():
+            directory = submitted()
         (record,) = follow([directory])
     except KeyboardInterrupt:
-        complain("the export continues; repeat the command to resume")
+        if directory is not None:
+            complain("the export continues; repeat the command to resume")
         raise
     code = verdict([record])
     if not record.files or record.state != COMPLETED:

@@ -67,6 +67,8 @@ def test_copy(run: Any, mount: Any, out: Path) -> None:
         "state": "completed",
         "error": None,
         "options": options,
+        "cameras": None,
+        "footage": None,
         "coverage": None,
         "cameras": None,
         "footage": None,

@@ -5,8 +5,10 @@ import hashlib
 import json
 import os
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -64,6 +66,33 @@ def test_interrupted_copy_goes_on_where_it_was(job: Job) -> None:
     assert reads(job)[0] == 6 * CHUNK
     assert job.target.read_bytes() == CONTENT
     assert not job.part.exists()
+
+
+@pytest.mark.parametrize("line", range(30, 60))
+def test_interrupted_at_any_line(job: Job, line: int) -> None:
+    """Ctrl-C comes between any two lines; what was copied by then is not read again."""
+    seen = 0
+
+    def trace(frame: FrameType, event: str, _: object) -> Any:
+        nonlocal seen
+        if frame.f_code is not copying._transfer.__code__:
+            return None
+        if event == "line":
+            seen += 1
+            if seen == line:
+                sys.settrace(None)
+                raise KeyboardInterrupt
+        return trace
+
+    sys.settrace(trace)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            copy_result(job, silent)
+    finally:
+        sys.settrace(None)
+    copied = job.part.stat().st_size
+    assert copied > CHUNK
+    assert reads(job)[0] >= copied
 
 
 def test_killed_copy_goes_on_at_the_checkpoint(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:

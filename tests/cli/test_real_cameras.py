@@ -116,7 +116,7 @@ class TestLongExport:
             process.kill()
             process.communicate()
         assert process.returncode == 130
-        assert "the same command takes it up again" in said
+        assert "repeat the command to resume" in said
         command("stop", next((mount.mountpoint / "sessions").iterdir()))
         command(*words, code=None)
         assert simulator.log.count("StartSession") == 1

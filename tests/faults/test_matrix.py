@@ -156,7 +156,8 @@ def slow(scene: Scene) -> None:
 
 
 def stalled(scene: Scene) -> None:
-    scene.simulator.faults.add("DownloadFile", Stall(after_bytes=16384), times=None)
+    # Not one block comes: with one for each call a read of a few would get through.
+    scene.simulator.faults.add("DownloadFile", Stall(after_bytes=0), times=None)
 
 
 def endless_pages(scene: Scene) -> None:
