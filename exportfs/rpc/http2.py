@@ -125,9 +125,9 @@ class Http2Connection:
         except ExportfsError as failure:
             error = failure
         except (OSError, trio.BrokenResourceError, trio.ClosedResourceError) as failure:
-            error = Interrupted(f"the connection broke: {failure}")
+            error = Unreachable(f"the server cannot be reached: the connection broke: {failure}")
         except h2.exceptions.ProtocolError as failure:
-            error = Interrupted(f"the connection broke: {failure}")
+            error = Unreachable(f"the server cannot be reached: the connection broke: {failure}")
         finally:
             self.usable = False
             streams = [*self._streams.values(), *(waiting[0] for waiting in self._waiting)]
@@ -259,7 +259,7 @@ class Http2Connection:
         while True:
             data = await stream.receive_some(RECEIVE)
             if not data:
-                raise Interrupted("the server closed the connection")
+                raise Unreachable("the server cannot be reached: it closed the connection")
             for event in http2.receive_data(bytes(data)):
                 self._event(event)
             self._send.set()

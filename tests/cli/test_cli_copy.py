@@ -70,8 +70,6 @@ def test_copy(run: Any, mount: Any, out: Path) -> None:
         "cameras": None,
         "footage": None,
         "coverage": None,
-        "cameras": None,
-        "footage": None,
     }
     assert manifest["tool"].startswith("axxon-exportfs ")
     entry = manifest["files"][0]
