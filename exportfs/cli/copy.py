@@ -30,7 +30,7 @@ from exportfs.cli.following import FOOTAGE_MISSING, ending, footage_lines
 from exportfs.cli.manifest import Manifest, is_plain, local_names, side_name
 from exportfs.cli.mounts import server_address
 from exportfs.cli.options import JSON, SESSIONS_AND_DEST, split_dest
-from exportfs.cli.progress import Bars, transfers
+from exportfs.cli.progress import Bars, Counted, transfers
 from exportfs.cli.session_names import find_sessions
 from exportfs.cli.sessions import (
     ENDED,
@@ -67,7 +67,8 @@ def copy_all(records: list[SessionRecord], dest: Path, as_json: bool) -> int:
     with contextlib.ExitStack() as stack:
         for record in records:
             stack.enter_context(_kept(record))
-        bars = stack.enter_context(transfers())
+        files = [file for record in records for file in record.files if file.downloadable]
+        bars = Counted(stack.enter_context(transfers()), len(files), sum(file.size for file in files))
         for record in records:
             outcome = Outcome(record, dest / record.name)
             outcomes.append(outcome)

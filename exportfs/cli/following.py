@@ -9,6 +9,7 @@ from typing import Any
 from exportfs.cli.failures import complain
 from exportfs.cli.progress import Bar, Bars, shares
 from exportfs.cli.sessions import COMPLETED, ENDED, FAILED, REMOVED, STOPPED, SessionRecord
+from exportfs.cli.text import human_size
 from exportfs.cli.waiting import Clock, wait_for
 
 
@@ -18,7 +19,7 @@ def follow(
     """`wait_for` with a bar for each session, on a terminal."""
     clock = Clock() if clock is None else clock
     with shares() as bars:
-        display = _Display(bars, clock)
+        display = _Display(bars, clock, len(set(directories)))
         return wait_for(directories, timeout=timeout, report=display.show, clock=clock)
 
 
@@ -88,18 +89,37 @@ class Pace:
 class _Display:
     bars: Bars
     clock: Clock
+    count: int
+    """Of all sessions."""
+    total: Bar | None = None
+    """The line that counts them, where they are several."""
+    latest: dict[Path, SessionRecord] = field(default_factory=dict)
     lines: dict[Path, tuple[Bar, Pace]] = field(default_factory=dict)
 
     def show(self, record: SessionRecord) -> None:
+        if self.total is None and self.count > 1:
+            self.total = self.bars.bar("", float(self.count))
         if record.directory not in self.lines:
             bar = self.bars.bar(record.name, 1.0 if record.progress is not None else None)
             self.lines[record.directory] = (bar, Pace(footage_seconds(record.raw.get("options"))))
+        self._count(record)
         bar, pace = self.lines[record.directory]
         if record.state in ENDED:
             bar.done()
             return
         rate = pace.rate(self.clock.monotonic(), record.progress) if record.progress is not None else ""
         bar.update(record.progress, total=1.0, note=" ".join(filter(None, (record.state, rate))))
+
+    def _count(self, record: SessionRecord) -> None:
+        """`3 of 7`, and the size of the results that are there."""
+        self.latest[record.directory] = record
+        if self.total is None:
+            return
+        seen = self.latest.values()
+        ended = [one for one in seen if one.state in ENDED]
+        share = len(ended) + sum(one.progress or 0.0 for one in seen if one.state not in ENDED)
+        size = sum(one.size for one in ended)
+        self.total.update(share, note=human_size(size) if size else "", label=f"{len(ended)} of {self.count}")
 
 
 def footage_seconds(options: object) -> float | None:

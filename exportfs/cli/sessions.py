@@ -51,6 +51,8 @@ class SessionRecord:
     """Sentences: the footage that was asked for and is not there (`coverage.warnings`)."""
     unsure: str = ""
     """Why it cannot be told whether all is there (`coverage.note`)."""
+    cameras: tuple[str, ...] = ()
+    """Labels."""
     raw: Mapping[str, Any] = field(default_factory=dict)
     """The whole record, for `--json` and manifests."""
 
@@ -113,6 +115,7 @@ def read_session(directory: Path) -> SessionRecord:
     coverage = raw.get("coverage")
     coverage = coverage if isinstance(coverage, dict) else {}
     warnings = coverage.get("warnings")
+    cameras = raw.get("cameras")
     return SessionRecord(
         directory=directory,
         state=_text(raw.get("state")) or RUNNING,
@@ -125,6 +128,7 @@ def read_session(directory: Path) -> SessionRecord:
         else (),
         missing=tuple(filter(None, map(_text, warnings))) if isinstance(warnings, list) else (),
         unsure=_text(coverage.get("note")),
+        cameras=tuple(filter(None, map(_text, cameras))) if isinstance(cameras, list) else (),
         raw=raw,
     )
 

@@ -2,58 +2,86 @@
 
 import io
 import sys
-from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
-from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
 from exportfs.cli.following import footage_lines
 from exportfs.cli.mounts import MountStatus, members
-from exportfs.cli.sessions import COMPLETED, FAILED, RUNNING, SessionRecord
+from exportfs.cli.session_view import expiry, moment, sessions_in
+from exportfs.cli.sessions import RUNNING, SessionRecord
 from exportfs.cli.text import human_duration, human_size, printable
 
-_STYLES = {RUNNING: "cyan", COMPLETED: "green", FAILED: "red"}
 _PIPE_WIDTH = 10_000
-_BAR_WIDTH = 10
+_OPERATIONS_SHOWN = 5
+_LEAST_LINES = 4
+"""For the sessions of a mount, however small the window is: one, and how many are not shown."""
 _ERRORS_SHOWN = 5
 
 
-def view(mounts: list[MountStatus], now: datetime, *, bars: bool) -> RenderableType:
-    """All mounts, one below the other. `bars`: drawn progress, for terminals."""
+def table(mounts: list[MountStatus], now: datetime) -> str:
+    """All mounts, one below the other, for a pipe: a line for each session, nothing cut off, no colours."""
+    parts = _joined([_mount(mount, now, _table(mount.sessions, now)) for mount in mounts])
+    buffer = io.StringIO()
+    Console(file=buffer, width=_PIPE_WIDTH, color_system=None, force_terminal=False).print(Group(*parts))
+    return "\n".join(line.rstrip() for line in buffer.getvalue().splitlines())
+
+
+def view(
+    mounts: list[MountStatus], now: datetime, console: Console, height: int | None = None
+) -> RenderableType:
+    """The same for a terminal. With a `height` it fits into that many lines, and says what is left out."""
+    width = console.width
+    if height is None:
+        drawn = [
+            _mount(mount, now, [Text(""), sessions_in(mount.sessions, now, width, None)]) for mount in mounts
+        ]
+        return Group(*_joined(drawn))
+    # Lines of all but the sessions; what remains is shared by the mounts.
+    around = [_height(console, _mount(mount, now, [Text("")])) for mount in mounts]
+    left = height - sum(around) - (len(mounts) - 1)
+    drawn = []
+    for index, mount in enumerate(mounts):
+        share = max(_LEAST_LINES, left // (len(mounts) - index))
+        sessions = sessions_in(mount.sessions, now, width, share)
+        left -= _height(console, [sessions])
+        drawn.append(_mount(mount, now, [Text(""), sessions]))
+    return Group(*_joined(drawn))
+
+
+def _height(console: Console, parts: list[RenderableType]) -> int:
+    return len(console.render_lines(Group(*parts), pad=False)) if parts else 0
+
+
+def _joined(mounts: list[list[RenderableType]]) -> list[RenderableType]:
+    """With an empty line between two mounts."""
     parts: list[RenderableType] = []
     for index, mount in enumerate(mounts):
-        if index:
-            parts.append(Text(""))
-        parts += _mount(mount, now, bars)
-    return Group(*parts)
-
-
-def plain(renderable: RenderableType) -> str:
-    """The same for a pipe: no colours, nothing cut off, no blanks at the ends of lines."""
-    buffer = io.StringIO()
-    Console(file=buffer, width=_PIPE_WIDTH, color_system=None, force_terminal=False).print(renderable)
-    return "\n".join(line.rstrip() for line in buffer.getvalue().splitlines())
+        parts += [*([Text("")] if index else []), *mount]
+    return parts
 
 
 def terminal() -> Console:
     return Console(file=sys.stdout)
 
 
-def _mount(mount: MountStatus, now: datetime, bars: bool) -> list[RenderableType]:
+def _mount(mount: MountStatus, now: datetime, sessions: Iterable[RenderableType]) -> list[RenderableType]:
     parts: list[RenderableType] = []
     if mount.status:
         parts.append(_facts(mount, now))
-        parts += _sessions(mount.sessions, now, bars)
+        parts += sessions
         parts += _operations(mount.status)
         parts += _errors(mount.status)
     else:
         parts.append(Text(printable(str(mount.mountpoint)), style="bold"))
         if mount.private_to:
-            owner = f"private mount of user {mount.private_to}: nobody else can look in without --allow-other"
+            owner = (
+                f"private mount of user {mount.private_to}: not accessible to others without --allow-other"
+            )
             parts.append(Text(printable(owner)))
     if mount.error:
         parts.append(Text(printable(mount.error), style="red"))
@@ -80,7 +108,7 @@ def _facts(mount: MountStatus, now: datetime) -> Table:
         table.add_row("cache", _text(f"{used} of {size}{share}"))
     if downloads:
         table.add_row("downloads", _text(_downloads(downloads)))
-    since = _moment(status.get("started_at"))
+    since = moment(status.get("started_at"))
     if since:
         pid = f", process {status['pid']}" if isinstance(status.get("pid"), int) else ""
         table.add_row("running", _text(f"for {human_duration((now - since).total_seconds())}{pid}"))
@@ -108,25 +136,24 @@ def _downloads(downloads: Mapping[str, Any]) -> str:
     return text
 
 
-def _sessions(sessions: tuple[SessionRecord, ...], now: datetime, bars: bool) -> Iterator[RenderableType]:
+def _table(sessions: tuple[SessionRecord, ...], now: datetime) -> Iterator[RenderableType]:
     if not sessions:
         yield Text("no sessions")
         return
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    table.add_column("STATE", no_wrap=True)
-    table.add_column("PROGRESS", no_wrap=True)
-    table.add_column("FILES", justify="right", no_wrap=True)
-    table.add_column("SIZE", justify="right", no_wrap=True)
-    table.add_column("EXPIRES", no_wrap=True)
-    # Last, since it is the longest: on a narrow terminal it alone is folded, and can still be copied.
+    with_cameras = any(record.cameras for record in sessions)
+    for title in ("STATE", "PROGRESS", "FILES", "SIZE", "EXPIRES", *(["CAMERAS"] if with_cameras else [])):
+        table.add_column(title, justify="right" if title in ("FILES", "SIZE") else "left", no_wrap=True)
+    # Last, since it is the longest.
     table.add_column("SESSION", overflow="fold")
     for record in sessions:
         table.add_row(
-            Text(printable(record.state), style=_STYLES.get(record.state, "yellow")),
-            _progress(record, bars),
+            _text(record.state),
+            _progress(record),
             str(len(record.files)),
             human_size(record.size) if record.files else "-",
-            Text(_expiry(record, now)),
+            expiry(record, now),
+            *([_text(", ".join(record.cameras) or "-")] if with_cameras else []),
             _named(record),
         )
     yield table
@@ -135,54 +162,32 @@ def _sessions(sessions: tuple[SessionRecord, ...], now: datetime, bars: bool) ->
 def _named(record: SessionRecord) -> Text:
     """The name, and what is wrong with the session."""
     if record.error:
-        return Text(printable(f"{record.name}: {record.error}"))
-    lines = footage_lines(record)
-    if not lines:
-        return Text(printable(record.name))
-    return Text(printable("; ".join(lines)), style="" if record.unsure and not record.missing else "yellow")
+        return _text(f"{record.name}: {record.error}")
+    return _text("; ".join(footage_lines(record)) or record.name)
 
 
-def _progress(record: SessionRecord, bars: bool) -> RenderableType:
+def _progress(record: SessionRecord) -> str:
     if record.state != RUNNING:
-        return Text("-")
-    if record.progress is None:
-        return Text("?")
-    if not bars:
-        return Text(f"{record.progress:.0%}")
-    grid = Table.grid(padding=(0, 1))
-    grid.add_row(
-        ProgressBar(total=1.0, completed=record.progress, width=_BAR_WIDTH), f"{record.progress:4.0%}"
-    )
-    return grid
-
-
-def _expiry(record: SessionRecord, now: datetime) -> str:
-    expires = _moment(record.expires_at)
-    if expires is None:
         return "-"
-    kept = " kept" if record.raw.get("kept_alive") is True else ""
-    left = (expires - now).total_seconds()
-    return (f"in {human_duration(left)}" if left > 0 else "due") + kept
+    return "?" if record.progress is None else f"{record.progress:.0%}"
 
 
 def _operations(status: Mapping[str, Any]) -> list[RenderableType]:
+    """A line each, and the path, which may be long, behind all else."""
     operations = list(members(status.get("operations")))
     if not operations:
         return []
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    for title in ("OPERATION", "PID", "PATH", "OFFSET", "AGE"):
-        table.add_column(title, overflow="fold")
-    for operation in operations:
-        age = operation.get("age")
-        offset = operation.get("offset")
-        table.add_row(
-            _text(operation.get("op") or "-"),
-            _text(operation.get("pid") or "-"),
-            _text(operation.get("path") or "-"),
-            _text("-" if offset is None else offset),
-            f"{age:.1f}s" if isinstance(age, int | float) else "-",
-        )
-    return [Text(""), table]
+    lines: list[RenderableType] = [Text(""), Text("operations under way", style="bold")]
+    for operation in operations[:_OPERATIONS_SHOWN]:
+        age, offset = operation.get("age"), operation.get("offset")
+        words = [str(operation.get("op") or "-")]
+        words += [f"for {age:.1f}s"] if isinstance(age, int | float) else []
+        words += [f"by process {operation['pid']}"] if operation.get("pid") else []
+        words += [f"at offset {offset}"] if offset is not None else []
+        lines.append(_text(", ".join([*words, str(operation.get("path") or "-")])))
+    if len(operations) > _OPERATIONS_SHOWN:
+        lines.append(Text(f"{len(operations) - _OPERATIONS_SHOWN} more operations not shown"))
+    return lines
 
 
 def _errors(status: Mapping[str, Any]) -> list[RenderableType]:
@@ -208,13 +213,3 @@ def _number(values: Mapping[str, Any], key: str) -> float:
 
 def _text(*parts: object) -> Text:
     return Text(printable("".join(str(part) for part in parts)))
-
-
-def _moment(value: object) -> datetime | None:
-    if not isinstance(value, str):
-        return None
-    try:
-        moment = datetime.fromisoformat(value)
-    except ValueError:
-        return None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

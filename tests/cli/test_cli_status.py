@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.cells import cell_len
 from rich.console import Console
 
 from exportfs.cli import status as command
 from exportfs.cli.mounts import read_mount, server_address
-from exportfs.cli.status_view import plain, view
+from exportfs.cli.status_view import table, view
 from exportfs.fuse.mountpoint import mountpoints
 
 NOW = datetime(2026, 5, 11, 8, 0, 0, tzinfo=UTC)
@@ -39,8 +40,17 @@ FULL: dict[str, Any] = {
 }
 
 
-def shown(mount: Any, *, bars: bool = False) -> str:
-    return plain(view([read_mount(mount.root)], NOW, bars=bars))
+def shown(mount: Any) -> str:
+    """In a pipe."""
+    return table([read_mount(mount.root)], NOW)
+
+
+def drawn(mount: Any, width: int, height: int | None = None) -> list[str]:
+    """On a terminal."""
+    console = Console(file=io.StringIO(), width=width, color_system=None, force_terminal=True)
+    console.print(view([read_mount(mount.root)], NOW, console, height), crop=False)
+    assert isinstance(console.file, io.StringIO)
+    return [line.rstrip() for line in console.file.getvalue().splitlines()]
 
 
 def test_everything(mount: Any) -> None:
@@ -62,16 +72,83 @@ def test_everything(mount: Any) -> None:
     assert f"running 42% 0 - in 10m 00s kept s_{'long' * 50}" in lines
     assert "completed - 2 2.0 KiB due s2" in lines
     assert "failed - 0 - - s3: agent lost" in lines
-    assert "read 99 sessions/a/[b].mp4 0 1.2s" in lines
+    assert "read, for 1.2s, by process 99, at offset 0, sessions/a/[b].mp4" in lines
     assert "2026-05-11T07:58:00Z read lost block" in lines
     assert text == "\n".join(line.rstrip() for line in text.splitlines())
 
 
-def test_drawn_for_a_terminal(mount: Any) -> None:
-    mount.session("s1", "running", progress=0.5)
-    mount.session("s2", "running")
-    assert "━" in shown(mount, bars=True)
-    assert "50%" in shown(mount, bars=True)
+LONG = "20260511T090411Z_Server.DeviceIpint.12+3_mkv_abcdefgh"
+SHORT = "20260511T080411Z_Server.DeviceIpint.1_mp4_k3v9x2ma"
+
+
+@pytest.mark.parametrize("width", [20, 40, 50, 64, 80, 160])
+def test_on_a_terminal_nothing_is_lost_however_narrow(mount: Any, width: int) -> None:
+    labels = ["12.Parking lot, level 2", "13.\u30ab\u30e1\u30e9"]
+    mount.session(LONG, "running", progress=0.42, cameras=labels, expires_at="2026-05-11T08:10:00Z")
+    mount.session(SHORT, files={"a.mp4": b"x" * 2048}, coverage={"warnings": ["7 min of 30 min"]})
+    mount.session("s3", "failed", error="agent lost")
+    mount.session("s4", "running")
+    lines = drawn(mount, width)
+    for name in (LONG, SHORT, "s3", "s4"):
+        assert name in lines, "a name stands whole on a line of its own"
+    assert all(cell_len(line) <= width for line in lines if line != LONG and line != SHORT)
+    text = " ".join(line.strip() for line in lines)
+    for words in (
+        "━━━━────── 42%",
+        "expires in 10m 00s",
+        *labels,
+        "1 file, 2.0 KiB",
+        "7 min of 30 min",
+        "agent lost",
+    ):
+        assert words.replace(" ", "") in text.replace(" ", ""), words
+
+
+def many(mount: Any) -> None:
+    for number in range(20):
+        mount.session(
+            f"{number:03d}_{'x' * 40}", "running" if number % 10 == 9 else "completed", files={"a": b""}
+        )
+
+
+@pytest.mark.parametrize(("width", "height"), [(50, 24), (80, 24), (160, 50), (30, 12), (80, 10)])
+def test_watching_shows_running_sessions_first_and_counts_the_rest(
+    mount: Any, width: int, height: int
+) -> None:
+    many(mount)
+    lines = drawn(mount, width, height)
+    assert len(lines) <= height
+    names = [line[:3] for line in lines if line[3:4] == "_"]
+    assert names[:2] == ["009", "019"][: len(names)]
+    assert (
+        names[2:] == [f"{number:03d}" for number in range(20) if number % 10 != 9][: max(0, len(names) - 2)]
+    )
+    hidden = 20 - len(names)
+    told = any(line.startswith(f"{hidden} ") and "not shown" in line for line in lines)
+    assert told is bool(hidden)
+    assert (f"{2 - len(names)} of them running" in " ".join(lines)) is (len(names) < 2)
+
+
+def test_watching_what_fits_hides_nothing(mount: Any) -> None:
+    many(mount)
+    lines = drawn(mount, 80, 200)
+    assert not any("not shown" in line for line in lines)
+    assert sum(line[3:4] == "_" for line in lines) == 20
+
+
+def test_watching_without_and_with_one_session(mount: Any) -> None:
+    assert "no sessions" in drawn(mount, 80, 24)
+    mount.session("one")
+    assert "one" in drawn(mount, 80, 24)
+
+
+def test_cameras_in_a_pipe(mount: Any) -> None:
+    mount.session("a", cameras=["1.Gate north", "2.Door"], files={"x": b""})
+    mount.session("b", files={"x": b""})
+    lines = [" ".join(line.split()) for line in shown(mount).splitlines()]
+    assert "STATE PROGRESS FILES SIZE EXPIRES CAMERAS SESSION" in lines
+    assert "completed - 1 0 B - 1.Gate north, 2.Door a" in lines
+    assert "completed - 1 0 B - - b" in lines
 
 
 @pytest.mark.parametrize(

@@ -184,7 +184,7 @@ def test_display_says_state_and_rate(mount: Any, time: Any) -> None:
 
     options = {"archive": {"startTimestamp": "20260511T080000", "endTimestamp": "20260511T081000"}}
     session = mount.session("a", "running", options=options, progress=0.1)
-    display = following._Display(Line(), time.clock())
+    display = following._Display(Line(), time.clock(), 1)
     display.show(read_session(session))
     time.now = 6.0
     mount.change(session, progress=0.2)
