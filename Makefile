@@ -37,7 +37,7 @@ test: test-system $(READY)
 test-fast: $(READY)
 	$(BIN)/python -m pytest -n $(WORKERS) -m "not mount and not slow" $(PYTEST_ARGS)
 
-# On bare Debian 12 and 13, made with debootstrap; as root. Half an hour of work for two processors.
+# On bare Debian 12 and 13, made with debootstrap; as root. EXPORTFS_MACHINES=whole runs the whole suite there.
 test-machines: $(READY)
 	$(BIN)/python -m pytest -n 2 -m bare -o faulthandler_timeout=0 tests/machines $(PYTEST_ARGS)
 
