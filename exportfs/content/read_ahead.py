@@ -5,7 +5,7 @@ How far to read ahead follows from the line (`content.line`) and is decided wher
 
 from dataclasses import dataclass
 
-from exportfs.content.tuning import NEAR_PROVEN, NEAR_READ, PROVEN
+from exportfs.content.tuning import KERNEL_WINDOWS, NEAR_PROVEN, NEAR_READ, PROVEN
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +29,12 @@ class Position:
         self._expected = 0
         self._run = 0
 
-    def read(self, offset: int, length: int) -> Plan:
-        """Takes note of a read of `length` bytes at `offset` and says what it is part of."""
+    def read(self, offset: int, length: int, kernel_ahead: int = 0) -> Plan:
+        """Takes note of a read of `length` bytes at `offset` and says what it is part of. kernel_ahead: bytes of the
+        kernel's window of read-ahead."""
         end = offset + length
-        near = NEAR_PROVEN if self._run > PROVEN else NEAR_READ
+        enough = PROVEN + KERNEL_WINDOWS * kernel_ahead
+        near = NEAR_PROVEN if self._run > enough else NEAR_READ
         jumped = False
         if self._run and abs(offset - self._expected) <= near:
             self._run += min(length, max(0, end - self._expected))
@@ -42,4 +44,4 @@ class Position:
             self._run = length
             self._expected = end
         # One large request alone proves nothing: the kernel makes one of a read beside a page that it has.
-        return Plan(self._run > PROVEN, self._run > length or offset == 0, self._run, jumped)
+        return Plan(self._run > enough, self._run > length or offset == 0, self._run, jumped)

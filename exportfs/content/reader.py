@@ -15,6 +15,7 @@ class Reader:
     def __init__(self, result: Result, shared: Shared, closed: Callable[[FileKey], None]) -> None:
         self._result = result
         self._cache = shared.cache
+        self._line = shared.line
         self._closed = closed
         self._position = Position()
 
@@ -32,7 +33,7 @@ class Reader:
         end = min(offset + length, result.key.size)
         if offset >= end:
             return b""
-        plan = self._position.read(offset, end - offset)
+        plan = self._position.read(offset, end - offset, self._line.kernel_ahead)
         pieces: list[memoryview] = []
         position = offset
         missed = False

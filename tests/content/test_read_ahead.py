@@ -35,6 +35,13 @@ def test_proof(reads: list[tuple[int, int]], proven: bool) -> None:
     assert plan.proven is proven
 
 
+@pytest.mark.parametrize("ahead", [0, K, MIB])
+def test_the_kernels_read_ahead_is_no_reading(ahead: int) -> None:
+    position = Position()
+    proven = [position.read(offset, K, ahead).proven for offset in range(0, 8 * MIB, K)]
+    assert proven.index(True) * K == MIB + 2 * ahead
+
+
 def test_a_seek_starts_anew() -> None:
     position = Position()
     assert not position.read(0, K).jumped
