@@ -51,6 +51,7 @@ class Download:
         first: int,
         *,
         wide: bool,
+        quick: bool = False,
         stop: bool = False,
         reader: object = None,
         clock: Callable[[], float],
@@ -61,6 +62,7 @@ class Download:
         self.key = key
         self.chunk_size = chunk_size
         self.wide = wide
+        self.quick = quick
         self.stop = stop
         """Whether it ends where it may read no further, for good."""
         self.reader = reader
@@ -143,6 +145,7 @@ class Download:
             self._bound(),
             size=self.key.size,
             wide=self.wide,
+            quick=self.quick,
             stop=self.stop,
         )
         self._running = source.start(fetch, self)

@@ -160,6 +160,11 @@ class Line:
         return self._fast
 
     @property
+    def quick(self) -> bool:
+        """Whether seeks are served sooner by a thread than to the byte: what is wasted costs nothing there."""
+        return self._fast and self.round_trip < NEAR
+
+    @property
     def far(self) -> bool:
         """Whether wide streams need the larger window."""
         return self.round_trip >= WIDE_FAR

@@ -231,7 +231,9 @@ class Result:
         else:
             best = usable[choice.underway]
             best.reader, best.left_at = reader, None
-            best.allow(min(end + self._ahead(plan, best.wide, best.chunk_size), size))
+            # On a line that has proved fast, exact downloads bring what is asked for and leave the rest to a wide one.
+            fits = best.wide == line.fast
+            best.allow(min(end + (self._ahead(plan, best.wide, best.chunk_size) if fits else 0), size))
         best.last_used = trio.current_time()
         return best
 
@@ -262,6 +264,7 @@ class Result:
             size,
             offset // size,
             wide=wide,
+            quick=stop and not sequential and self._shared.line.quick,
             stop=stop,
             reader=reader,
             clock=trio.current_time,

@@ -97,7 +97,7 @@ class Downloads:
 
     def start(self, fetch: Fetch, sink: Sink) -> Handle:
         """Asks for the blocks of `fetch`. Never raises: failures go to the sink."""
-        if fetch.wide or not self._exact or self._nursery is None:
+        if fetch.wide or fetch.quick or not self._exact or self._nursery is None:
             return self._start_wide(fetch, sink)
         fallback = _Fallback(self, fetch, sink)
         try:

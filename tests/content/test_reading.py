@@ -183,7 +183,7 @@ async def test_a_server_that_refuses_large_blocks(autojump_clock: MockClock, nur
     source = FakeSource(nursery, {"f": 8 * MIB}, fault=fault)
     reader = source.library().open(source.key("f"))
     await read_all(reader, 8 * MIB)
-    assert {fetch.chunk_size for fetch in source.fetches} == {64 * KIB, 256 * KIB, 512 * KIB, MIB}
+    assert {fetch.chunk_size for fetch in source.fetches} == {32 * KIB, 64 * KIB, 256 * KIB, 512 * KIB, MIB}
     nursery.cancel_scope.cancel()
 
 
@@ -271,7 +271,7 @@ async def test_a_full_server_is_not_taken_for_one_that_refuses_a_size(
     async with trio.open_nursery() as readers:
         for name in "fghij":
             readers.start_soon(read_all, library.open(source.key(name)), 8 * MIB)
-    assert {fetch.chunk_size for fetch in source.fetches} == {64 * KIB, MIB}
+    assert {fetch.chunk_size for fetch in source.fetches} == {32 * KIB, MIB}
     nursery.cancel_scope.cancel()
 
 
@@ -331,6 +331,29 @@ async def test_a_whole_file_is_sent_once(
     await read_all(reader, size)
     assert source.sent <= size + 64 * KIB
     assert any(fetch.wide for fetch in source.fetches) is fast
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_line_that_proves_fast_gets_a_wide_stream_soon(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    """Also while the reader always waits for the next block."""
+    size = 64 * MIB
+    source = FakeSource(nursery, {"f": size}, fast=False, delay=0.01)
+    library = source.library()
+    line = library.line
+    reader = library.open(source.key("f"))
+    line._window = 8.0 * MIB
+    await read_all(reader, 4 * MIB)
+    line.round_trip_took(0.0002)
+    line.granted(0.0, 4 * MIB)
+    line.arrived(0.01, 4 * MIB)
+    assert line.fast
+    await read_all(reader, size, start=4 * MIB)
+    wide = [fetch for fetch in source.fetches if fetch.wide]
+    assert len(wide) == 1
+    assert wide[0].first * MIB <= 8 * MIB
+    assert source.sent <= size + MIB
     nursery.cancel_scope.cancel()
 
 
@@ -426,7 +449,7 @@ async def test_one_bad_file_does_not_make_blocks_smaller(
         await library.open(source.key("bad")).read(0, KERNEL)
     source.fetches.clear()
     await read_all(library.open(source.key("good")), 8 * MIB)
-    assert {fetch.chunk_size for fetch in source.fetches} == {64 * KIB, MIB}
+    assert {fetch.chunk_size for fetch in source.fetches} == {32 * KIB, MIB}
     nursery.cancel_scope.cancel()
 
 
