@@ -30,9 +30,10 @@ HINT_SAMPLE = 16 * KIB
 """Bytes from which on a slow arrival is a hint, as long as there is no sample."""
 SAMPLE_SECONDS = 0.02
 """Seconds of a sample within a busy time; shorter ones measure our own scheduling."""
-FAST = 40 * MIB
+FAST = 24 * MIB
 """Bytes a second from which on a line counts as fast. There gRPC's streams pay: `h2` takes 70 microseconds of CPU for a
-frame of 16 KiB, 4.5 seconds a GiB (measured), where gRPC takes 0.5; and gRPC's window of 4 MiB is 0.1 s of it."""
+frame of 16 KiB, 4.5 seconds a GiB (measured), where gRPC takes 0.5; and gRPC's window of 4 MiB is a sixth of a second
+of it. 100 Mbit/s are half of it."""
 FAST_AFTER = 512 * KIB
 """Bytes in a row that came so fast: bursts of shapers are smaller."""
 SLOW = FAST // 2
