@@ -142,7 +142,11 @@ class Mount:
                     continue
                 log.info("ending on %s", signal.Signals(number).name)
                 scope.cancel()
-                return
+                break
+        # One is enough: a second one, from somebody impatient or from systemd to all of a unit, would kill us amid
+        # unmounting. That is bounded, as is closing the login.
+        for number in wanted:
+            signal.signal(number, signal.SIG_IGN)
 
 
 def assemble(

@@ -190,6 +190,22 @@ def test_a_signal_to_the_whole_unit(server: SimulatorServer, tmp_path: Path) -> 
                 subprocess.run(["fusermount3", "-u", "-z", place], check=False)
 
 
+@pytest.mark.promise("C3")
+def test_signals_to_us_and_our_children_until_we_end(start_mount: MountFactory) -> None:
+    """Also while it unmounts: as systemd signals each process of a unit as it appears, and as impatient people do."""
+    for _ in range(3):
+        mount = start_mount()
+        assert mount.process is not None
+        children = Path(f"/proc/{mount.pid}/task/{mount.pid}/children")
+        end = time.monotonic() + DEADLINE
+        while mount.process.poll() is None and time.monotonic() < end:
+            with contextlib.suppress(OSError):
+                for pid in (mount.pid, *map(int, children.read_text().split())):
+                    os.kill(pid, signal.SIGTERM)
+        assert mount.process.wait(1) == 0
+        assert not is_mounted(mount.mountpoint)
+
+
 def test_two_at_once(server: SimulatorServer, tmp_path: Path) -> None:
     """One of them mounts; they never end up one over the other."""
     place = tmp_path / "mnt"
