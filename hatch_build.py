@@ -1,4 +1,5 @@
-"""Build hook: generates the messages from protos/ into exportfs/wire/, for wheels and editable installs.
+"""Build hook: generates the messages from protos/ into exportfs/wire/, for wheels and editable installs, and puts the
+documents into wheels.
 
 The modules are put below our own package, not at the top level where the vendor's own Python bindings
 would live, so the imports between them are rewritten. File names inside the descriptors stay the vendor's.
@@ -37,5 +38,10 @@ def generate(root: Path) -> None:
 
 class GenerateMessages(BuildHookInterface[Any]):
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        if self.target_name == "wheel":
-            generate(Path(self.root))
+        if self.target_name != "wheel":
+            return
+        generate(Path(self.root))
+        if version != "editable":
+            # For `axxon-exportfs docs`, which finds those of a checkout beside the package.
+            for page in sorted((Path(self.root) / "docs").glob("*.md")):
+                build_data["force_include"][str(page)] = f"exportfs/docs/{page.name}"

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import tarfile
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -72,3 +73,18 @@ def test_the_sdist_is_a_checkout(tmp_path: Path) -> None:
         assert {".ci/run", ".gitignore", "requirements.lock", "Makefile", "tests/conftest.py"} <= files
     _, again = sdist_of(first, tmp_path / "second")
     assert again == files
+
+
+@pytest.mark.slow
+def test_documents_are_in_the_wheel(tmp_path: Path) -> None:
+    """`axxon-exportfs docs` finds them there."""
+    # Not of this checkout: building generates the messages anew, under the feet of other tests.
+    root, _ = sdist_of(ROOT, tmp_path / "sdist")
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", tmp_path]
+    subprocess.run(build, cwd=root, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        inside = {
+            name.removeprefix("exportfs/docs/") for name in archive.namelist() if "exportfs/docs/" in name
+        }
+    assert inside == {page.name for page in (ROOT / "docs").glob("*.md")}

@@ -52,11 +52,9 @@ COMMANDS = {
     ),
     "copy": Lazy("exportfs.cli.copy:copy", "Copy the results of sessions into a folder, with hashes."),
     "docs": Lazy("exportfs.cli.docs:docs", "Show the documents, or where they are."),
-    "doctor": Lazy(
-        "exportfs.cli.doctor:doctor", "Say what is missing on this machine or wrong with a server."
-    ),
+    "doctor": Lazy("exportfs.cli.doctor:doctor", "Check this machine or a server for problems."),
     "setup": Lazy(
-        "exportfs.cli.setup:setup", "Install what the system has to know of this program, or remove it."
+        "exportfs.cli.setup:setup", "Install mount helper, units, completions and man page, or remove them."
     ),
     "mount-helper": Lazy(
         "exportfs.cli.helper:mount_helper", "Mount as mount(8) and /etc/fstab have it.", hidden=True
@@ -85,8 +83,8 @@ class Program(click.Group):
                 raise Failure(trouble) from error
             extra = "[simulator]" if cmd_name in ("simulate", "demo") else ""
             raise Failure(
-                f"`{cmd_name}` needs the Python package {error.name}, which is not installed here: "
-                f"install {PROGRAM}{extra} with all it needs"
+                f"`{cmd_name}` needs the Python package {error.name}, which is not installed: "
+                f"install {PROGRAM}{extra} with its dependencies"
             ) from error
         except Exception as error:
             if trouble := package_trouble(error):

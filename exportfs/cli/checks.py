@@ -87,7 +87,7 @@ def _device(machine: Machine) -> Finding:
         elif error.errno in (errno.EACCES, errno.EPERM):
             fix = f"chmod 666 {machine.fuse_device}; in a container: --device /dev/fuse --cap-add SYS_ADMIN"
         else:
-            fix = "look into the kernel's log"
+            fix = "check the kernel log"
         return Finding(False, title, f"cannot be opened: {error.strerror}", fix)
     return Finding(True, title, "there and usable")
 
@@ -121,7 +121,7 @@ def _allow_other(machine: Machine) -> Finding:
         None,
         title,
         f"not set in {machine.fuse_conf}: only root may give --allow-other",
-        f"if others shall see a mount: add the line {title} to {machine.fuse_conf}",
+        f"to let other users access a mount: add the line {title} to {machine.fuse_conf}",
     )
 
 
@@ -158,14 +158,14 @@ def _directory(title: str, path: Path, *, private: bool) -> Finding:
         status = path.stat()
     except FileNotFoundError:
         if private and (trouble := _cannot_be_made(path)):
-            return Finding(False, title, f"{path} cannot be made: {trouble}", _elsewhere(path))
-        return Finding(True, title, f"{path} is not there yet; it is made when it is needed")
+            return Finding(False, title, f"{path} cannot be created: {trouble}", _elsewhere(path))
+        return Finding(True, title, f"{path} does not exist yet; it is created when needed")
     except OSError as error:
         return Finding(False, title, f"{path}: {error.strerror}", _elsewhere(path))
     if not stat.S_ISDIR(status.st_mode):
-        return Finding(False, title, f"{path} is no directory", f"move {path} away")
+        return Finding(False, title, f"{path} is not a directory", f"move {path} away")
     if status.st_uid != os.geteuid():
-        return Finding(False, title, f"{path} belongs to somebody else", f"chown {os.geteuid()} {path}")
+        return Finding(False, title, f"{path} belongs to another user", f"chown {os.geteuid()} {path}")
     forbidden = 0o077 if private else 0o022
     if status.st_mode & forbidden:
         what = "read" if private else "change"
@@ -183,9 +183,9 @@ def _cannot_be_made(path: Path) -> str:
     """Why not; empty where it can be made."""
     parent = next(parent for parent in path.parents if parent.exists())
     if not parent.is_dir():
-        return f"{parent} is no directory"
+        return f"{parent} is not a directory"
     if not os.access(parent, os.W_OK | os.X_OK):
-        return f"{parent} is not writable for you"
+        return f"{parent} is not writable by you"
     return ""
 
 
@@ -219,11 +219,11 @@ def _password_file(path: Path) -> Finding:
     try:
         status = path.stat()
     except OSError as error:
-        return Finding(False, title, f"{path}: {error.strerror}", "make it, or correct `password-file`")
+        return Finding(False, title, f"{path}: {error.strerror}", "create it, or correct `password-file`")
     if status.st_mode & 0o077:
-        return Finding(False, title, f"other users can get at {path}", f"chmod 600 {path}")
+        return Finding(False, title, f"other users can read {path}", f"chmod 600 {path}")
     if not os.access(path, os.R_OK):
-        return Finding(False, title, f"{path} is not readable for you", f"chown {os.geteuid()} {path}")
+        return Finding(False, title, f"{path} is not readable by you", f"chown {os.geteuid()} {path}")
     try:
         read_password_file(path)
     except ExportfsError as error:

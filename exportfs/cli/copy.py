@@ -125,7 +125,9 @@ def copy_session(outcome: Outcome, bars: Bars) -> None:
     InvalidArgument where the session or the folder is not fit for it."""
     record, folder = outcome.record, outcome.folder
     if record.state not in ENDED:
-        raise InvalidArgument(f"{record.name}: still {record.state}: first `axxon-exportfs wait` for it")
+        raise InvalidArgument(
+            f"{record.name}: still {record.state}: first `axxon-exportfs wait {record.name}`"
+        )
     if record.state == REMOVED or not record.files:
         lines = footage_lines(record) or [f"{record.name}: has no results"]
         raise InvalidArgument(ending(record) if record.state in (REMOVED, FAILED) else lines[0])
@@ -133,7 +135,7 @@ def copy_session(outcome: Outcome, bars: Bars) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DestinationTrouble(
-            f"{folder}: cannot be made: {error.strerror}: choose another DEST"
+            f"{folder}: cannot be created: {error.strerror}: choose another DEST"
         ) from error
     with _locked(folder):
         manifest = Manifest.load(folder, record)
@@ -144,7 +146,7 @@ def copy_session(outcome: Outcome, bars: Bars) -> None:
         manifest.save()
         outcome.written = True
     if record.state == FAILED:
-        outcome.problems.append(f"{ending(record)} (what it has was copied)")
+        outcome.problems.append(f"{ending(record)} (its results so far were copied)")
 
 
 def _one(
@@ -153,7 +155,7 @@ def _one(
     """One result: copied, found to be there, or written down as missing."""
     source = outcome.record.directory / file.name
     if not is_plain(file.name):
-        _missing(outcome, manifest, file, source, f"{file.name!r} is no name for a file")
+        _missing(outcome, manifest, file, source, f"{file.name!r} is not a valid file name")
         return
     if not file.downloadable:
         where = _location(source, file)
@@ -206,7 +208,7 @@ def _set_aside(target: Path) -> None:
         number += 1
     target.rename(aside)
     complain(
-        f"{target}: is not what was copied there; it is {aside.name} now, and the result is copied again"
+        f"{target}: differs from what was copied there; it is renamed to {aside.name}, and the result is copied again"
     )
 
 
@@ -256,7 +258,9 @@ def _locked(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise InvalidArgument(f"{folder}: another copy is writing there: wait for it to end") from None
+            raise InvalidArgument(
+                f"{folder}: another copy is in progress there: wait until it has ended"
+            ) from None
         except OSError:
             # A filesystem without locks.
             pass

@@ -82,7 +82,7 @@ def copy_result(job: Job, report: Report) -> str:
     with _destination(job.part):
         if hash_file(job.part, lambda done: report(VERIFY, done), uncached=True) != sha256:
             job.part.unlink()
-            raise Corrupt(f"{job.part}: what the disk gives back is not what was written: check the disk")
+            raise Corrupt(f"{job.part}: the disk returned other data than was written: check the disk")
         with _source(job.source):
             times = os.stat(job.source)
         os.utime(job.part, ns=(times.st_mtime_ns, times.st_mtime_ns))
@@ -157,7 +157,7 @@ def _transfer(job: Job, part: int, digest: "hashlib._Hash", offset: int, report:
                     saved = done[1]
         if done[1] != job.size:
             raise SourceTrouble(
-                f"{job.source}: has {done[1]} bytes where {job.size} were announced: copy it again later"
+                f"{job.source}: has {done[1]} bytes, expected {job.size}: copy it again later"
             )
     except BaseException:
         with contextlib.suppress(OSError):
@@ -241,4 +241,4 @@ def _destination(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         error.filename = os.fspath(path)
-        raise DestinationTrouble(f"{sentence(error)}; repeating the command goes on from there") from error
+        raise DestinationTrouble(f"{sentence(error)}; repeat the command to resume from there") from error

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -19,6 +20,8 @@ import av
 import click
 
 from exportfs.cli.failures import PROGRAM
+from exportfs.cli.things import our_command
+from exportfs.cli.values import FILE
 from exportfs.errors import ExportfsError
 
 CAMERA = "hosts/Server/DeviceIpint.1/SourceEndpoint.video:0:0"
@@ -28,11 +31,11 @@ OURS = [sys.executable, "-m", "exportfs"]
 
 
 @click.command()
-@click.argument("mountpoint", metavar="[MOUNTPOINT]", required=False, type=click.Path(path_type=Path))
+@click.argument("mountpoint", metavar="[MOUNTPOINT]", required=False, type=FILE)
 def demo(mountpoint: Path | None) -> None:
     """Simulator, mount and a first export, in one go.
 
-    On a terminal the mount stays until Ctrl-C; otherwise everything is cleaned up at the end.
+    On a terminal the mount stays until Ctrl-C; otherwise everything is removed at the end.
     """
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="axxon-exportfs-demo-")))
@@ -46,7 +49,7 @@ def demo(mountpoint: Path | None) -> None:
         session = _export(place)
         copy = _copy_and_verify(simulator, session, folder)
         _play(copy)
-        _try_next(place, session)
+        _try_next(place, session, folder)
         if sys.stdin.isatty() and sys.stdout.isatty():
             say("The mount stays until you press Ctrl-C.")
             with contextlib.suppress(KeyboardInterrupt):
@@ -189,18 +192,33 @@ def _play(copy: Path) -> None:
     if not frames:
         raise ExportfsError(f"{copy} holds no pictures")
     player = next((name for name in ("mpv", "vlc", "ffplay") if shutil.which(name)), "mpv")
-    say(f"A decoder played all {frames} pictures of it ({codec}). To see them: {player} {copy.name}")
+    say(f"A decoder played all {frames} pictures of it ({codec}). To see them: {player} {quote(copy)}")
 
 
-def _try_next(place: Path, session: Path) -> None:
+def _try_next(place: Path, session: Path, folder: Path) -> None:
     say("\nTo try next, in another terminal:")
-    for line in (
-        f"ls -l {place}/sessions/*",
-        f"cat {session}/.session.json",
-        f"cp {place}/new/.template.json my.json && cp my.json {place}/new/ && ls -l {place}/new",
-        f"{PROGRAM} export {place} --camera {CAMERA} --duration 10s --format mkv --wait",
-        f"{PROGRAM} status {place}",
-        f"echo destroy > {session}/.control",
-    ):
+    for line in hints(place, session, folder):
         say(f"    {line}")
     say("")
+
+
+def hints(place: Path, session: Path, folder: Path) -> list[str]:
+    """Lines to paste into a shell as they stand, whatever PATH and the names hold. `folder`: for a file of theirs."""
+    place, mine = place.absolute(), folder / "my.json"
+    known = shutil.which(PROGRAM)
+    ours = our_command()
+    program = PROGRAM if known and os.path.realpath(known) == os.path.realpath(ours[0]) else shlex.join(ours)
+    return [
+        f"ls -l {quote(place)}/sessions/*",
+        f"cat {quote(session / '.session.json')}",
+        f"cp {quote(place / 'new' / '.template.json')} {quote(mine)}",
+        f"cp {quote(mine)} {quote(place / 'new')}/ && ls -l {quote(place / 'new')}",
+        f"{program} export {quote(place)} --camera {CAMERA} --duration 10s --format mkv --wait",
+        f"{program} status {quote(place)}",
+        f"echo destroy > {quote(session / '.control')}",
+    ]
+
+
+def quote(path: Path) -> str:
+    """For a shell."""
+    return shlex.quote(os.fspath(path))

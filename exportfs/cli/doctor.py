@@ -31,13 +31,13 @@ def _use_profile(ctx: click.Context, param: click.Parameter, server: str | None)
         return server
 
 
-@click.command(short_help="Say what is missing on this machine or wrong with a server.")
+@click.command(short_help="Check this machine or a server for problems.")
 @click.argument("server", metavar="[SERVER]", required=False, is_eager=True, callback=_use_profile)
 @server_options
 @JSON
 @click.pass_context
 def doctor(ctx: click.Context, /, server: str | None, as_json: bool, **_: object) -> int:
-    """Say what is missing on this machine or wrong with a server, and the fix.
+    """Check this machine or a server for problems, and say how to fix them.
 
     SERVER is an address or a profile of the configuration. The exit code is 1 where something fails; a
     warning is something that may be as it should.
@@ -65,7 +65,7 @@ def show(findings: Iterable[Finding]) -> None:
 
 def _not_looked_at(server: str) -> Finding:
     return Finding(
-        None, f"server {server}", "not looked at: gRPC does not load", "mend the Python packages first"
+        None, f"server {server}", "not checked: gRPC does not load", "fix the Python packages first"
     )
 
 
@@ -79,7 +79,7 @@ def _server_findings(ctx: click.Context, server: str) -> list[Finding]:
         return [Finding(False, title, str(error), "correct this first")]
     diagnose = _hook()
     if diagnose is None:
-        return [Finding(None, title, "not looked at: this installation has no server checks", "reinstall it")]
+        return [Finding(None, title, "not checked: this installation has no server checks", "reinstall it")]
     return diagnose(config)
 
 

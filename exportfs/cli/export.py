@@ -74,7 +74,9 @@ from exportfs.errors import InvalidArgument
 @click.option("--yes", is_flag=True, help="Do not ask about times far in the past or in the future.")
 @click.option("--force", is_flag=True, help="Export even where the archive has no footage.")
 @click.option("--dry-run", is_flag=True, help="Print the request without starting the export.")
-@click.option("--wait", "waiting", is_flag=True, help="Wait for the end, and print the paths of the results.")
+@click.option(
+    "--wait", "waiting", is_flag=True, help="Wait until it has ended, and print the paths of the results."
+)
 @JSON
 def export(
     mountpoint: Path | None,

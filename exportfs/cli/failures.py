@@ -17,7 +17,7 @@ _ADVICE = {
     errno.EROFS: "read-only filesystem: mount without --read-only to change something on the server",
     errno.EACCES: "not allowed: check the permissions, and on a mount its user's rights on the server",
     errno.EBUSY: "the server is busy, or the session's state does not allow it: try again later",
-    errno.ESTALE: "it no longer exists on the server",
+    errno.ESTALE: "no longer on the server",
     errno.ENOENT: "no such file or directory: check the path, and that it is mounted",
     errno.ENOSPC: "the disk is full: make room and try again",
     errno.EDQUOT: "the disk quota is used up: make room and try again",

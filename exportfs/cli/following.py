@@ -48,7 +48,7 @@ def footage_lines(record: SessionRecord) -> list[str]:
         return []
     lines = [f"{record.name}: {sentence}" for sentence in record.missing]
     if record.empty and not lines:
-        lines.append(f"{record.name}: completed, and there is no result at all")
+        lines.append(f"{record.name}: completed without any result")
     if record.unsure and not lines:
         lines.append(f"{record.name}: {record.unsure}")
     return lines
@@ -60,7 +60,7 @@ def ending(record: SessionRecord) -> str:
         reason = f": {record.error}" if record.error else "; the server gave no reason"
         return f"{record.name}: the export failed{reason}"
     if record.state == STOPPED:
-        return f"{record.name}: stopped before its end; what it has is in its directory"
+        return f"{record.name}: stopped before its end; its results so far are in its directory"
     if record.state == REMOVED:
         return f"{record.name}: no longer on the server; export it again"
     return f"{record.name}: {record.state}"

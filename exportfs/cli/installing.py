@@ -66,7 +66,7 @@ class Record:
         except FileNotFoundError:
             return cls(path)
         except (ValueError, KeyError, TypeError):
-            raise ExportfsError(f"{path}: not a record of what was installed: look at it") from None
+            raise ExportfsError(f"{path}: damaged record of what was installed: move it away") from None
 
     def save(self) -> None:
         if not self.files and not self.edits:
@@ -124,10 +124,12 @@ def install(thing: Thing, record: Record, say: Say, *, dry_run: bool) -> None:
         and record.files.get(path) == hashlib.sha256(there.encode(errors="surrogateescape")).hexdigest()
     )
     if there == thing.content and path in record.files:
-        say(f"{path}: {thing.title} is there already")
+        say(f"{path}: {thing.title} is up to date")
         return
     if there is not None and not ours:
-        raise Trouble(f"{path}: is there already and is not ours: {thing.title} left out; move it away first")
+        raise Trouble(
+            f"{path}: exists and was not installed by setup: {thing.title} skipped; move it away first"
+        )
     if dry_run:
         say(f"{path}: would install {thing.title}")
         return
@@ -146,7 +148,7 @@ def remove(record: Record, say: Say, *, dry_run: bool) -> None:
     for path, known in list(record.files.items()):
         there = content_of(Path(path))
         if there is not None and hashlib.sha256(there.encode(errors="surrogateescape")).hexdigest() != known:
-            say(f"{path}: was changed since it was installed, and stays")
+            say(f"{path}: was changed since it was installed: kept")
         elif dry_run:
             say(f"{path}: would be removed")
             continue
@@ -181,7 +183,7 @@ def edit(
         say(f"{path}: not there, so {word} need not be put into it")
         return
     if word in text.split() or f'"{word}' in text or f'{word}"' in text:
-        say(f"{path}: {word} is in it already")
+        say(f"{path}: {word} is already in it")
         return
     changed = change(text)
     if changed is None:

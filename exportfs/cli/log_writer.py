@@ -181,7 +181,7 @@ class LogWriter:
             if item is not None:
                 self._write(*item)
             if dropped:
-                self._write(f"log messages dropped here, since the log took no more: {dropped}", WARNING)
+                self._write(f"log messages dropped here, because the log was blocked: {dropped}", WARNING)
 
     def _write(self, text: str, severity: int) -> None:
         try:

@@ -103,7 +103,7 @@ class Manifest:
             raise InvalidArgument(f"{path}: damaged ({error}): move it away and copy again") from error
         session = document.get("session") if isinstance(document, dict) else None
         if not isinstance(session, dict) or session.get("id") != record.id:
-            raise InvalidArgument(f"{folder}: holds something else than this session: choose another DEST")
+            raise InvalidArgument(f"{folder}: belongs to another session: choose another DEST")
         files = {item["name"]: dict(item) for item in members(document.get("files")) if "name" in item}
         return cls(folder, {"created_at": document.get("created_at")}, files)
 
@@ -181,4 +181,4 @@ def _trouble(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         error.filename = os.fspath(path)
-        raise DestinationTrouble(f"{sentence(error)}; repeating the command goes on from there") from error
+        raise DestinationTrouble(f"{sentence(error)}; repeat the command to resume from there") from error

@@ -146,7 +146,7 @@ def profile_value(param: click.Parameter, value: object) -> object:
         return value
     wants_text = param.type in (TEXT, FILE)
     if isinstance(value, bool) or not isinstance(value, str if wants_text else str | int | float):
-        what = "text in quotes, on one line" if wants_text else "a number, or text in quotes"
+        what = "a string in quotes, on one line" if wants_text else "a number, or a string in quotes"
         raise ValueError(f"expected {what}, not {value!r}")
     try:
         # The word that one would type.

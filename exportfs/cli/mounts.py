@@ -55,7 +55,7 @@ def read_mount(mountpoint: Path) -> MountStatus:
     except OSError as error:
         return MountStatus(mountpoint, error=sentence(error))
     except ValueError as error:
-        return MountStatus(mountpoint, error=f"{mountpoint / STATUS}: no valid JSON: {error}")
+        return MountStatus(mountpoint, error=f"{mountpoint / STATUS}: invalid JSON: {error}")
     try:
         sessions, trouble = _sessions(mountpoint / "sessions")
     except OSError as error:

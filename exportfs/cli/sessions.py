@@ -105,7 +105,7 @@ def read_session(directory: Path) -> SessionRecord:
     try:
         raw = json.loads(path.read_bytes())
     except ValueError as error:
-        raise InvalidArgument(f"{path}: no valid JSON: {error}") from error
+        raise InvalidArgument(f"{path}: invalid JSON: {error}") from error
     if not isinstance(raw, dict):
         raise InvalidArgument(f"{path}: not a session's record")
     if raw.get("kept_alive") is None:

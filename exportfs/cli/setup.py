@@ -13,24 +13,24 @@ from exportfs.cli.trust import changeable_by_others, parts_of_this_program
 from exportfs.errors import ExportfsError
 
 
-@click.command(short_help="Install what the system has to know of this program, or remove it.")
+@click.command(short_help="Install mount helper, units, completions and man page, or remove them.")
 @click.option("--undo", is_flag=True, help="Remove exactly what was installed.")
-@click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
+@click.option("--dry-run", is_flag=True, help="Print what would be done without doing it.")
 @click.option(
     "--system/--user",
     "for_system",
     default=None,
-    help="For everybody on this machine (as root), or for yourself. Default: --system as root, else --user.",
+    help="For all users (as root), or for yourself. Default: --system as root, else --user.",
 )
 @click.option(
     "--root",
     metavar="DIR",
     type=click.Path(path_type=Path, file_okay=False),
     default=None,
-    help="Put everything below this directory, for packagers.",
+    help="Install below this directory, for packagers.",
 )
 def setup(undo: bool, dry_run: bool, for_system: bool | None, root: Path | None) -> int:
-    """Install what the system has to know of this program, or remove it.
+    """Install mount helper, units, completions and man page, or remove them.
 
     With --system: the mount helper for /etc/fstab, systemd units for the system and for users, shell completions,
     the man page, and an exception for updatedb. With --user: the unit, completions and man page of the user alone.
@@ -61,7 +61,7 @@ def setup(undo: bool, dry_run: bool, for_system: bool | None, root: Path | None)
     ):
         raise ExportfsError(
             f"{open_to}, and root would run it: install the program for the whole machine, where only root can write "
-            f"(python3 -m venv /opt/{PROGRAM}; see docs/fstab.md), and call `setup` of that; or use --user"
+            f"(python3 -m venv /opt/{PROGRAM}; see docs/fstab.md), and run its `setup`; or use --user"
         )
     of_package = for_system and where.root == Path("/") and packaged()
     if of_package:

@@ -57,7 +57,7 @@ def submit(mountpoint: Path, name: str, content: bytes, *, again: bool = False) 
         flags = os.O_TRUNC if again else os.O_EXCL
         descriptor = os.open(request, os.O_WRONLY | os.O_CREAT | flags | os.O_CLOEXEC, 0o600)
     except FileExistsError:
-        raise InvalidArgument(f"{request}: there is one of this name already; give another --name") from None
+        raise InvalidArgument(f"{request}: this request exists already; give another --name") from None
     try:
         _write(descriptor, content)
     except OSError as error:
@@ -92,10 +92,10 @@ def _refusal(request: Path, error: OSError) -> ExportfsError:
         with contextlib.suppress(OSError):
             request.unlink()
         return ExportfsError(f"no export was started: {text}")
-    return ExportfsError(f"{text} (whether an export was started is not known; the request is {request})")
+    return ExportfsError(f"{text} (unknown whether an export was started; the request is {request})")
 
 
 def _no_link(request: Path) -> Path:
     raise ExportfsError(
-        f"{request}: written, but no session came of it: is {request.parent.parent} a mount of exportfs?"
+        f"{request}: written, but no session was started: is {request.parent.parent} a mount of exportfs?"
     )

@@ -76,11 +76,11 @@ def _writers(status: os.stat_result) -> str:
     if stat.S_ISLNK(status.st_mode):
         return ""
     if status.st_mode & stat.S_IWOTH:
-        return "is writable for everybody"
+        return "is writable by everybody"
     if status.st_mode & stat.S_IWGRP and status.st_gid != 0:
         members = _members(status.st_gid)
         if members:
-            return f"is writable for {', '.join(sorted(members))}"
+            return f"is writable by {', '.join(sorted(members))}"
     return ""
 
 

@@ -174,7 +174,7 @@ def read_camera(directory: Path) -> Camera:
     try:
         raw = json.loads(path.read_bytes())
     except ValueError as error:
-        raise InvalidArgument(f"{path}: no valid JSON: {error}") from error
+        raise InvalidArgument(f"{path}: invalid JSON: {error}") from error
     if not isinstance(raw, dict):
         raise InvalidArgument(f"{path}: not a camera's record")
     archives = raw.get("archives")

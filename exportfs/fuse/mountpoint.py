@@ -168,7 +168,7 @@ def check_device() -> None:
         )
     if not os.access("/dev/fuse", os.R_OK | os.W_OK):
         raise ExportfsError(
-            "/dev/fuse may not be opened: ask an administrator for access to it (chmod 666 /dev/fuse)"
+            "no permission to open /dev/fuse: ask an administrator for access to it (chmod 666 /dev/fuse)"
         )
     if shutil.which("fusermount3") is None and os.geteuid() != 0:
         raise ExportfsError("fusermount3 is missing: install the package fuse3")

@@ -123,7 +123,7 @@ class Login:
             self._ask_code = None
 
     async def keep(self) -> None:
-        """Renews the token at two thirds of its life, for as long as it is let run."""
+        """Renews the token at two thirds of its life, until cancelled."""
         while self.needed:
             token = self._token
             await trio.sleep(max(0.0, token.renew_at - trio.current_time()) if token else 1.0)

@@ -188,7 +188,7 @@ class Catalogue:
         raise TimedOut("the list of sessions did not come in time")
 
     async def run(self) -> None:
-        """Lists in the background, and when somebody wants it, for as long as it is let run."""
+        """Lists in the background, and when somebody wants it, until cancelled."""
         while True:
             if self._listing is None:
                 self._listing = trio.Event()

@@ -87,7 +87,7 @@ class Keeper:
         return [entry for entry in entries if entry is not None]
 
     async def run(self) -> None:
-        """Keeps sessions alive for as long as it is let run."""
+        """Keeps sessions alive until cancelled."""
         # So long that a look has room for at least AT_ONCE questions: fewer, and one that hangs would hold up others.
         pause = max(AT_ONCE / self._config.calls_per_second, min(LOOK_EVERY, self._config.refresh / 2))
         at_a_look = round(self._config.calls_per_second * pause)
@@ -177,11 +177,11 @@ class Keeper:
         except NotFound:
             return SessionState(State.REMOVED)
         except trio.TooSlowError:
-            log.info("could not ask about a session: no answer came in time")
+            log.info("keep-alive poll of a session timed out")
         except ExportfsError as error:
-            log.info("could not ask about a session: %s", error)
+            log.info("keep-alive poll of a session failed: %s", error)
         except Exception:
-            log.exception("could not ask about a session")
+            log.exception("keep-alive poll of a session failed")
         return None
 
     def _use(self, session_id: str) -> Use:

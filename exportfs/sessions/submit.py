@@ -158,7 +158,7 @@ class Submitter:
                 self._locks.pop(mark, None)
 
     async def watch(self) -> None:
-        """Adopts what turns up late, or was asked for by a mount that was killed; for as long as it is let run."""
+        """Adopts what turns up late, or was asked for by a mount that was killed; until cancelled."""
         seen = -1
         while True:
             self._journal.catch_up()

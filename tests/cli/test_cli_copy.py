@@ -103,7 +103,7 @@ def test_altered_copy_is_set_aside_and_made_anew(run: Any, mount: Any, out: Path
     (out / "a" / "a.mp4").write_bytes(b"x" * len(CONTENT))
     result = run("copy", session, out)
     assert result.exit_code == 0
-    assert "is not what was copied there" in result.stderr
+    assert "differs from what was copied there" in result.stderr
     assert (out / "a" / "a.mp4").read_bytes() == CONTENT
     assert (out / "a" / "a.mp4.other1").read_bytes() == b"x" * len(CONTENT)
     check_sums(out / "a")
@@ -153,7 +153,7 @@ def test_wrong_length_never_gets_the_name(run: Any, mount: Any, out: Path, conte
     (session / "a.mp4").write_bytes(content)
     result = run("copy", session, out)
     assert result.exit_code == 1
-    assert f"{len(CONTENT)} were announced" in result.stderr
+    assert f"expected {len(CONTENT)}" in result.stderr
     assert visible(out / "a") == ["SHA256SUMS", "a.mp4.part", "a.mp4.part.state", "b.mp4", "manifest.json"]
     check_sums(out / "a")
 
@@ -172,11 +172,11 @@ def test_running_failed_removed_and_empty(run: Any, mount: Any, out: Path) -> No
     assert result.stdout == f"{out}/failed\n{out}/stopped\n"
     lines = result.stderr.splitlines()
     assert len(lines) == 5
-    assert "still running: first `axxon-exportfs wait`" in lines[0]
-    assert "agent lost (what it has was copied)" in lines[1]
+    assert "still running: first `axxon-exportfs wait running`" in lines[0]
+    assert "agent lost (its results so far were copied)" in lines[1]
     assert "no footage" in lines[2]
     assert "no longer on the server" in lines[3]
-    assert "no result at all" in lines[4]
+    assert "without any result" in lines[4]
 
 
 @pytest.mark.promise("S12")
@@ -216,7 +216,7 @@ def test_two_at_once(run: Any, mount: Any, out: Path) -> None:
     finally:
         os.close(descriptor)
     assert result.exit_code == 1
-    assert "another copy is writing there" in result.stderr
+    assert "another copy is in progress there" in result.stderr
 
 
 def test_destination_that_cannot_be(run: Any, mount: Any, out: Path) -> None:
@@ -275,7 +275,7 @@ def test_full_disk(run: Any, mount: Any, out: Path, monkeypatch: pytest.MonkeyPa
     assert result.exit_code == 1
     assert result.stderr == (
         f"axxon-exportfs: {out}/a/a.mp4.part: the disk is full: make room and try again; "
-        "repeating the command goes on from there\n"
+        "repeat the command to resume from there\n"
     )
     assert "a.mp4" not in visible(out / "a")
     assert not (out / "b").exists()

@@ -55,7 +55,7 @@ def test_device(machine: dict[str, Any], tmp_path: Path, monkeypatch: pytest.Mon
     missing = found({**machine, "fuse_device": tmp_path / "fuse"})[str(tmp_path / "fuse")]
     assert missing.ok is False
     assert "modprobe fuse" in missing.fix
-    for code, words in ((13, "chmod 666"), (1, "--device /dev/fuse"), (5, "kernel's log")):
+    for code, words in ((13, "chmod 666"), (1, "--device /dev/fuse"), (5, "kernel log")):
         with monkeypatch.context() as patch:
             patch.setattr(os, "open", raising(OSError(code, os.strerror(code))))
             assert words in checks._device(Machine()).fix

@@ -217,7 +217,7 @@ def test_unknown_outcome_keeps_the_request(
     closing(refusing(code, "no answer"))
     result = run("export", mount.root, *ARCHIVE, "--name", "gate")
     assert result.exit_code == 1
-    assert "whether an export was started is not known" in result.stderr
+    assert "unknown whether an export was started" in result.stderr
     assert (mount.root / "new" / "gate.json").exists()
 
 
@@ -238,7 +238,7 @@ def test_no_mount_there(run: Any, tmp_path: Path) -> None:
 def test_a_folder_that_starts_nothing(run: Any, mount: Any) -> None:
     result = run("export", mount.root, *ARCHIVE)
     assert result.exit_code == 1
-    assert "no session came of it" in result.stderr
+    assert "no session was started" in result.stderr
 
 
 @pytest.mark.parametrize(

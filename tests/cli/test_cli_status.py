@@ -240,10 +240,10 @@ def test_broken_status_and_broken_record(run: Any, mount: Any) -> None:
     (directory / ".session.json").write_text("{")
     result = run("status", mount.root)
     assert result.exit_code == 1
-    assert " b: completed, and there is no result at all\n" in result.stdout
-    assert "no valid JSON" in result.stdout
+    assert " b: completed without any result\n" in result.stdout
+    assert "invalid JSON" in result.stdout
     (mount.root / ".status.json").write_text("[]")
-    assert "no valid JSON" in run("status", mount.root).stderr
+    assert "invalid JSON" in run("status", mount.root).stderr
 
 
 def test_session_that_goes_away_while_we_look(mount: Any) -> None:

@@ -39,7 +39,7 @@ UNSURE = {
             1,
             "a: there is no result at all: none",
         ),
-        ({}, None, 1, "a: completed, and there is no result at all"),
+        ({}, None, 1, "a: completed without any result"),
     ],
 )
 @pytest.mark.promise("S12")

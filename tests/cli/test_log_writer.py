@@ -51,7 +51,7 @@ def test_what_is_not_taken_is_dropped_and_counted(monkeypatch: pytest.MonkeyPatc
     assert writer.flush(20)
     dropped = 1000 - (len(gate.taken) - 1)
     assert 985 <= dropped <= 990
-    assert gate.taken[-1] == f"log messages dropped here, since the log took no more: {dropped}"
+    assert gate.taken[-1] == f"log messages dropped here, because the log was blocked: {dropped}"
 
 
 def test_bytes_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,4 +151,4 @@ def test_a_full_disk_does_not_end_it() -> None:
     assert writer.flush(20)
     os.close(writing)
     with open(reading) as text:
-        assert text.read() == "there\nlog messages dropped here, since the log took no more: 1\n"
+        assert text.read() == "there\nlog messages dropped here, because the log was blocked: 1\n"

@@ -75,7 +75,7 @@ def test_what_others_put_there_stays(run: Run, root: Path) -> None:
     (root / HELPER).write_text("somebody else's")
     result = run("setup", "--system", "--root", root)
     assert result.exit_code == 1
-    assert "not ours" in result.stderr
+    assert "not installed by setup" in result.stderr
     run("setup", "--system", "--root", root, "--undo")
     assert files(root) == {HELPER: "somebody else's", "etc/updatedb.conf": UPDATEDB}
 
@@ -209,9 +209,9 @@ def look(mode: int = 0o40755, uid: int = 0, gid: int = 0) -> os.stat_result:
     [
         (look(), None),
         (look(0o40755, uid=65534), "belongs to"),
-        (look(0o41777), "writable for everybody"),
+        (look(0o41777), "writable by everybody"),
         (look(0o40775), None),
-        (look(0o40775, gid=987654), "writable for group 987654"),
+        (look(0o40775, gid=987654), "writable by group 987654"),
         (look(0o120777), None),
     ],
 )
