@@ -33,6 +33,7 @@ def mounted(monkeypatch: pytest.MonkeyPatch) -> list[MountEntry]:
     return table
 
 
+@pytest.mark.promise("C11")
 def test_the_only_one(mounted: list[MountEntry]) -> None:
     assert chosen_mount(Path("given")) == Path("given")
     with pytest.raises(Failure, match="nothing is mounted: first"):
@@ -44,6 +45,7 @@ def test_the_only_one(mounted: list[MountEntry]) -> None:
         chosen_mount(None, option="--mount")
 
 
+@pytest.mark.promise("C11")
 def test_mounts_of_other_users(mounted: list[MountEntry], run: Any) -> None:
     mounted += [entry(Path("/mnt/private"), user=OTHERS)]
     assert usable_mounts() == []
@@ -81,6 +83,7 @@ def test_whether_the_first_word_is_a_mount(
     assert split_mount(words) == (None if mount is None else Path(mount), names)
 
 
+@pytest.mark.promise("C11")
 def test_sessions_by_name(
     run: Any, mount: Any, mounted: list[MountEntry], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -121,6 +124,7 @@ def test_a_copy_of_that_name_is_not_taken_for_the_session(
     assert (session / ".control").read_text() == "destroy\n"
 
 
+@pytest.mark.promise("C11")
 def test_a_name_in_several_mounts(run: Any, mount: Any, mounted: list[MountEntry], tmp_path: Path) -> None:
     other = FakeMount(tmp_path / "other")
     mounted += [entry(mount.root), entry(other.root)]

@@ -194,6 +194,7 @@ def test_the_table_is_long_enough() -> None:
     assert len(set(lines)) == len(lines) >= 120
 
 
+@pytest.mark.promise("C12")
 @pytest.mark.parametrize(("line", "code", "words"), rows(), ids=[line for line, _, _ in rows()])
 def test_message(run: Any, places: dict[str, str], line: str, code: int, words: str) -> None:
     line = re.sub("|".join(places), lambda match: places[match[0]], line)
