@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 # Simulated media is made with PyAV; these are what the mount and its tests need of the system.
 SYSTEM_PACKAGES := fuse3 libfuse3-dev pkg-config gcc python3-dev python3-venv
-TEST_PACKAGES   := acl attr bzip2 curl ed ffmpeg file gawk groff hashdeep less libglib2.0-bin man-db moreutils nano \
+TEST_PACKAGES   := acl attr bzip2 curl ed ffmpeg file gawk gnupg groff hashdeep less libglib2.0-bin man-db moreutils nano \
     openssh-client openssh-sftp-server p7zip-full poppler-utils rclone rsync strace vim zip
 # Real players and viewers, which tests/players runs on a mount.
 PLAYER_PACKAGES := chromium ffmpeg gstreamer1.0-libav gstreamer1.0-plugins-bad gstreamer1.0-plugins-base \

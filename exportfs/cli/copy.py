@@ -27,6 +27,7 @@ from exportfs.cli.copying import (
 )
 from exportfs.cli.failures import Failure, complain
 from exportfs.cli.following import FOOTAGE_MISSING, ending, footage_lines
+from exportfs.cli.handover import Form, form_options, hand_over, set_aside_foreign, write_index
 from exportfs.cli.manifest import Manifest, is_plain, local_names, side_name
 from exportfs.cli.mounts import server_address
 from exportfs.cli.options import JSON, SESSIONS_AND_DEST, split_dest
@@ -40,27 +41,32 @@ from exportfs.cli.sessions import (
     SessionRecord,
     read_session,
 )
+from exportfs.cli.signing import Signer
 from exportfs.cli.text import echo_path
 from exportfs.errors import Corrupt, ExportfsError, InvalidArgument
+
+PLAIN = Form()
 
 
 @click.command(short_help="Copy the results of sessions into a folder, with hashes.")
 @SESSIONS_AND_DEST
+@form_options
 @JSON
-def copy(words: tuple[Path, ...], as_json: bool) -> int:
+def copy(words: tuple[Path, ...], bagit: bool, sign: Signer | None, as_json: bool) -> int:
     """Copy the results of sessions into a folder, with hashes.
 
     SESSION is a session's name as `status` shows it, its directory, or its link in new/. The results go to
-    DEST/<name of the session>, with SHA256SUMS (for `sha256sum -c`) and manifest.json. Each is read back and compared
-    before it gets its name. Repeating the command continues what was cut off, and verifies what is there. The exit
-    code is 1 where something could not be copied, and 3 where all was copied and results hold less than was asked for.
+    DEST/<name of the session>, with SHA256SUMS (for `sha256sum -c`), manifest.json, and report.html for people. Each
+    is read back and compared before it gets its name. Repeating the command continues what was cut off, and verifies
+    what is there. The exit code is 1 where something could not be copied, and 3 where all was copied and results hold
+    less than was asked for.
     """
     sessions, dest = split_dest(words)
     records = [read_session(directory) for directory in find_sessions(sessions)]
-    return copy_all(records, dest, as_json)
+    return copy_all(records, dest, as_json, Form(bagit, sign))
 
 
-def copy_all(records: list[SessionRecord], dest: Path, as_json: bool) -> int:
+def copy_all(records: list[SessionRecord], dest: Path, as_json: bool, form: Form = PLAIN) -> int:
     """Copies sessions into folders of their own below `dest`, says what came of it, and gives the exit code."""
     outcomes: list[Outcome] = []
     fatal: DestinationTrouble | None = None
@@ -70,7 +76,7 @@ def copy_all(records: list[SessionRecord], dest: Path, as_json: bool) -> int:
         files = [file for record in records for file in record.files if file.downloadable]
         bars = Counted(stack.enter_context(transfers()), len(files), sum(file.size for file in files))
         for record in records:
-            outcome = Outcome(record, dest / record.name)
+            outcome = Outcome(record, dest / record.name, form)
             outcomes.append(outcome)
             try:
                 copy_session(outcome, bars)
@@ -79,6 +85,11 @@ def copy_all(records: list[SessionRecord], dest: Path, as_json: bool) -> int:
                 break
             except ExportfsError as error:
                 outcome.problems.append(str(error))
+        if fatal is None and any(outcome.written for outcome in outcomes):
+            try:
+                write_index(dest)
+            except DestinationTrouble as error:
+                fatal = error
     if as_json:
         click.echo(json.dumps([outcome.as_json() for outcome in outcomes], indent=2))
     else:
@@ -104,10 +115,16 @@ class Outcome:
 
     record: SessionRecord
     folder: Path
+    form: Form
     copied: list[str] = field(default_factory=list)
     verified: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     written: bool = False
+
+    @property
+    def payload(self) -> Path:
+        """Where the results go."""
+        return self.form.payload(self.folder)
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -123,7 +140,7 @@ class Outcome:
 def copy_session(outcome: Outcome, bars: Bars) -> None:
     """Copy what can be copied, and write down the rest. DestinationTrouble where nothing more can be written;
     InvalidArgument where the session or the folder is not fit for it."""
-    record, folder = outcome.record, outcome.folder
+    record, folder = outcome.record, outcome.payload
     if record.state not in ENDED:
         raise InvalidArgument(
             f"{record.name}: still {record.state}: first `axxon-exportfs wait {record.name}`"
@@ -131,6 +148,7 @@ def copy_session(outcome: Outcome, bars: Bars) -> None:
     if record.state == REMOVED or not record.files:
         lines = footage_lines(record) or [f"{record.name}: has no results"]
         raise InvalidArgument(ending(record) if record.state in (REMOVED, FAILED) else lines[0])
+    outcome.form.check(outcome.folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -139,12 +157,15 @@ def copy_session(outcome: Outcome, bars: Bars) -> None:
         ) from error
     with _locked(folder):
         manifest = Manifest.load(folder, record)
+        set_aside_foreign(manifest.report)
         manifest.describe(record, server_address(record.directory), datetime.now(UTC))
-        names = local_names(file.name for file in record.files)
+        names = local_names((file.name for file in record.files), bag=outcome.form.bag)
         for file, name in zip(record.files, names, strict=True):
             _one(outcome, manifest, file, name, names, bars)
-        manifest.save()
+        unsigned = hand_over(outcome.folder, manifest, outcome.form)
         outcome.written = True
+        if unsigned is not None:
+            outcome.problems.append(unsigned)
     if record.state == FAILED:
         outcome.problems.append(f"{ending(record)} (its results so far were copied)")
 
@@ -164,8 +185,8 @@ def _one(
     job = Job(
         source=source,
         size=file.size,
-        target=outcome.folder / name,
-        part=outcome.folder / side_name(name, names, "part"),
+        target=outcome.payload / name,
+        part=outcome.payload / side_name(name, names, "part"),
         identity=identify(outcome.record.id, file.file_id, file.name, file.size),
     )
     bar = bars.bar(name, float(file.size))

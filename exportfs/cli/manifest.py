@@ -1,10 +1,11 @@
-"""What a folder of copied results says of itself: `manifest.json` and `SHA256SUMS`."""
+"""What a folder of copied results says of itself: `manifest.json`, `report.html` and `SHA256SUMS`."""
 
 import contextlib
 import hashlib
 import json
 import os
 import pwd
+import re
 import socket
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -21,6 +22,10 @@ from exportfs.errors import InvalidArgument
 
 MANIFEST = "manifest.json"
 SUMS = "SHA256SUMS"
+REPORT = "report.html"
+SSH_SIGNATURE, GPG_SIGNATURE = SIGNATURES = (f"{SUMS}.sig", f"{SUMS}.asc")
+RESERVED = frozenset(name.casefold() for name in (MANIFEST, SUMS, REPORT, *SIGNATURES, "-"))
+"""Names that no result may have in the folder. `-` is standard input for sha256sum."""
 VERSION = 1
 _LONGEST_NAME = 255
 _STATE_SUFFIX = ".state"
@@ -41,13 +46,16 @@ def who() -> dict[str, str]:
     return {"user": user, "host": socket.gethostname()}
 
 
-def local_names(names: Iterable[str]) -> list[str]:
+def local_names(names: Iterable[str], *, bag: bool = False) -> list[str]:
     """What to call each result in the folder: itself, except where the folder's own files are called so, or
-    where a disk that takes `A` and `a` for one name would lose one of two."""
-    # For sha256sum, `-` is its standard input.
-    taken = {MANIFEST.casefold(), SUMS.casefold(), "-"}
+    where a disk that takes `A` and `a` for one name would lose one of two.
+
+    In a bag, what its manifest would have to encode becomes `_`: bagit-python 1.9 reads `%25` otherwise than RFC 8493.
+    """
+    taken = set(RESERVED)
     result = []
     for name in names:
+        name = re.sub(r"[%\r\n]", "_", name) if bag else name
         stem, dot, extension = name.rpartition(".")
         stem, extension = (stem, dot + extension) if stem else (name, "")
         candidate, number = name, 1
@@ -105,6 +113,8 @@ class Manifest:
         if not isinstance(session, dict) or session.get("id") != record.id:
             raise InvalidArgument(f"{folder}: belongs to another session: choose another DEST")
         files = {item["name"]: dict(item) for item in members(document.get("files")) if "name" in item}
+        # Of a version that made no report: the result gets another name now.
+        files = {name: entry for name, entry in files.items() if str(name).casefold() not in RESERVED}
         return cls(folder, {"created_at": document.get("created_at")}, files)
 
     def describe(self, record: SessionRecord, server: str, now: datetime) -> None:
@@ -151,17 +161,35 @@ class Manifest:
         sha256 = entry.get("sha256")
         return sha256 if same and isinstance(sha256, str) else None
 
-    def save(self) -> None:
-        """Manifest, then the sums, which cover it too; each replaced as a whole. DestinationTrouble."""
-        document = {**self.head, "files": list(self.files.values()), "not_copied": self.not_copied}
-        content = json.dumps(document, indent=2).encode() + b"\n"
+    @property
+    def report(self) -> Path:
+        """Where the report is."""
+        return self.folder / REPORT
+
+    def document(self) -> dict[str, Any]:
+        """What is in the file."""
+        return {**self.head, "files": list(self.files.values()), "not_copied": self.not_copied}
+
+    def save(self, report: bytes | None = None) -> None:
+        """Manifest and report, then the sums, which cover them too; each replaced as a whole. DestinationTrouble.
+
+        Before all is copied there is no report; one of an earlier copy is then no longer covered.
+        """
+        content = json.dumps(self.document(), indent=2).encode() + b"\n"
         lines = [sums_line(entry["sha256"], name) for name, entry in self.files.items()]
         lines.append(sums_line(hashlib.sha256(content).hexdigest(), MANIFEST))
-        _replace(self.folder / MANIFEST, content)
-        _replace(self.folder / SUMS, b"".join(lines))
+        if report is None:
+            with _trouble(self.report):
+                self.report.unlink(missing_ok=True)
+        replace_file(self.folder / MANIFEST, content)
+        if report is not None:
+            lines.append(sums_line(hashlib.sha256(report).hexdigest(), REPORT))
+            replace_file(self.report, report)
+        replace_file(self.folder / SUMS, b"".join(lines))
 
 
-def _replace(path: Path, content: bytes) -> None:
+def replace_file(path: Path, content: bytes) -> None:
+    """Puts this in a file's place, on the disk and as a whole. DestinationTrouble."""
     temporary = path.with_name(f".{path.name}.tmp")
     with _trouble(path):
         descriptor = os.open(

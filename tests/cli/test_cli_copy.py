@@ -54,10 +54,10 @@ def test_copy(run: Any, mount: Any, out: Path) -> None:
     result = run("copy", a, b, out)
     assert (result.exit_code, result.stderr) == (0, "")
     assert result.stdout == f"{out}/a\n{out}/b\n"
-    assert visible(out / "a") == ["SHA256SUMS", "a.mp4", "b.mp4", "manifest.json"]
+    assert visible(out / "a") == ["SHA256SUMS", "a.mp4", "b.mp4", "manifest.json", "report.html"]
     assert (out / "a" / "a.mp4").read_bytes() == CONTENT
     assert (out / "a" / "a.mp4").stat().st_mtime_ns == 10**18
-    assert check_sums(out / "a") == "a.mp4: OK\nb.mp4: OK\nmanifest.json: OK\n"
+    assert check_sums(out / "a") == "a.mp4: OK\nb.mp4: OK\nmanifest.json: OK\nreport.html: OK\n"
     check_sums(out / "b")
     manifest = json.loads((out / "a" / "manifest.json").read_text())
     assert manifest["server"] == "vms:20109"
@@ -141,7 +141,7 @@ def test_result_elsewhere_is_written_down(run: Any, mount: Any, out: Path) -> No
     assert result.stderr == (
         f"axxon-exportfs: {session}/b.mp4: not on the server but at D:\\exports\\b.mp4: fetch it from there\n"
     )
-    assert visible(out / "a") == ["SHA256SUMS", "a.mp4", "c.mp4", "manifest.json"]
+    assert visible(out / "a") == ["SHA256SUMS", "a.mp4", "c.mp4", "manifest.json", "report.html"]
     (missing,) = json.loads((out / "a" / "manifest.json").read_text())["not_copied"]
     assert missing["location"] == "D:\\exports\\b.mp4"
     check_sums(out / "a")
@@ -154,7 +154,14 @@ def test_wrong_length_never_gets_the_name(run: Any, mount: Any, out: Path, conte
     result = run("copy", session, out)
     assert result.exit_code == 1
     assert f"expected {len(CONTENT)}" in result.stderr
-    assert visible(out / "a") == ["SHA256SUMS", "a.mp4.part", "a.mp4.part.state", "b.mp4", "manifest.json"]
+    assert visible(out / "a") == [
+        "SHA256SUMS",
+        "a.mp4.part",
+        "a.mp4.part.state",
+        "b.mp4",
+        "manifest.json",
+        "report.html",
+    ]
     check_sums(out / "a")
 
 
@@ -234,7 +241,7 @@ def test_names_that_would_hide_or_escape_are_not_copied(run: Any, mount: Any, ou
     result = run("copy", session, out)
     assert result.exit_code == 1
     assert len(result.stderr.splitlines()) == 4
-    assert visible(out / "a") == ["SHA256SUMS", "a.mp4", "manifest.json"]
+    assert visible(out / "a") == ["SHA256SUMS", "a.mp4", "manifest.json", "report.html"]
 
 
 def test_results_named_like_our_own_files(run: Any, mount: Any, out: Path) -> None:
@@ -249,6 +256,7 @@ def test_results_named_like_our_own_files(run: Any, mount: Any, out: Path) -> No
         "a.MP4",
         "manifest.json",
         "manifest~2.json",
+        "report.html",
     ]
     assert (out / "a" / "manifest~2.json").read_bytes() == b"theirs"
     check_sums(out / "a")
@@ -283,7 +291,7 @@ def test_full_disk(run: Any, mount: Any, out: Path, monkeypatch: pytest.MonkeyPa
     (a / "a.mp4").write_bytes(b"\0" * 5 * CHUNK + CONTENT[5 * CHUNK :])
     assert run("copy", a, b, out).exit_code == 0
     assert (out / "a" / "a.mp4").read_bytes() == CONTENT
-    assert visible(out / "a") == ["SHA256SUMS", "a.mp4", "b.mp4", "manifest.json"]
+    assert visible(out / "a") == ["SHA256SUMS", "a.mp4", "b.mp4", "manifest.json", "report.html"]
     check_sums(out / "a")
 
 
@@ -301,7 +309,7 @@ def test_killed_between_name_and_manifest(
     assert visible(out / "a") == ["a.mp4", "a.mp4.part.state"]
     (session / "a.mp4").write_bytes(b"not read again")
     assert run("copy", session, out).exit_code == 0
-    assert visible(out / "a") == ["SHA256SUMS", "a.mp4", "manifest.json"]
+    assert visible(out / "a") == ["SHA256SUMS", "a.mp4", "manifest.json", "report.html"]
     check_sums(out / "a")
 
 

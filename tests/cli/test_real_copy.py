@@ -45,9 +45,11 @@ def test_copy_and_repeat(mount: MountProcess, simulator: Simulator, tmp_path: Pa
     folder = tmp_path / "case" / session.name
     assert done.stdout == f"{folder}\n"
     (name,) = [name for name in os.listdir(session) if not name.startswith(".")]
-    assert sorted(os.listdir(folder)) == sorted(["SHA256SUMS", "manifest.json", name])
+    assert sorted(os.listdir(folder)) == sorted(["SHA256SUMS", "manifest.json", "report.html", name])
     assert (folder / name).read_bytes() == simulator.content(session_id, file.path)
-    assert sorted(checked(folder).splitlines()) == sorted([f"{name}: OK", "manifest.json: OK"])
+    assert sorted(checked(folder).splitlines()) == sorted(
+        [f"{name}: OK", "manifest.json: OK", "report.html: OK"]
+    )
 
     manifest = json.loads((folder / "manifest.json").read_bytes())
     assert manifest["server"] == mount.address

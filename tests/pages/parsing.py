@@ -7,7 +7,7 @@ from xml.etree.ElementTree import Element
 import html5lib
 
 ELEMENTS = """html head meta title style body header main footer nav section article h1 h2 h3 h4 p ul ol li a bdi time
-    span progress strong em code pre details summary video img table caption thead tbody tr th td div dl dt dd"""
+    span br progress strong em code pre details summary video img table caption thead tbody tr th td div dl dt dd"""
 """What a page is made of."""
 ATTRIBUTES = """lang charset http-equiv content name class id aria-labelledby aria-label role href src datetime max
     value controls preload loading decoding alt open scope tabindex colspan"""

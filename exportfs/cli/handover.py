@@ -1,0 +1,206 @@
+"""What makes a folder of copied results fit to be handed over: its report, a signature, the form of a bag, and an index
+over several folders."""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from exportfs import __version__
+from exportfs.cli.copying import DestinationTrouble, hash_file
+from exportfs.cli.failures import PROGRAM, complain, sentence
+from exportfs.cli.manifest import MANIFEST, SIGNATURES, SUMS, Manifest, replace_file, side_name
+from exportfs.cli.signing import Signer, find_signer
+from exportfs.errors import ExportfsError, InvalidArgument
+from exportfs.pages.rendering import GENERATOR
+from exportfs.pages.report import CopiedSession, report_page, several_page
+
+C = TypeVar("C", bound=Callable[..., Any])
+INDEX = "index.html"
+BAG, PAYLOAD = "bagit.txt", "data"
+_HEAD = 4096
+"""Bytes at the start of a page that tell whose it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """How a copy is to be laid out."""
+
+    bag: bool = False
+    signer: Signer | None = None
+
+    def payload(self, folder: Path) -> Path:
+        """Where in a session's folder the results go."""
+        return folder / PAYLOAD if self.bag else folder
+
+    def check(self, folder: Path) -> None:
+        """InvalidArgument where what is there has the other form."""
+        is_bag = (folder / BAG).exists() or (folder / PAYLOAD / MANIFEST).exists()
+        if is_bag and not self.bag:
+            raise InvalidArgument(f"{folder}: holds a bag: repeat with --bagit, or choose another DEST")
+        if self.bag and not is_bag and (folder / MANIFEST).exists():
+            raise InvalidArgument(f"{folder}: holds a copy that is no bag: choose another DEST")
+
+
+class _Key(click.ParamType):  # type: ignore[type-arg] # generic in newer versions only
+    name = "key"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> object:
+        if not isinstance(value, str):
+            return value
+        try:
+            return find_signer(value)
+        except ExportfsError as error:
+            self.fail(str(error), param, ctx)
+
+
+def form_options(command: C) -> C:
+    """`--bagit` and `--sign`."""
+    command = click.option(
+        "--sign",
+        metavar="KEY",
+        type=_Key(),
+        help="Sign SHA256SUMS: the path of an SSH key, or the id of an OpenPGP key.",
+    )(command)
+    return click.option("--bagit", is_flag=True, help="Lay each folder out as a BagIt bag (RFC 8493).")(
+        command
+    )
+
+
+def hand_over(folder: Path, manifest: Manifest, form: Form) -> str | None:
+    """Writes the report, the sums, the signature and the bag's own files of a session's folder.
+
+    Gives a sentence where it could not be signed; all else is written then. DestinationTrouble.
+    """
+    failure: str | None = None
+    signer = form.signer
+    manifest.save(_report(manifest, form, signer))
+    if signer is not None:
+        try:
+            signature = signer.sign((manifest.folder / SUMS).read_bytes())
+        except ExportfsError as error:
+            failure, signer = f"{folder}: {error}", None
+            manifest.save(_report(manifest, form, None))
+        else:
+            replace_file(manifest.folder / signer.file, signature)
+    for name in SIGNATURES:
+        stale = manifest.folder / name
+        if os.path.lexists(stale) and (signer is None or name != signer.file):
+            complain(f"{stale}: signs what the folder held before; it is {_set_aside(stale).name} now")
+    if form.bag:
+        _write_bag(folder, manifest)
+    return failure
+
+
+def _report(manifest: Manifest, form: Form, signer: Signer | None) -> bytes:
+    document = manifest.document()
+    options = json.dumps(document["session"]["options"], indent=2, ensure_ascii=False)
+    view = signer.view() if signer is not None else None
+    return report_page(document, options, signature=view, bag=form.bag)
+
+
+def is_ours(page: Path) -> bool:
+    """Whether a page was made by this program."""
+    try:
+        with page.open("rb") as file:
+            head = file.read(_HEAD)
+    except OSError:
+        return False
+    return f'<meta name="generator" content="{GENERATOR}">'.encode() in head
+
+
+def set_aside_foreign(page: Path) -> None:
+    """What bears the report's name and is somebody else's: kept, but not under that name."""
+    if os.path.lexists(page) and not is_ours(page):
+        complain(f"{page}: is not from {PROGRAM}; it is {_set_aside(page).name} now")
+
+
+def _set_aside(path: Path) -> Path:
+    number = 1
+    while os.path.lexists(aside := path.with_name(side_name(path.name, (), f"other{number}"))):
+        number += 1
+    return path.rename(aside)
+
+
+# Bags.
+
+
+def _write_bag(folder: Path, manifest: Manifest) -> None:
+    """The files of a bag (RFC 8493, section 2) around its payload; the ones that make it valid come last."""
+    known = {name: str(entry["sha256"]) for name, entry in manifest.files.items()}
+    try:
+        payload = sorted(path for path in manifest.folder.rglob("*") if path.is_file())
+        lines, total = [], 0
+        for path in payload:
+            name = path.relative_to(manifest.folder).as_posix()
+            total += path.stat().st_size
+            sha256 = known.get(name) or hash_file(path, lambda _: None)
+            lines.append(f"{sha256}  {PAYLOAD}/{name}\n")
+    except OSError as error:
+        raise DestinationTrouble(sentence(error)) from error
+    session = manifest.head["session"]
+    info = {
+        "Bag-Software-Agent": f"{PROGRAM} {__version__}",
+        "Bagging-Date": datetime.now(UTC).date().isoformat(),
+        "External-Identifier": session["id"],
+        "External-Description": f"Export {session['name']} of {manifest.head['server'] or 'an unknown server'}",
+        "Payload-Oxum": f"{total}.{len(payload)}",
+    }
+    tags = {
+        BAG: "BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n",
+        "bag-info.txt": "".join(f"{label}: {_line(value)}\n" for label, value in info.items()),
+        "manifest-sha256.txt": "".join(lines),
+    }
+    contents = {name: text.encode("utf-8", "surrogateescape") for name, text in tags.items()}
+    sums = [f"{hashlib.sha256(content).hexdigest()}  {name}\n" for name, content in contents.items()]
+    for name, content in {**contents, "tagmanifest-sha256.txt": "".join(sums).encode()}.items():
+        replace_file(folder / name, content)
+
+
+def _line(text: str) -> str:
+    """One line, as a value in bag-info.txt has to be."""
+    return " ".join("".join(char if char.isprintable() else " " for char in text).split())
+
+
+# Several sessions.
+
+
+def write_index(dest: Path) -> None:
+    """`index.html` over the folders in `dest`, where there are several; an index of somebody else's stays."""
+    sessions = []
+    try:
+        folders = sorted(entry.name for entry in os.scandir(dest) if entry.is_dir(follow_symlinks=False))
+        for name in folders:
+            session = _copied(dest, name)
+            if session is not None:
+                sessions.append(session)
+    except OSError as error:
+        raise DestinationTrouble(sentence(error)) from error
+    index = dest / INDEX
+    if len(sessions) < 2:
+        return
+    if os.path.lexists(index) and not is_ours(index):
+        complain(f"{index}: is not from {PROGRAM} and stays: there is no index over these folders")
+        return
+    replace_file(index, several_page(sessions))
+
+
+def _copied(dest: Path, name: str) -> CopiedSession | None:
+    """A folder that `copy` made; None for any other."""
+    for within in ((), (PAYLOAD,)):
+        folder = dest.joinpath(name, *within)
+        try:
+            document: Mapping[str, Any] = json.loads((folder / MANIFEST).read_bytes())
+            sums = (folder / SUMS).read_bytes()
+        except (FileNotFoundError, NotADirectoryError, ValueError):
+            continue
+        if isinstance(document, dict) and str(document.get("format", "")).startswith(PROGRAM):
+            report = (name, *within, Manifest(folder).report.name)
+            return CopiedSession(name, report, document, hashlib.sha256(sums).hexdigest())
+    return None
