@@ -13,7 +13,7 @@ from click.shell_completion import CompletionItem
 
 from exportfs import __version__
 from exportfs.cli.beginning import prepare_process
-from exportfs.cli.examples import epilog, lines
+from exportfs.cli.examples import FIRST_STEPS, epilog, lines
 from exportfs.cli.failures import PROGRAM, Failure, complain, sentence
 from exportfs.cli.packages import package_trouble
 from exportfs.cli.suggestions import suggestion
@@ -183,7 +183,9 @@ def usage_message(error: click.UsageError, args: Sequence[str]) -> str:
     return f"{message} (see `{error.ctx.command_path} --help`)"
 
 
-@click.group(PROGRAM, cls=Program, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    PROGRAM, cls=Program, epilog=FIRST_STEPS, context_settings={"help_option_names": ["-h", "--help"]}
+)
 @click.version_option(__version__, prog_name=PROGRAM)
 def program() -> None:
     """The exports of an Axxon One video-management server as a folder.

@@ -81,6 +81,18 @@ EXAMPLES: dict[str, tuple[tuple[str, str], ...]] = {
 }
 
 
+FIRST_STEPS = "\n".join(
+    [
+        "\b",
+        "First steps:",
+        f"  {PROGRAM} demo                   # see it work, without a server",
+        f"  {PROGRAM} docs getting-started   # the documents",
+        f"  {PROGRAM} COMMAND --help         # options and examples of a command",
+    ]
+)
+"""For the help of the program itself."""
+
+
 def lines(command: str) -> list[tuple[str, str]]:
     """Each example of a command: what it is for, and the whole command line."""
     return [(purpose, f"{PROGRAM} {words}") for purpose, words in EXAMPLES.get(command, ())]

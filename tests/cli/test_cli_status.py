@@ -1,8 +1,14 @@
 """`status`: what the mounts say, complete or not."""
 
+import contextlib
 import errno
 import io
 import json
+import os
+import pty
+import signal
+import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -287,6 +293,34 @@ def test_watch_draws(mount: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(Enough):
         command._watch(mount.root)
     assert "watched" in console.file.getvalue()  # type: ignore[attr-defined]
+
+
+ALTERNATE_SCREEN, SCREEN_BEFORE, CURSOR = b"\x1b[?1049h", b"\x1b[?1049l", b"\x1b[?25h"
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
+def test_watching_leaves_the_screen_as_it_was(mount: Any, number: int, code: int) -> None:
+    mount.session("watched", "running")
+    master, slave = pty.openpty()
+    words = [sys.executable, "-m", "exportfs", "status", "--watch", str(mount.root)]
+    environment = {**os.environ, "TERM": "xterm"}
+    with subprocess.Popen(words, stdin=slave, stdout=slave, stderr=slave, env=environment) as process:
+        os.close(slave)
+        shown = b""
+        while b"watched" not in shown:
+            shown += os.read(master, 65536)
+        assert ALTERNATE_SCREEN in shown
+        process.send_signal(number)
+        with contextlib.suppress(OSError):
+            # EIO once nobody has the other end open.
+            while more := os.read(master, 65536):
+                shown += more
+        assert process.wait(30) == code
+    os.close(master)
+    assert shown.rindex(SCREEN_BEFORE) > shown.rindex(ALTERNATE_SCREEN)
+    assert CURSOR in shown[shown.rindex(ALTERNATE_SCREEN) :]
 
 
 def test_mountinfo(tmp_path: Path) -> None:

@@ -210,6 +210,7 @@ def test_no_words_at_all_is_a_readable_help(run: Any) -> None:
     assert "Usage: axxon-exportfs" in result.stderr
     assert result.stderr.count("\n") > 15
     assert "\n  export " in result.stderr
+    assert "axxon-exportfs demo " in result.stderr
 
 
 def test_every_command_has_examples_and_they_can_be_typed(monkeypatch: pytest.MonkeyPatch) -> None:
