@@ -3,6 +3,7 @@
 import errno
 import importlib
 import os
+import shlex
 import shutil
 import stat
 import sys
@@ -140,7 +141,10 @@ def _mounts(machine: Machine) -> Iterator[Finding]:
             yield Finding(True, title, f"private mount of user {owner}")
         else:
             detail = "left behind by a crash" if number == errno.ENOTCONN else os.strerror(number)
-            yield Finding(False, title, detail, f"axxon-exportfs umount {place}, or fusermount3 -uz {place}")
+            quoted = shlex.quote(str(place))
+            yield Finding(
+                False, title, detail, f"axxon-exportfs umount {quoted}, or fusermount3 -uz {quoted}"
+            )
 
 
 def _place(title: str, find: Callable[[], Path], *, private: bool) -> Finding:

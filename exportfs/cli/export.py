@@ -2,6 +2,7 @@
 
 import json
 import secrets
+import shlex
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -118,7 +119,9 @@ def export(
             (record,) = follow([directory])
     except KeyboardInterrupt:
         if directory is not None:
-            complain(f"the export goes on; `axxon-exportfs wait {directory}` waits for it")
+            complain(
+                f"the export continues; wait for it with `axxon-exportfs wait {shlex.quote(str(directory))}`"
+            )
         raise
     answer: dict[str, Any] = {
         "request": str(mountpoint.absolute() / "new" / f"{stem}.json"),

@@ -181,7 +181,10 @@ def test_ctrl_c_says_that_the_export_goes_on(run: Any, mount: Any, starts: list[
     waited.script = [interrupt]
     result = run("export", mount.root, *ARCHIVE, "--wait")
     assert result.exit_code == 130
-    assert f"the export goes on; `axxon-exportfs wait {mount.root}/sessions/s1`" in result.stderr
+    assert (
+        f"the export continues; wait for it with `axxon-exportfs wait {mount.root}/sessions/s1`"
+        in result.stderr
+    )
 
 
 def refusing(code: int, reason: str | None) -> OnClose:
