@@ -23,6 +23,7 @@ from exportfs.fuse.mountpoint import check_mountpoint
 from exportfs.fuse.operations import ExportOperations
 from exportfs.fuse.session import FuseSession
 from exportfs.pages.rendering import load as load_pages
+from exportfs.processor import busy_seconds
 from exportfs.rpc.download import Downloads
 from exportfs.rpc.login import AskCode
 from exportfs.rpc.server import Server
@@ -167,7 +168,7 @@ def assemble(
             catalogue.destroyed(record.session_id)  # the server may list it for some seconds more
         else:
             keeper.watch(record.session_id)
-    line = Line()
+    line = Line(busy_seconds)
     world = World(
         catalogue=catalogue,
         keeper=keeper,

@@ -16,6 +16,8 @@ from collections.abc import Callable
 
 from exportfs.content.tuning import (
     BLOCK_SECONDS,
+    BUSY_RATE,
+    BUSY_SHARE,
     CALL_SECONDS,
     EXACT_MOST,
     FAST,
@@ -51,7 +53,11 @@ REMEMBERED = 16
 class Line:
     """One mount's line. Times are monotonic seconds, amounts bytes; rates bytes a second."""
 
-    def __init__(self) -> None:
+    def __init__(self, busy: Callable[[], float] = lambda: 0.0) -> None:
+        """`busy` gives the seconds in which the thread that takes what arrives has worked, or waited for a core."""
+        self._busy = busy
+        self._busy_since = 0.0
+        self._wide_since: tuple[float, float] | None = None
         self._round_trips: deque[float] = deque(maxlen=REMEMBERED)
         self._rates: deque[tuple[float, float]] = deque()
         self._window = float(WINDOW_FIRST)
@@ -79,6 +85,7 @@ class Line:
         """The server may send so many bytes more."""
         if self._on_the_way <= 0:
             self._since, self._brought, self._on_the_way = now, 0, 0
+            self._busy_since = self._busy()
         self._on_the_way += amount
 
     def arrived(self, now: float, amount: int) -> None:
@@ -88,8 +95,10 @@ class Line:
         elapsed = now - self._since
         last = self._on_the_way <= 0
         if self._brought >= RATE_SAMPLE and elapsed > 0 and (last or elapsed >= SAMPLE_SECONDS):
-            self._sampled(now, self._brought / elapsed, self._brought)
-            self._since, self._brought = now, 0
+            busy = self._busy()
+            ours = busy - self._busy_since >= elapsed * BUSY_SHARE
+            self._sampled(now, self._brought / elapsed, self._brought, ours=ours)
+            self._since, self._brought, self._busy_since = now, 0, busy
         elif last and self._brought >= HINT_SAMPLE and elapsed > 0:
             self._hint = self._brought / elapsed
             self.changed()
@@ -115,22 +124,27 @@ class Line:
             window = min(2 * self._window, (self._window + settled) / 2)
         self._window = min(max(window, WINDOW_LEAST), WINDOW_MOST)
 
-    def wide(self, amount: int, seconds: float) -> None:
-        """Wide streams brought so much in this time of waiting for it."""
+    def wide(self, amount: int, seconds: float, now: float) -> None:
+        """Wide streams brought so much in this time of waiting for it, by `now`."""
+        if self._wide_since is None:
+            self._wide_since = now - seconds, self._busy()
         self._wide_bytes += amount
         self._wide_seconds += seconds
         if self._wide_seconds >= SLOW_SECONDS:
             rate = self._wide_bytes / self._wide_seconds
-            if rate < SLOW:
+            begun, busy = self._wide_since
+            self._wide_since = None
+            ours = rate >= BUSY_RATE and self._busy() - busy >= (now - begun) * BUSY_SHARE
+            if rate < SLOW and not ours:
                 self._fast, self._fast_bytes = False, 0
                 self._rates.clear()
             self._wide_bytes, self._wide_seconds = 0, 0.0
 
-    def _sampled(self, now: float, rate: float, amount: int) -> None:
+    def _sampled(self, now: float, rate: float, amount: int, *, ours: bool) -> None:
         while self._rates and self._rates[0][0] < now - RATE_MEMORY:
             self._rates.popleft()
         self._rates.append((now, rate))
-        if rate >= FAST:
+        if rate >= FAST or (ours and rate >= BUSY_RATE):
             self._fast_bytes += amount
             self._fast = self._fast or self._fast_bytes >= FAST_AFTER
         elif rate < SLOW:

@@ -142,7 +142,7 @@ class Result:
         self._served, self._served_at = self.served(now := trio.current_time()) + size, now
         self._sizes.right(download.chunk_size, size, download.took)
         if download.wide:
-            shared.line.wide(size, download.took / max(1, shared.scheduler.wide))
+            shared.line.wide(size, download.took / max(1, shared.scheduler.wide), trio.current_time())
         shared.cache.put(self.key, download.chunk_size, index, block)
         for waiter in self._waiters:
             if waiter.block is None and block.start <= waiter.offset < block.end:

@@ -36,6 +36,11 @@ frame of 16 KiB, 4.5 seconds a GiB (measured), where gRPC takes 0.5; and gRPC's 
 of it. 100 Mbit/s are half of it."""
 FAST_AFTER = 512 * KIB
 """Bytes in a row that came so fast: bursts of shapers are smaller."""
+BUSY_SHARE = 0.6
+"""Share of the time in which our thread works, or waits for a core, from which on a low rate says nothing of the line:
+it is we who are slow, and `h2`, the dearer way, would only make it worse."""
+BUSY_RATE = 4 * MIB
+"""Bytes a second below which a line is thin however busy we are: nothing but small windows is right for it."""
 SLOW = FAST // 2
 """Bytes a second below which wide streams are no longer used."""
 SLOW_SECONDS = 0.5

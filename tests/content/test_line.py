@@ -1,12 +1,14 @@
 """What is known of the line, against a model of one: rate, round trip and a queue."""
 
 import heapq
+import time
 
 import pytest
 
 from exportfs.config import KIB, MIB
 from exportfs.content.line import Line
 from exportfs.content.tuning import FAST, QUEUE_SECONDS, WINDOW_FIRST, WINDOW_LEAST
+from exportfs.processor import busy_seconds
 
 MBIT = 125_000
 SEGMENT = 16 * KIB
@@ -124,7 +126,7 @@ def test_a_fast_line_that_becomes_slow() -> None:
     line = model.line
     assert line.fast
     for _ in range(10):
-        line.wide(MIB, 0.84)
+        line.wide(MIB, 0.84, 0.84)
     assert not line.fast
 
 
@@ -152,3 +154,31 @@ def test_nothing_known() -> None:
     assert line.rate is None
     assert line.reach == 0
     assert not line.fast
+
+
+@pytest.mark.parametrize(("rate", "fast"), [(2 * MIB, False), (8 * MIB, True)])
+def test_who_is_short_of_cores_does_not_blame_the_line(rate: float, fast: bool) -> None:
+    """Unless it is so thin that small windows are right whoever is slow."""
+    busy = 0.0
+    line = Line(lambda: busy)
+    now = 0.0
+    for _ in range(20):
+        line.granted(now, 256 * KIB)
+        seconds = 256 * KIB / rate
+        busy += seconds * 0.8
+        now += seconds
+        line.arrived(now, 256 * KIB)
+    assert line.fast is fast
+    for _ in range(20 if fast else 0):
+        busy += 0.1
+        now += 0.12
+        line.wide(MIB, 0.12, now)
+    assert line.fast is fast
+
+
+def test_the_time_of_this_thread_is_counted() -> None:
+    before = busy_seconds()
+    deadline = time.thread_time() + 0.05
+    while time.thread_time() < deadline:
+        pass
+    assert busy_seconds() - before >= 0.04
