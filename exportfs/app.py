@@ -135,6 +135,10 @@ class Mount:
         if not wanted:
             task_status.started()
             return
+        # What trio restores at the end must not be the default, which would kill us amid unmounting: there is no moment
+        # without a handler of ours.
+        for number in wanted:
+            signal.signal(number, _taken)
         with trio.open_signal_receiver(*wanted) as signals:
             task_status.started()
             async for number in signals:
@@ -144,10 +148,14 @@ class Mount:
                 log.info("ending on %s", signal.Signals(number).name)
                 scope.cancel()
                 break
-        # One is enough: a second one, from somebody impatient or from systemd to all of a unit, would kill us amid
+        # One is enough: a second one, from somebody impatient or from systemd to all of a unit, must not end us amid
         # unmounting. That is bounded, as is closing the login.
         for number in wanted:
             signal.signal(number, signal.SIG_IGN)
+
+
+def _taken(number: int, frame: object) -> None:
+    """A signal that comes when we are ending already."""
 
 
 def assemble(

@@ -101,7 +101,7 @@ def test_file_and_gio_info(result: Path, simulator: Simulator) -> None:
     assert simulator.log.count("DownloadFile") == 0
     # It reads a mebibyte, which looks like the beginning of a copy.
     run("file", "--brief", result)
-    assert simulator.log.count("DownloadFile") <= 4
+    assert simulator.log.count("DownloadFile") <= 8
 
 
 def test_listing_and_searching_read_nothing(result: Path, simulator: Simulator) -> None:

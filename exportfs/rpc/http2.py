@@ -154,7 +154,9 @@ class Http2Connection:
     def window(self, number: int, amount: int) -> None:
         """Lets the server send so many bytes more."""
         if self._http2 is not None and number in self._streams:
-            self._http2.increment_flow_control_window(amount, number)
+            # The server may have ended the stream in what was just received, though we have not come to that yet.
+            with contextlib.suppress(h2.exceptions.ProtocolError):
+                self._http2.increment_flow_control_window(amount, number)
             self._send.set()
 
     def cancel(self, stream: Stream, number: int | None) -> None:

@@ -80,13 +80,12 @@ class Submissions:
         heard: somebody hears of the outcome, so it is waited for.
         """
         name, version = file.name, file.version
-        deadline = trio.current_time() + self._world.timeout * WAIT_SHARE
         if name is None:
             return
         if file.judged == version:
             under_way = file.submission
             if heard and under_way is not None and not under_way.done.is_set():
-                await self._outcome(under_way, deadline)
+                await self._outcome(under_way, self._deadline())
             return
         if not is_request(name):
             if last:
@@ -97,7 +96,9 @@ class Submissions:
         if state is Completeness.EMPTY or (state is Completeness.INCOMPLETE and not last):
             return
         try:
-            request = await resolved(self._world, await _aside(self._parse, content), content)
+            request = await _aside(self._parse, content)
+            deadline = self._deadline()
+            request = await resolved(self._world, request, content)
         except ExportfsError as error:
             if file.version == version and file.name is not None and is_request(file.name):
                 if isinstance(error, InvalidArgument | TooLarge):
@@ -181,6 +182,10 @@ class Submissions:
         file.submission = submission
         if deadline is not None:
             await self._outcome(submission, deadline)
+
+    def _deadline(self) -> float:
+        """Until when a close() that begins to wait now waits for the outcome."""
+        return trio.current_time() + self._world.timeout * WAIT_SHARE
 
     def _own(self, file: RequestFile, mark: str) -> Submission | None:
         """The file's own submission, while it is under way."""

@@ -16,7 +16,7 @@ from tests.harness import CAMERA, eventually
 
 pytestmark = pytest.mark.mount
 LIVE = {"live": {"sources": [{"origin": CAMERA}]}, "stream": {"format": "MKV"}}
-LIMIT = 2.0
+LIMIT = 4.0
 """Seconds after which the server ends what nobody asks about. With a refresh of 0.2 s we ask every 0.4 s."""
 
 

@@ -81,8 +81,9 @@ class Machine:
         return self.here.run("env", *environment, "mount", *words, code=code)
 
     def lines(self) -> list[str]:
-        """Of the mount table, those of ours."""
-        return [line for line in self.here.run("cat", "/proc/mounts").stdout.splitlines() if "axxon" in line]
+        """Of the mount table, those of this test: others may have mounts at the same time."""
+        table = self.here.run("cat", "/proc/mounts").stdout.splitlines()
+        return [line for line in table if "axxon" in line and f" {self.folder}/" in line]
 
     def listing(self, folder: str) -> list[str]:
         return self.here.run("ls", self.place / folder).stdout.splitlines()

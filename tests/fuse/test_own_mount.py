@@ -278,6 +278,7 @@ def test_the_source_shown_is_the_source_given(server: SimulatorServer, tmp_path:
 
 
 @needs_root
+@pytest.mark.alone  # beside others the server answers so late that it counts as distant
 def test_read_ahead(mount: MountProcess) -> None:
     """Raised to 1 MiB, also after the kernel's first call."""
     (device,) = entries(mount)

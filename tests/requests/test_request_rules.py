@@ -24,7 +24,7 @@ from request_helpers import CAMERA, LIVE, PICTURE, VIDEO, changed, only
         (
             changed(VIDEO, ("archive.sources.0", {})),
             "archive.sources[0].origin",
-            "or its access point, such as",
+            "or the access point of the camera's video, such as",
         ),
         (changed(VIDEO, ("archive.sources.0.origin", "")), "archive.sources[0].origin", "is empty"),
         (changed(VIDEO, ("archive.sources.0.origin", "  ")), "archive.sources[0].origin", "is empty"),
