@@ -137,8 +137,8 @@ class Mount:
             return
         # What trio restores at the end must not be the default, which would kill us amid unmounting: there is no moment
         # without a handler of ours.
-        for number in wanted:
-            signal.signal(number, _taken)
+        for ours in wanted:
+            signal.signal(ours, _taken)
         with trio.open_signal_receiver(*wanted) as signals:
             task_status.started()
             async for number in signals:

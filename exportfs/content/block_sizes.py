@@ -164,6 +164,11 @@ class FileSizes:
     def _avoid(self, sizes: dict[int, bool]) -> bool:
         self._avoided |= sizes
         if all(size in self._avoided for size in self._block_sizes.sizes):
+            refused = {size: True for size, proof in self._avoided.items() if proof}
+            if refused and len(refused) < len(self._avoided):
+                # The one that works failed once, by something that passes: the others are refused for sure.
+                self._avoided = refused
+                return True
             self._avoided.clear()  # so it is not the size
             return False
         return True

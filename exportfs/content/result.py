@@ -80,7 +80,7 @@ class Result:
                 if isinstance(error, NotFound) and not download.other_size:
                     raise Gone(str(error)) from None
                 self._shared.retries += 1
-                if download.other_size and sizes_tried < len(LADDER):
+                if download.other_size and sizes_tried < 2 * len(LADDER):
                     sizes_tried += 1
                     await trio.lowlevel.checkpoint()
                     continue
