@@ -113,8 +113,8 @@ def test_read_only(start_mount: MountFactory, simulator: Simulator) -> None:
     simulator.add_computed(1000)
     mount = start_mount("--read-only")
     session = session_of(mount)
-    for verb in ("stop", "destroy"):
-        assert "read-only" in command(verb, session, code=1).stderr
+    assert "nothing to stop" in command("stop", session).stderr
+    assert "read-only" in command("destroy", session, code=1).stderr
     assert len(simulator.sessions.ids()) == 1
 
 
