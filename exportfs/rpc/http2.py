@@ -47,6 +47,8 @@ CONNECTION_WINDOW = (1 << 31) - 1
 """Bytes of the connection's window, which bounds nothing: the streams' windows do."""
 CONNECT_SECONDS = 15.0
 """For TCP and TLS, as for gRPC's connections."""
+PINGS_UNASKED = 2
+"""Pings before any call: the first meets a server that is still setting up the connection, as slow as the machine."""
 PING_EVERY = 5.0
 PINGS_AT_FIRST, PING_EVERY_AT_FIRST = 10, 0.1
 """Seconds between the first pings of a connection: until one of them met no other work."""
@@ -329,6 +331,8 @@ class Http2Connection:
             if self._pinged is not None and event.ping_data == self._pinged[0]:
                 self.line.round_trip_took(trio.current_time() - self._pinged[1])
                 self._pinged = None
+                if self._pings < PINGS_UNASKED and not self._streams:
+                    self._ping()
         elif isinstance(event, h2.events.RemoteSettingsChanged):
             self._start_waiting()
         elif isinstance(event, h2.events.ConnectionTerminated):

@@ -99,6 +99,16 @@ async def test_what_is_wanted_and_nothing_beyond(scene: Scene) -> None:
         nursery.cancel_scope.cancel()
 
 
+async def test_the_first_ping_is_not_the_only_one(scene: Scene) -> None:
+    """It may meet a server that is busy with the connection."""
+    measured = trio.Event()
+    scene.line.changed = lambda: measured.set() if scene.line.pings == 2 else None
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(scene.downloads.run)
+        await measured.wait()
+        nursery.cancel_scope.cancel()
+
+
 async def test_keys_are_logged_nowhere(scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever the environment says: also where it names a file that cannot be written."""
     for place in (tmp_path / "keys", tmp_path / "missing" / "keys"):
