@@ -107,7 +107,7 @@ def test_every_command(server: SimulatorServer, tmp_path: Path, home: str | None
         ["mount", server.address, str(place), "--insecure"],
         ["mount", server.address, str(place), "--insecure", "--foreground"],
         ["umount", str(place)],
-        ["status"],
+        ["status", str(place)],
         ["export", str(place), "--camera", "x", "--format", "mp4", "--duration", "10s"],
         ["copy", str(place), str(tmp_path / "copy")],
         ["wait", str(place)],

@@ -20,6 +20,8 @@ ENDS_WITHIN = 5.0
 """Seconds that a process which was told to end may take beyond its test."""
 ANSWERS_WITHIN = 3.0
 """Seconds for a process to write its stacks."""
+KERNEL_THREAD = 0x00200000
+"""PF_KTHREAD in the flags of /proc/PID/stat (linux/sched.h)."""
 SOURCE = "fuse.axxon-exportfs"
 
 
@@ -45,7 +47,7 @@ def marked(mark: str, folder: Path | None = None, besides: Collection[str] = ())
     for name in all_pids().difference(besides, (str(os.getpid()),)):
         process = Path("/proc", name)
         with contextlib.suppress(OSError):
-            words = process.joinpath("cmdline").read_bytes()
+            words = _command_line(process)
             if not words:  # of the kernel, or ended and not waited for
                 continue
             try:
@@ -56,6 +58,18 @@ def marked(mark: str, folder: Path | None = None, besides: Collection[str] = ())
             if ours:
                 found.append(Process(int(name), words.replace(b"\0", b" ").decode(errors="replace").strip()))
     return found
+
+
+def _command_line(process: Path) -> bytes:
+    """Of a process that is just becoming another program, the new one's: in between it has none."""
+    end = time.monotonic() + ANSWERS_WITHIN
+    while True:
+        words = process.joinpath("cmdline").read_bytes()
+        if words or time.monotonic() > end:
+            return words
+        fields = process.joinpath("stat").read_text().rpartition(")")[2].split()
+        if fields[0] in "ZX" or int(fields[6]) & KERNEL_THREAD:
+            return b""
 
 
 def ended(processes: list[Process], within: float) -> bool:
