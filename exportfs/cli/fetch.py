@@ -15,10 +15,12 @@ from exportfs.cli.export import say_interval
 from exportfs.cli.failures import complain
 from exportfs.cli.following import follow, verdict
 from exportfs.cli.footage_check import check_wish
+from exportfs.cli.handover import Form, form_options
 from exportfs.cli.mount_choice import chosen_mount
 from exportfs.cli.options import JSON
 from exportfs.cli.request import VIDEO_FORMAT, Wish, build, default_name
 from exportfs.cli.sessions import COMPLETED, SessionRecord, locate, read_session
+from exportfs.cli.signing import Signer
 from exportfs.cli.submit import interrupt_held_back, submit
 from exportfs.cli.text import echo_path
 from exportfs.cli.times import TIME
@@ -57,6 +59,7 @@ MEMORY = ".axxon-exportfs-fetch.json"
 @click.option("--agent", metavar="AGENT", help="Name or access point of the export agent.")
 @click.option("--force", is_flag=True, help="Export even where the archive has no footage.")
 @click.option("--yes", is_flag=True, help="Do not ask about times far in the past or in the future.")
+@form_options
 @JSON
 def fetch(
     camera: str,
@@ -70,13 +73,15 @@ def fetch(
     agent: str | None,
     force: bool,
     yes: bool,
+    bagit: bool,
+    sign: Signer | None,
     as_json: bool,
 ) -> int:
     """Export a camera's footage and copy it, in one go.
 
     CAMERA is a label, a name, an id or an access point. The results go to DEST/<name of the session>, verified, with
-    SHA256SUMS and manifest.json. After Ctrl-C or a crash the same command goes on where it was: it starts no second
-    export, and copies no more than is missing.
+    SHA256SUMS, manifest.json and report.html. After Ctrl-C or a crash the same command goes on where it was: it starts
+    no second export, and copies no more than is missing.
     """
     wish = Wish((camera,), format, archive, start, end, duration, agent=agent)
     if wish.live:
@@ -112,7 +117,7 @@ def fetch(
     code = verdict([record])
     if not record.files or record.state != COMPLETED:
         return code
-    copied = copy_all([read_session(directory)], dest, as_json)
+    copied = copy_all([read_session(directory)], dest, as_json, Form(bagit, sign))
     if copied != 1:
         _remember(dest, digest, record)
     return copied or code

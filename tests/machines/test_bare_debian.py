@@ -2,8 +2,8 @@
 
 Every release sees root and an ordinary user, a clone and an sdist, the foreground and nohup; of their combinations
 those below. Both users run the part of the suite that depends on the machine. With EXPORTFS_MACHINES=whole one of the
-two runs the whole suite (without tests/players and tests/servers, whose programs are a gigabyte for each release), the
-other what has to do with real mounts: that is for before a release, and takes half an hour.
+two runs the whole suite (without tests/players, tests/servers and the browser, whose programs are a gigabyte for each
+release), the other what has to do with real mounts: that is for before a release, and takes half an hour.
 """
 
 import functools
@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.bare, pytest.mark.timeout(3000)]
 RELEASES = ("bookworm", "trixie")
 NONE_MADE = 77
 """Exit code of `.ci/fresh-debian` where no such machine can be made."""
-OTHERS = "--ignore=tests/players --ignore=tests/servers"
+OTHERS = "--ignore=tests/players --ignore=tests/servers --ignore=tests/pages/test_browser.py"
 PART = (
     "tests/requests tests/core tests/contract tests/sessions tests/cameras tests/test_daemon.py"
     " tests/test_grpc_environment.py tests/behaviour/test_main_job.py tests/behaviour/test_tree.py"

@@ -1,6 +1,8 @@
 """Pages in Chromium, from real mounts."""
 
+import json
 import shutil
+import subprocess
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -8,11 +10,13 @@ from typing import Any
 
 import pytest
 
+from exportfs.pages.report import CopiedSession, SignatureView, report_page, several_page
 from exportfs.simulator import Config, Held, LoginConfig, MediaConfig, Simulator, SimulatorServer, stored
 from exportfs.simulator.media import Footage, render
 from exportfs.wire import export
 from tests.harness import CAMERA, MountProcess, eventually
 from tests.pages.browser import Browser, chromium
+from tests.players.conftest import tool
 
 pytestmark = pytest.mark.mount
 
@@ -166,3 +170,56 @@ def test_for_everybody(mount: MountProcess, browser: Browser, simulator: Simulat
     assert browser.evaluate("document.activeElement.closest('details').open")
     browser.show()
     assert browser.pdf().startswith(b"%PDF")
+
+
+@pytest.mark.promise("G6")
+def test_report(browser: Browser, media: dict[str, bytes], tmp_path: Path) -> None:
+    """Names that are not easy play from a folder; axe finds nothing; it fits a phone, and prints all of it."""
+    manifest: dict[str, Any] = {
+        "server": "vms:20109",
+        "tool": "axxon-exportfs",
+        "session": {
+            "id": "hosts/S/1",
+            "name": "one",
+            "state": "completed",
+            "error": None,
+            "options": {"archive": {"sources": [{"origin": CAMERA}], "startTimestamp": "20260511T080411"}},
+            "cameras": ["1.<Gate> & 'yard'"],
+            "coverage": {"share": 0.5, "warnings": ["half is missing"], "note": None, "gaps": []},
+        },
+        "files": [],
+        "not_copied": [{"name": "x.mp4", "size": 5, "reason": "not on the server", "location": "D:\\x.mp4"}],
+    }
+    folder = tmp_path / "case 100% #1?"
+    folder.mkdir()
+    for name, data in media.items():
+        hard = f"50% #1? a;b&c='d' {name}"
+        (folder / hard).write_bytes(data)
+        manifest["files"].append({"name": hard, "size": len(data), "sha256": "0" * 64})
+    report = folder / "report.html"
+    signature = SignatureView("ssh", "SHA256SUMS.sig", "SHA256:x", "a@b", "ssh-ed25519 AAAA")
+    report.write_bytes(report_page(manifest, json.dumps(manifest), signature=signature))
+    copied = CopiedSession("a", ("a", "report.html"), manifest, "0" * 64)
+    index = tmp_path / "index.html"
+    index.write_bytes(several_page([copied, copied]))
+    browser.show()
+    browser.open(report)
+    start, later, width = browser.evaluate(PLAY.replace('video.closest("details").open = true;', ""))
+    assert (start < 10, abs(later - 15) < 3, width) == (True, True, 640)
+    assert browser.evaluate(PICTURE.replace('picture.closest("details").open = true;', "")) == 640
+    assert all(asked.startswith(("file:", "data:")) for asked in browser.asked), browser.asked
+    paper = tmp_path / "paper.pdf"
+    paper.write_bytes(browser.pdf())
+    printed = subprocess.run(
+        [tool("pdftotext"), paper, "-"], check=True, capture_output=True, text=True
+    ).stdout
+    for said in ("Not copied: 1 file", "half is missing", "Get-FileHash", "50% #1? a;b&c='d' clip.mp4"):
+        assert said in printed
+    for page in (report, index):
+        for scheme in ("light", "dark"):
+            browser.show(scheme=scheme)
+            browser.open(page)
+            assert violations(browser) == []
+        browser.show(360, 740, mobile=True)
+        browser.open(page)
+        assert browser.evaluate("document.documentElement.scrollWidth") <= 360
