@@ -51,8 +51,8 @@ lint: $(READY)
 fuzz: export EXPORTFS_FUZZ ?= 100000
 fuzz: export EXPORTFS_MODEL ?= 3000
 fuzz: $(READY)
-	$(BIN)/python -m pytest -s tests/requests/test_request_fuzz.py tests/new/test_fuzz_tree.py \
-	    tests/new/test_exactly_once_model.py
+	$(BIN)/python -m pytest -s tests/unit/requests/test_request_fuzz.py tests/tree/new/test_fuzz_tree.py \
+	    tests/tree/new/test_exactly_once_model.py
 
 bench: $(READY)
 	$(BIN)/python -m bench $(BENCH_ARGS)

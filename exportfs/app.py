@@ -16,7 +16,6 @@ from exportfs.cameras.footage import FootageReader
 from exportfs.config import MountConfig
 from exportfs.content.library import Library
 from exportfs.content.line import Line
-from exportfs.core.keepalive import KeepAliveConfig
 from exportfs.directories import state_directory
 from exportfs.errors import ExportfsError
 from exportfs.fuse.mountpoint import check_mountpoint
@@ -27,17 +26,18 @@ from exportfs.processor import busy_seconds
 from exportfs.rpc.download import Downloads
 from exportfs.rpc.login import AskCode
 from exportfs.rpc.server import Server
-from exportfs.sessions.actions import Actions
 from exportfs.sessions.catalogue import Catalogue
+from exportfs.sessions.control import Actions
 from exportfs.sessions.journal import Journal
+from exportfs.sessions.keepalive import KeepAliveConfig
 from exportfs.sessions.keeper import Keeper
-from exportfs.sessions.submit import Submitter
+from exportfs.sessions.starter import Submitter
 from exportfs.supervision import Notifier, explain_on_signal
+from exportfs.vfs.context import World
 from exportfs.vfs.filesystem import Filesystem
 from exportfs.vfs.inodes import Inodes
 from exportfs.vfs.node import Owner
 from exportfs.vfs.status import Activity, StatusMaker
-from exportfs.vfs.world import World
 
 log = logging.getLogger(__name__)
 

@@ -6,8 +6,9 @@ import pwd
 from pathlib import Path
 
 from exportfs.errors import ExportfsError
+from exportfs.program import PROGRAM
 
-APPLICATION = "axxon-exportfs"
+APPLICATION = PROGRAM
 
 
 class NoHomeDirectory(ExportfsError):

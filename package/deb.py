@@ -2,7 +2,7 @@
 
 The package is a virtual environment below /usr/lib/axxon-exportfs, filled from the one that this runs in: what was
 tested is what is packaged, and nothing is downloaded. It needs `python3` of the release's minor version and `fuse3`.
-What tells the system of the program comes from `exportfs.cli.things`, as with `axxon-exportfs setup`.
+What tells the system of the program comes from `exportfs.cli.install.files`, as with `axxon-exportfs setup`.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 from exportfs import __version__
-from exportfs.cli.things import places_of_package, things
+from exportfs.cli.install.files import places_of_package, things
 
 ROOT = Path(__file__).parents[1]
 NAME = "axxon-exportfs"

@@ -8,7 +8,15 @@ from typing import Any
 import pytest
 
 from exportfs.simulator import Config, LoginConfig, Simulator, SimulatorServer
-from tests.harness import REFRESH, InProcessTree, MountedTree, MountProcess, Tree, config_for, security
+from tests.support.harness import (
+    REFRESH,
+    InProcessTree,
+    MountedTree,
+    MountProcess,
+    Tree,
+    config_for,
+    security,
+)
 
 pytest_plugins = ["tests.support.side_by_side"]
 

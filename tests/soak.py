@@ -17,7 +17,7 @@ from pathlib import Path
 
 from exportfs.simulator import Config, LoginConfig, Proxy, Simulator, SimulatorServer
 from tests.faults.chaos import StreamTrouble, Surroundings, digests, results
-from tests.harness import ARCHIVE_REQUEST, MountProcess, eventually
+from tests.support.harness import ARCHIVE_REQUEST, MountProcess, eventually
 
 MIB = 1 << 20
 CACHE = 64 * MIB

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.harness import eventually
+from tests.support.harness import eventually
 from tests.support.processes import mounts_below
 
 PROJECT = Path(__file__).parents[1]

@@ -11,8 +11,8 @@ import trio
 
 from exportfs.cameras.naming import directory_names
 from exportfs.cameras.service import SiteService
-from exportfs.core.names import percent_encode
 from exportfs.errors import AccessDenied, ExportfsError, NotFound, TimedOut, Unsupported
+from exportfs.naming import percent_encode
 from exportfs.site import Agent, Camera
 
 log = logging.getLogger(__name__)

@@ -3,9 +3,9 @@
 import re
 from datetime import UTC, datetime, timedelta
 
-from exportfs.core.timestamps import instants, parse_local, parse_rfc3339
-from exportfs.core.zones import check_local_zone
 from exportfs.site import Interval
+from exportfs.timestamps import instants, parse_local, parse_rfc3339
+from exportfs.zones import check_local_zone
 
 NAME = "footage"
 _DAY = re.compile(r"footage@(\d{4}-\d\d-\d\d)", re.ASCII)

@@ -5,9 +5,9 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import TypeVar
 
-from exportfs.core.names import legal_name, same_key, tag, with_suffix
-from exportfs.core.nearest import nearest
+from exportfs.did_you_mean import nearest
 from exportfs.errors import InvalidArgument
+from exportfs.naming import legal_name, same_key, tag, with_suffix
 from exportfs.site import Agent, Archive, Camera
 
 T = TypeVar("T")

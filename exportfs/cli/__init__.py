@@ -12,12 +12,14 @@ import click
 from click.shell_completion import CompletionItem
 
 from exportfs import __version__
-from exportfs.cli.beginning import prepare_process
+from exportfs.cli.daemon.inherited import prepare_process
 from exportfs.cli.examples import FIRST_STEPS, epilog, lines
-from exportfs.cli.failures import PROGRAM, Failure, complain, sentence
-from exportfs.cli.packages import package_trouble
+from exportfs.cli.failures import Failure, complain
 from exportfs.cli.suggestions import suggestion
+from exportfs.doctor.packages import package_trouble
 from exportfs.errors import ExportfsError
+from exportfs.os_errors import sentence
+from exportfs.program import PROGRAM
 
 _EXTRA = re.compile(r"Got unexpected extra arguments? \((.*)\)", re.DOTALL)
 """As click has it."""
@@ -38,29 +40,36 @@ class Lazy:
 
 
 COMMANDS = {
-    "mount": Lazy("exportfs.cli.mount:mount", "Mount a server's exports as a folder."),
-    "umount": Lazy("exportfs.cli.umount:umount", "End a mount."),
-    "status": Lazy("exportfs.cli.status:status", "Show sessions and what the mounts are doing."),
-    "cameras": Lazy("exportfs.cli.cameras:cameras", "List cameras and their footage."),
-    "footage": Lazy("exportfs.cli.footage:footage", "Show what footage there is of a camera."),
-    "export": Lazy("exportfs.cli.export:export", "Start an export through a mount."),
-    "fetch": Lazy("exportfs.cli.fetch:fetch", "Export a camera's footage and copy it, in one go."),
-    "wait": Lazy("exportfs.cli.wait:wait", "Wait until export sessions have ended."),
-    "stop": Lazy("exportfs.cli.control:stop", "Stop running exports; what they have so far is kept."),
-    "destroy": Lazy(
-        "exportfs.cli.control:destroy", "Delete export sessions and their results on the server."
+    "mount": Lazy("exportfs.cli.commands.mount:mount", "Mount a server's exports as a folder."),
+    "umount": Lazy("exportfs.cli.commands.umount:umount", "End a mount."),
+    "status": Lazy("exportfs.cli.commands.status:status", "Show sessions and what the mounts are doing."),
+    "cameras": Lazy("exportfs.cli.commands.cameras:cameras", "List cameras and their footage."),
+    "footage": Lazy("exportfs.cli.commands.footage:footage", "Show what footage there is of a camera."),
+    "export": Lazy("exportfs.cli.commands.export:export", "Start an export through a mount."),
+    "fetch": Lazy("exportfs.cli.commands.fetch:fetch", "Export a camera's footage and copy it, in one go."),
+    "wait": Lazy("exportfs.cli.commands.wait:wait", "Wait until export sessions have ended."),
+    "stop": Lazy(
+        "exportfs.cli.commands.control:stop", "Stop running exports; what they have so far is kept."
     ),
-    "copy": Lazy("exportfs.cli.copy:copy", "Copy the results of sessions into a folder, with hashes."),
-    "docs": Lazy("exportfs.cli.docs:docs", "Show the documents, or where they are."),
-    "doctor": Lazy("exportfs.cli.doctor:doctor", "Check this machine or a server for problems."),
+    "destroy": Lazy(
+        "exportfs.cli.commands.control:destroy", "Delete export sessions and their results on the server."
+    ),
+    "copy": Lazy(
+        "exportfs.cli.commands.copy:copy", "Copy the results of sessions into a folder, with hashes."
+    ),
+    "docs": Lazy("exportfs.cli.commands.docs:docs", "Show the documents, or where they are."),
+    "doctor": Lazy("exportfs.cli.commands.doctor:doctor", "Check this machine or a server for problems."),
     "setup": Lazy(
-        "exportfs.cli.setup:setup", "Install mount helper, units, completions and man page, or remove them."
+        "exportfs.cli.commands.setup:setup",
+        "Install mount helper, units, completions and man page, or remove them.",
     ),
     "mount-helper": Lazy(
-        "exportfs.cli.helper:mount_helper", "Mount as mount(8) and /etc/fstab have it.", hidden=True
+        "exportfs.cli.commands.mount_helper:mount_helper",
+        "Mount as mount(8) and /etc/fstab have it.",
+        hidden=True,
     ),
     "simulate": Lazy("exportfs.simulator.command:simulate", "Run the bundled server simulator."),
-    "demo": Lazy("exportfs.cli.demo:demo", "Simulator, mount and a first export, in one go."),
+    "demo": Lazy("exportfs.cli.commands.demo:demo", "Simulator, mount and a first export, in one go."),
 }
 
 

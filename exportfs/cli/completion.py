@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 from click.shell_completion import CompletionItem
 
-from exportfs.cli.mount_choice import split_mount, usable_mounts
+from exportfs.cli.params.mountpoint import split_mount, usable_mounts
 from exportfs.client.cameras import find_camera
 from exportfs.errors import ExportfsError
 from exportfs.fuse.mountpoint import probe

@@ -1,6 +1,6 @@
 """Examples of each command, for `--help`, the man page and docs/options.md. A test parses every one."""
 
-from exportfs.cli.failures import PROGRAM
+from exportfs.program import PROGRAM
 
 _GATE = "'1.Gate north'"
 _SESSION = "20260511T080411Z_Server.DeviceIpint.1_mp4_k3v9x2ma"

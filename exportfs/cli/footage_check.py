@@ -4,8 +4,8 @@ from datetime import timedelta
 from pathlib import Path
 
 from exportfs.cli.failures import Failure, complain
+from exportfs.cli.params.times import form
 from exportfs.cli.request import Wish
-from exportfs.cli.times import form
 from exportfs.client.cameras import Check, Interval, check_footage
 from exportfs.errors import NotFound, Unsupported
 

@@ -13,13 +13,15 @@ from typing import Any, TypeVar
 import click
 
 from exportfs import __version__
-from exportfs.cli.copying import DestinationTrouble, hash_file
-from exportfs.cli.failures import PROGRAM, complain, sentence
-from exportfs.cli.manifest import MANIFEST, SIGNATURES, SUMS, Manifest, replace_file, side_name
+from exportfs.cli.failures import complain
 from exportfs.cli.signing import Signer, find_signer
+from exportfs.client.copy_file import DestinationTrouble, hash_file
+from exportfs.client.manifest import MANIFEST, SIGNATURES, SUMS, Manifest, replace_file, side_name
 from exportfs.errors import ExportfsError, InvalidArgument
+from exportfs.os_errors import sentence
 from exportfs.pages.rendering import GENERATOR
 from exportfs.pages.report import CopiedSession, report_page, several_page
+from exportfs.program import PROGRAM
 
 C = TypeVar("C", bound=Callable[..., Any])
 INDEX = "index.html"

@@ -20,6 +20,7 @@ from exportfs.cli.log_writer import (
     takes_more,
 )
 from exportfs.errors import ExportfsError
+from exportfs.program import PROGRAM
 
 FLUSH_TIMEOUT = 2.0
 """Seconds for what still waits to be written when the mount ends."""
@@ -125,7 +126,7 @@ def start(level: str, file: Path | None, *, foreground: bool) -> Log:
         # A copy: descriptor 2 itself becomes a pipe of ours later.
         sink = DescriptorSink(os.dup(2))
     elif _SYSLOG.is_socket():
-        sink = SyslogSink(_SYSLOG, "axxon-exportfs")
+        sink = SyslogSink(_SYSLOG, PROGRAM)
     writer = LogWriter(sink) if sink is not None else None
     handler = _Handler(writer) if writer is not None else logging.NullHandler()
     handler.setFormatter(logging.Formatter(_FORMAT))

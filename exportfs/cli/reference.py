@@ -13,7 +13,8 @@ import click
 from exportfs import __version__
 from exportfs.cli import program
 from exportfs.cli.examples import lines
-from exportfs.cli.failures import PROGRAM, Failure
+from exportfs.cli.failures import Failure
+from exportfs.program import PROGRAM
 
 EXIT_CODES = (
     (0, "All was done."),

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from exportfs.cli.choices import Choice
-from exportfs.cli.times import form
+from exportfs.cli.params.choices import Choice
+from exportfs.cli.params.times import form
 from exportfs.errors import InvalidArgument
 
 STREAMS = {"mp4": "MP4", "mkv": "MKV", "avi": "AVI", "exe": "EXE", "video": "DEFAULT"}

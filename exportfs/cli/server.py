@@ -11,13 +11,14 @@ from pathlib import Path
 import click
 
 from exportfs.cli.configuration import Configuration, load
-from exportfs.cli.mount_options import CREDENTIAL, PASSWORD_VARIABLE
-from exportfs.cli.options import given
-from exportfs.cli.text import BYTE_ORDER_MARK, UTF_16, on_terminal
+from exportfs.cli.params.arguments import given
+from exportfs.cli.params.mount_options import CREDENTIAL, PASSWORD_VARIABLE
+from exportfs.cli.terminal.text import BYTE_ORDER_MARK, UTF_16, on_terminal
 from exportfs.config import DEFAULT_PORT, ServerConfig
 from exportfs.errors import InvalidArgument
+from exportfs.program import PROGRAM
 
-KEYRING_SERVICE = "axxon-exportfs"
+KEYRING_SERVICE = PROGRAM
 _LARGEST_PASSWORD_FILE = 4096
 _HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]*[A-Za-z0-9_.])?", re.ASCII)
 

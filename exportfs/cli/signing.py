@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from exportfs.cli.manifest import GPG_SIGNATURE, SSH_SIGNATURE, who
+from exportfs.client.manifest import GPG_SIGNATURE, SSH_SIGNATURE, who
 from exportfs.errors import InvalidArgument, Unsupported
 from exportfs.pages.report import SignatureView
 

@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Iterable
 
-from exportfs.cli.failures import PROGRAM
+from exportfs.program import PROGRAM
 
 # Words of other programs, and the command that does the same.
 _MEANT = {

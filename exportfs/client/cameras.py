@@ -10,8 +10,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from exportfs.core.names import legal_name, percent_encode
 from exportfs.errors import InvalidArgument, NotFound, Unsupported
+from exportfs.naming import legal_name, percent_encode
 
 EXACT_SLICE = timedelta(hours=1)
 """What a footage file tells exactly."""

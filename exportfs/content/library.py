@@ -12,7 +12,7 @@ from exportfs.content.scheduler import Scheduler
 from exportfs.content.shared import Shared
 from exportfs.content.source import Remote, Source
 from exportfs.content.tuning import AHEAD_MOST, REAP_EVERY
-from exportfs.core.patience import PatienceConfig
+from exportfs.retry import PatienceConfig
 
 
 class Library:

@@ -12,7 +12,6 @@ from exportfs.content.download import Download, FileKey, Phase, Preempted, Wrong
 from exportfs.content.read_ahead import Plan
 from exportfs.content.shared import Shared
 from exportfs.content.tuning import LADDER, REACH_SECONDS, REACH_WIDE, SERVED_HALVES, SMALL_AFTER
-from exportfs.core.patience import Patience
 from exportfs.errors import (
     AccessDenied,
     Corrupt,
@@ -24,6 +23,7 @@ from exportfs.errors import (
     OutOfRange,
     TimedOut,
 )
+from exportfs.retry import Patience
 
 log = logging.getLogger(__name__)
 

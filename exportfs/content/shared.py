@@ -7,7 +7,7 @@ from exportfs.content.cache import BlockCache
 from exportfs.content.line import Line
 from exportfs.content.scheduler import Scheduler
 from exportfs.content.source import Remote
-from exportfs.core.patience import PatienceConfig
+from exportfs.retry import PatienceConfig
 
 
 @dataclass

@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from exportfs.errors import ExportfsError
+from exportfs.program import PROGRAM
 
-FS_TYPE = "axxon-exportfs"
+FS_TYPE = PROGRAM
 """Shown as fuse.axxon-exportfs."""
 FILESYSTEM_TYPE = f"fuse.{FS_TYPE}"
 MOUNTINFO = Path("/proc/self/mountinfo")

@@ -29,9 +29,9 @@ from pyfuse3 import (
     XAttrNameT,
 )
 
-from exportfs.core.names import encode
 from exportfs.errors import ExportfsError, NoAttribute, NotFound, TimedOut, Unsupported
 from exportfs.fuse.errnos import errno_of
+from exportfs.naming import encode
 from exportfs.vfs.filesystem import FRAGMENT, NAME_MAX, Filesystem
 from exportfs.vfs.node import Attributes, Changes, Node, Opening, Owner
 from exportfs.vfs.status import Activity, Operation

@@ -11,12 +11,12 @@ import pyfuse3
 import trio
 from pyfuse3 import FileNameT, InodeT
 
-from exportfs.core.names import encode
 from exportfs.errors import ExportfsError
 from exportfs.fuse.holders import holders, namespace_of
 from exportfs.fuse.mount import Mounted, mount, unmount_ours
 from exportfs.fuse.mountpoint import TableChanges, mount_table
 from exportfs.fuse.operations import ExportOperations
+from exportfs.naming import encode
 from exportfs.vfs import inodes
 
 log = logging.getLogger(__name__)

@@ -7,13 +7,14 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from exportfs.pages.safe import shown
+from exportfs.program import PROGRAM
 from exportfs.units import human_size
 
 if TYPE_CHECKING:
     from jinja2 import Environment
     from markupsafe import Markup
 
-GENERATOR = "axxon-exportfs"
+GENERATOR = PROGRAM
 """In every page's head (`<meta name="generator">`): known by it again as ours."""
 
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from exportfs.core.timestamps import parse_rfc3339, parse_server
 from exportfs.pages.rendering import render
 from exportfs.pages.safe import kind_of, link
 from exportfs.pages.times import Interval, Moment, maybe, moment, zone
+from exportfs.timestamps import parse_rfc3339, parse_server
 from exportfs.units import human_duration
 
 

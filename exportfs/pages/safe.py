@@ -2,7 +2,7 @@
 
 import functools
 
-from exportfs.core.names import percent_encode
+from exportfs.naming import percent_encode
 
 _encoded = functools.lru_cache(maxsize=1024)(percent_encode)
 

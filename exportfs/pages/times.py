@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 
-from exportfs.core.timestamps import to_rfc3339
-from exportfs.core.zones import UnknownZone, check_local_zone
+from exportfs.timestamps import to_rfc3339
+from exportfs.zones import UnknownZone, check_local_zone
 
 
 @dataclass(frozen=True, slots=True)

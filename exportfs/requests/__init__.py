@@ -5,7 +5,7 @@ Nothing here does I/O or knows a server.
 
 from exportfs.requests.advice import advice
 from exportfs.requests.asked import asked_of
-from exportfs.requests.jsontext import Completeness, completeness
+from exportfs.requests.json_text import Completeness, completeness
 from exportfs.requests.matching import fingerprint, matches
 from exportfs.requests.named import Named, named_in, refusal, with_access_points
 from exportfs.requests.parse import MAX_REQUEST_BYTES, Request, parse

@@ -2,7 +2,7 @@
 
 import math
 
-from exportfs.core.coverage import Asked
+from exportfs.coverage import Asked
 from exportfs.requests.summary import read_options
 
 USUAL_RATE = 10.0

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from datetime import tzinfo
 from typing import Any
 
-from exportfs.requests.jsontext import line_column
-from exportfs.requests.places import Path, Place, locate
+from exportfs.requests.json_text import line_column
+from exportfs.requests.positions import Path, Place, locate
 from exportfs.requests.problems import Problem, RequestError
 
 LIMIT = 100
@@ -26,7 +26,7 @@ def quoted(value: str) -> str:
 
 
 def kind(value: Any) -> str:
-    """The JSON type of a value from jsontext, in words."""
+    """The JSON type of a value from json_text, in words."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if value is None:
@@ -39,7 +39,7 @@ def kind(value: Any) -> str:
 
 
 def is_string(value: Any) -> bool:
-    """Whether a value from jsontext was a JSON string. (A Number is a str, too.)"""
+    """Whether a value from json_text was a JSON string. (A Number is a str, too.)"""
     return type(value) is str
 
 

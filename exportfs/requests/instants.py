@@ -4,10 +4,10 @@ from datetime import datetime, tzinfo
 
 from google.protobuf.descriptor import FieldDescriptor
 
-from exportfs.core import timestamps
-from exportfs.core.zones import UnknownZone, check_local_zone
+from exportfs import timestamps
 from exportfs.requests.collect import quoted
 from exportfs.requests.scalars import WrongError
+from exportfs.zones import UnknownZone, check_local_zone
 
 EXAMPLE = "2026-05-11T08:08:14.064Z"
 

@@ -6,11 +6,11 @@ from typing import Any
 
 from cachetools import LRUCache, cached
 
-from exportfs.core.timestamps import parse_server, to_server
 from exportfs.errors import Corrupt
+from exportfs.requests.fill import is_map
 from exportfs.requests.instants import is_timestamp
 from exportfs.requests.summary import read_options
-from exportfs.requests.walk import is_map
+from exportfs.timestamps import parse_server, to_server
 
 
 def matches(sent: bytes, listed: bytes) -> bool:

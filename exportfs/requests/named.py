@@ -10,7 +10,7 @@ from typing import Any
 
 from exportfs.requests.collect import Collector
 from exportfs.requests.parse import Request, read_text
-from exportfs.requests.places import Path
+from exportfs.requests.positions import Path
 from exportfs.requests.problems import RequestError
 from exportfs.requests.summary import read_options, summarize
 

@@ -9,7 +9,8 @@ from typing import Any
 from exportfs.model import OptionsSummary
 from exportfs.requests.advice import advice
 from exportfs.requests.collect import Collector, EnoughError
-from exportfs.requests.jsontext import (
+from exportfs.requests.fill import fill
+from exportfs.requests.json_text import (
     BOM,
     MAX_VALUES,
     UTF_16_MARKS,
@@ -21,7 +22,6 @@ from exportfs.requests.jsontext import (
 )
 from exportfs.requests.problems import Problem, RequestError, RequestTooLarge
 from exportfs.requests.summary import summarize
-from exportfs.requests.walk import fill
 from exportfs.requests.wrapping import unwrap
 from exportfs.wire import export
 

@@ -10,9 +10,9 @@ from typing import Any
 
 from google.protobuf.descriptor import FieldDescriptor
 
-from exportfs.core.timestamps import to_rfc3339
+from exportfs.requests.fill import DURATION, is_map
 from exportfs.requests.summary import read_options
-from exportfs.requests.walk import DURATION, is_map
+from exportfs.timestamps import to_rfc3339
 
 _UNPRINTABLE = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
 """What could act on a terminal or turn the text around; C0 is escaped by JSON itself."""

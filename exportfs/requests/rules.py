@@ -7,8 +7,8 @@ import unicodedata
 from collections.abc import Callable
 from typing import Any
 
-from exportfs.core.timestamps import parse_server
 from exportfs.requests.collect import Collector, View
+from exportfs.timestamps import parse_server
 
 _CAMERA = '"hosts/Server/DeviceIpint.1/SourceEndpoint.video:0:0"'
 

@@ -15,9 +15,9 @@ from typing import Any
 
 from google.protobuf.descriptor import EnumDescriptor, FieldDescriptor
 
-from exportfs.core.nearest import nearest
+from exportfs.did_you_mean import nearest
 from exportfs.requests.collect import is_string, kind, quoted
-from exportfs.requests.jsontext import Number
+from exportfs.requests.json_text import Number
 
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?(?:[eE][+-]?[0-9]++)?")
 _DURATION = re.compile(r"(?P<sign>-?)(?P<seconds>[0-9]{1,20})(?:\.(?P<fraction>[0-9]{1,9}))?s")

@@ -3,8 +3,8 @@
 from typing import Any
 
 from exportfs.requests.collect import Collector, is_string, kind, quoted
-from exportfs.requests.jsontext import Object
-from exportfs.requests.places import Path
+from exportfs.requests.json_text import Object
+from exportfs.requests.positions import Path
 from exportfs.wire import export
 
 METHOD = "axxonsoft.bl.mmexport.ExportService.StartSession"

@@ -3,7 +3,7 @@
 from exportfs.errors import Corrupt
 from exportfs.model import OptionsSummary, ResultFile, Session, SessionState, State
 from exportfs.requests import summarize
-from exportfs.rpc.cut import MalformedMessage, fields
+from exportfs.rpc.wire_format import MalformedMessage, fields
 
 Value = int | memoryview
 

@@ -18,17 +18,17 @@ import grpc
 import trio
 
 from exportfs.config import ServerConfig
-from exportfs.core.names import encode
 from exportfs.errors import Corrupt, ExportfsError, Interrupted
 from exportfs.model import Fetch
+from exportfs.naming import encode
 from exportfs.rpc.channel import Connection, Connections, Lane, Metadata
-from exportfs.rpc.cut import MalformedMessage, file_chunk, message
 from exportfs.rpc.exact import ExactDownload
 from exportfs.rpc.http2 import Http2Connection, LineObserver, NoExact, Unusable
 from exportfs.rpc.login import Login
 from exportfs.rpc.server import SERVICE
 from exportfs.rpc.status import translate
 from exportfs.rpc.threads import Threads
+from exportfs.rpc.wire_format import MalformedMessage, file_chunk, message
 
 log = logging.getLogger(__name__)
 

@@ -13,8 +13,8 @@ import trio
 from exportfs.config import MIB
 from exportfs.errors import Corrupt, ExportfsError
 from exportfs.model import Fetch
-from exportfs.rpc.cut import MalformedMessage, file_chunk
 from exportfs.rpc.http2 import WINDOW, Http2Connection
+from exportfs.rpc.wire_format import MalformedMessage, file_chunk
 
 if TYPE_CHECKING:
     from exportfs.rpc.download import Sink

@@ -9,12 +9,12 @@ import trio
 from google.protobuf.message import DecodeError
 
 from exportfs.config import ServerConfig
-from exportfs.core.login import Backoff, Token
-from exportfs.core.timestamps import parse_server, to_rfc3339
 from exportfs.errors import AccessDenied, Corrupt, ExportfsError, Unauthenticated
-from exportfs.rpc.bridge import Bridge
 from exportfs.rpc.channel import Metadata
+from exportfs.rpc.renewal import Backoff, Token
 from exportfs.rpc.status import redact
+from exportfs.rpc.unary import Bridge
+from exportfs.timestamps import parse_server, to_rfc3339
 from exportfs.wire import auth
 
 log = logging.getLogger(__name__)

@@ -8,8 +8,6 @@ import grpc
 import trio
 
 from exportfs.config import MIB, ServerConfig
-from exportfs.core.names import encode
-from exportfs.core.patience import Patience, PatienceConfig
 from exportfs.errors import (
     AccessDenied,
     Corrupt,
@@ -24,13 +22,15 @@ from exportfs.errors import (
     Unreachable,
 )
 from exportfs.model import Listing, Session, SessionState
+from exportfs.naming import encode
+from exportfs.retry import Patience, PatienceConfig
 from exportfs.rpc import convert
-from exportfs.rpc.bridge import Bridge
 from exportfs.rpc.channel import Connections, Lane
-from exportfs.rpc.cut import MalformedMessage, message, session_infos
 from exportfs.rpc.login import AskCode, Login
+from exportfs.rpc.paged import collect
 from exportfs.rpc.site import SiteClient
-from exportfs.rpc.stream import collect
+from exportfs.rpc.unary import Bridge
+from exportfs.rpc.wire_format import MalformedMessage, message, session_infos
 
 log = logging.getLogger(__name__)
 

@@ -4,15 +4,15 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from exportfs.config import MIB
-from exportfs.core.names import encode
 from exportfs.errors import Corrupt, ExportfsError
+from exportfs.naming import encode
 from exportfs.rpc import site_convert
-from exportfs.rpc.bridge import Bridge
+from exportfs.rpc.attempts import repeated
 from exportfs.rpc.channel import Connections
-from exportfs.rpc.cut import message
 from exportfs.rpc.login import Login
-from exportfs.rpc.retry import repeated
-from exportfs.rpc.stream import collect
+from exportfs.rpc.paged import collect
+from exportfs.rpc.unary import Bridge
+from exportfs.rpc.wire_format import message
 from exportfs.site import Agent, Camera, Details, History
 
 T = TypeVar("T")

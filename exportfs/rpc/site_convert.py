@@ -2,7 +2,7 @@
 unreadable, and fields that are not known are passed over."""
 
 from exportfs.errors import Corrupt
-from exportfs.rpc.cut import MalformedMessage, fields
+from exportfs.rpc.wire_format import MalformedMessage, fields
 from exportfs.site import Agent, Archive, Camera, Completeness, Details, History, Interval, Stream, preference
 
 Value = int | memoryview

@@ -13,9 +13,9 @@ from dataclasses import dataclass, field, replace
 
 import trio
 
-from exportfs.core.names import disambiguate, result_names, session_name
 from exportfs.errors import ExportfsError, NotFound, TimedOut
 from exportfs.model import Session, SessionState, State
+from exportfs.naming import disambiguate, result_names, session_name
 from exportfs.sessions.service import SessionService
 
 log = logging.getLogger(__name__)

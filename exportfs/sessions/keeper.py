@@ -1,15 +1,15 @@
-"""Asks the server about sessions so that they live on; `core.keepalive` says about which, and when."""
+"""Asks the server about sessions so that they live on; `sessions.keepalive` says about which, and when."""
 
 import logging
 from collections.abc import Callable
 
 import trio
 
-from exportfs.core import keepalive
-from exportfs.core.keepalive import KeepAliveConfig, Use
 from exportfs.errors import ExportfsError, NotFound
 from exportfs.model import SessionState, State
+from exportfs.sessions import keepalive
 from exportfs.sessions.catalogue import Catalogue, Entry
+from exportfs.sessions.keepalive import KeepAliveConfig, Use
 from exportfs.sessions.service import SessionService
 
 log = logging.getLogger(__name__)

@@ -8,7 +8,20 @@ It knows nothing of the rest of exportfs but the generated messages. A test star
 """
 
 import exportfs.grpc_environment  # noqa: F401 # before gRPC
-from exportfs.simulator.actions import (
+from exportfs.simulator.api.calls import Call, CallLog
+from exportfs.simulator.certificates import Certificates, make_certificates
+from exportfs.simulator.clock import Clock, ManualClock, SystemClock
+from exportfs.simulator.config import (
+    Account,
+    Config,
+    DownloadConfig,
+    ListingConfig,
+    LoginConfig,
+    MediaConfig,
+    TimerConfig,
+)
+from exportfs.simulator.exports.results import StoredFile, stored
+from exportfs.simulator.faults.actions import (
     Action,
     Answer,
     CorruptBlock,
@@ -31,22 +44,9 @@ from exportfs.simulator.actions import (
     SwapBlocks,
     WrongIndex,
 )
-from exportfs.simulator.calls import Call, CallLog
-from exportfs.simulator.certificates import Certificates, make_certificates
-from exportfs.simulator.clock import Clock, ManualClock, SystemClock
-from exportfs.simulator.config import (
-    Account,
-    Config,
-    DownloadConfig,
-    ListingConfig,
-    LoginConfig,
-    MediaConfig,
-    TimerConfig,
-)
-from exportfs.simulator.content import Computed, Content, Held, content
-from exportfs.simulator.faults import Fault, Faults
-from exportfs.simulator.proxy import Proxy
-from exportfs.simulator.results import StoredFile, stored
+from exportfs.simulator.faults.proxy import Proxy
+from exportfs.simulator.faults.script import Fault, Faults
+from exportfs.simulator.media.content import Computed, Content, Held, content
 from exportfs.simulator.server import SimulatorServer
 from exportfs.simulator.simulator import Simulator
 

@@ -6,10 +6,11 @@ import threading
 from collections.abc import Callable
 from typing import Any, TextIO
 
-from exportfs.simulator import actions, timestamps
+from exportfs.simulator import timestamps
+from exportfs.simulator.api.refusal import Refused
 from exportfs.simulator.clock import ManualClock
-from exportfs.simulator.faults import Fault
-from exportfs.simulator.refusal import Refused
+from exportfs.simulator.faults import actions
+from exportfs.simulator.faults.script import Fault
 from exportfs.simulator.server import SimulatorServer
 
 Command = dict[str, Any]

@@ -7,15 +7,15 @@ from dataclasses import replace
 import grpc
 
 from exportfs.simulator import timestamps
-from exportfs.simulator.accounts import Accounts
-from exportfs.simulator.calls import CallLog
+from exportfs.simulator.api.accounts import Accounts
+from exportfs.simulator.api.calls import CallLog
+from exportfs.simulator.api.service import Service
 from exportfs.simulator.clock import Clock, SystemClock
 from exportfs.simulator.config import Config
-from exportfs.simulator.content import Computed, Content
-from exportfs.simulator.faults import Faults
-from exportfs.simulator.results import StoredFile, stored
-from exportfs.simulator.service import Service
-from exportfs.simulator.sessions import Sessions
+from exportfs.simulator.exports.results import StoredFile, stored
+from exportfs.simulator.exports.sessions import Sessions
+from exportfs.simulator.faults.script import Faults
+from exportfs.simulator.media.content import Computed, Content
 from exportfs.wire import export
 
 _FIRST_FOOTAGE = 1_778_486_400.0

@@ -15,12 +15,12 @@ from exportfs.errors import (
     ReadOnly,
     Unsupported,
 )
+from exportfs.vfs.context import World
+from exportfs.vfs.new.file import RequestFile
 from exportfs.vfs.node import Attributes, Changes, Directory, Entries, Handle, Node, Opening
-from exportfs.vfs.request_file import RequestFile
-from exportfs.vfs.root_dir import RootDirectory
-from exportfs.vfs.sessions_dir import SessionDirectory
+from exportfs.vfs.root import RootDirectory
+from exportfs.vfs.sessions.directory import SessionDirectory
 from exportfs.vfs.status import StatusMaker
-from exportfs.vfs.world import World
 
 NAME_MAX = 255
 HOW_TO_DESTROY = "`echo destroy > .control` in a session's directory deletes it on the server"

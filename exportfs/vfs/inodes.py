@@ -7,8 +7,8 @@ import hashlib
 from collections.abc import Callable
 from typing import TypeVar
 
-from exportfs.core.names import encode
 from exportfs.errors import Gone
+from exportfs.naming import encode
 from exportfs.vfs.node import Node
 
 ROOT, README, STATUS, NEW, SESSIONS, TEMPLATE, CAMERAS, INDEX, PAGES = 1, 2, 3, 4, 5, 6, 7, 8, 9

@@ -2,11 +2,11 @@
 
 from exportfs.vfs.cameras.directory import CameraDirectory
 from exportfs.vfs.cameras.files import CameraFile
+from exportfs.vfs.context import World
 from exportfs.vfs.inodes import CAMERAS, INDEX, NEW, PAGES, README, ROOT, SESSIONS, STATUS, TEMPLATE
+from exportfs.vfs.new.file import RequestFile
 from exportfs.vfs.pages.directory import DayPage
-from exportfs.vfs.request_file import RequestFile
-from exportfs.vfs.session_files import Control, InSession, RequestRecord, SessionRecord
-from exportfs.vfs.sessions_dir import (
+from exportfs.vfs.sessions.directory import (
     CONTROL,
     REQUEST_RECORD,
     SESSION_RECORD,
@@ -14,7 +14,7 @@ from exportfs.vfs.sessions_dir import (
     Result,
     SessionDirectory,
 )
-from exportfs.vfs.world import World
+from exportfs.vfs.sessions.files import Control, InSession, RequestRecord, SessionRecord
 
 _FIXED = {
     ROOT: "",

@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 from functools import partial
 
 import exportfs
-from exportfs.core.timestamps import to_rfc3339
-from exportfs.vfs import records
+from exportfs.timestamps import to_rfc3339
+from exportfs.vfs.context import World
 from exportfs.vfs.paths import path_of
-from exportfs.vfs.world import World
+from exportfs.vfs.sessions import records
 
 MOST_ERRORS = 50
 

@@ -29,8 +29,8 @@ from exportfs.simulator import (
     SwapBlocks,
     WrongIndex,
 )
-from exportfs.simulator.actions import Block
-from exportfs.simulator.refusal import Refused
+from exportfs.simulator.api.refusal import Refused
+from exportfs.simulator.faults.actions import Block
 
 MIB = 1 << 20
 _CODES = (

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from exportfs.config import ServerConfig
-from exportfs.core.findings import Finding
-from exportfs.rpc.diagnose import diagnose_server
+from exportfs.doctor.finding import Finding
+from exportfs.doctor.server import diagnose_server
 from exportfs.simulator import Config, LoginConfig, Simulator, SimulatorServer, make_certificates
 
 

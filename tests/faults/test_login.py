@@ -16,14 +16,14 @@ import trio
 import trio.testing
 
 from exportfs.config import ServerConfig
-from exportfs.core.login import Backoff, Token
 from exportfs.errors import AccessDenied, ExportfsError
 from exportfs.rpc.login import ADVICE
+from exportfs.rpc.renewal import Backoff, Token
 from exportfs.rpc.server import Server
 from exportfs.rpc.status import redact
 from exportfs.simulator import Account, Config, Fail, LoginConfig, Simulator, SimulatorServer
 from exportfs.wire import auth
-from tests.harness import OURS, eventually, is_mounted
+from tests.support.harness import OURS, eventually, is_mounted
 
 OK = auth.AuthenticateResponseEx.AUTHENTICATE_CODE_OK
 CODES = {

@@ -24,7 +24,7 @@ from exportfs.simulator import (
     SimulatorServer,
     Stall,
 )
-from tests.harness import ARCHIVE_REQUEST, MountProcess, eventually
+from tests.support.harness import ARCHIVE_REQUEST, MountProcess, eventually
 
 pytestmark = [pytest.mark.mount, pytest.mark.slow]
 

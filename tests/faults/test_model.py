@@ -14,8 +14,8 @@ from exportfs.content.library import Library
 from exportfs.content.line import Line
 from exportfs.content.reader import Reader
 from exportfs.errors import ExportfsError
-from tests.content.fake import fast_line
 from tests.faults.fake_source import CONTENT, ERRORS, KINDS, FakeSource, Trouble
+from tests.unit.content.fake import fast_line
 
 KIB = 1024
 TIMEOUT = 30.0

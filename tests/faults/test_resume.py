@@ -21,7 +21,7 @@ from exportfs.simulator import (
     SimulatorServer,
 )
 from tests.faults.chaos import StreamTrouble, Surroundings, digest, digests, is_stream, results
-from tests.harness import MountProcess, eventually
+from tests.support.harness import MountProcess, eventually
 
 pytestmark = pytest.mark.mount
 

@@ -16,8 +16,8 @@ from exportfs.cli import server as cli_server
 from exportfs.cli.server import CREDENTIAL, find_password
 from exportfs.errors import InvalidArgument
 from exportfs.simulator import Account, Action, Call, Config, Fail, LoginConfig, Simulator, SimulatorServer
-from exportfs.simulator.refusal import Refused
-from tests.harness import ARCHIVE_REQUEST, OURS, MountProcess, eventually
+from exportfs.simulator.api.refusal import Refused
+from tests.support.harness import ARCHIVE_REQUEST, OURS, MountProcess, eventually
 
 PASSWORD = "Tr0ub4dor-and-3"
 

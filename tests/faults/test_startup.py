@@ -21,7 +21,7 @@ from exportfs.simulator import (
     SimulatorServer,
     make_certificates,
 )
-from tests.harness import OURS, is_mounted
+from tests.support.harness import OURS, is_mounted
 
 pytestmark = pytest.mark.mount
 

@@ -32,10 +32,10 @@ from exportfs.simulator import (
     WrongIndex,
     make_certificates,
 )
-from exportfs.simulator.actions import Action
+from exportfs.simulator.faults.actions import Action
 from tests.conftest import MountFactory
 from tests.faults.chaos import digests, results
-from tests.harness import ARCHIVE_REQUEST, MountProcess, eventually, expect_errno, is_mounted
+from tests.support.harness import ARCHIVE_REQUEST, MountProcess, eventually, expect_errno, is_mounted
 
 pytestmark = pytest.mark.mount
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.test_project import ROOT, sdist_of
+from tests.docs.test_project import ROOT, sdist_of
 
 pytestmark = [pytest.mark.bare, pytest.mark.timeout(3000)]
 
@@ -22,8 +22,9 @@ NONE_MADE = 77
 """Exit code of `.ci/fresh-debian` where no such machine can be made."""
 OTHERS = "--ignore=tests/players --ignore=tests/servers --ignore=tests/pages/test_browser.py"
 PART = (
-    "tests/requests tests/core tests/contract tests/sessions tests/cameras tests/test_daemon.py"
-    " tests/test_grpc_environment.py tests/behaviour/test_main_job.py tests/behaviour/test_tree.py"
+    "tests/unit/requests tests/unit/test_naming.py tests/unit/test_zones.py tests/unit/contract tests/unit/sessions"
+    " tests/unit/cameras tests/mount/test_daemon.py"
+    " tests/mount/test_grpc_environment.py tests/tree/test_main_job.py tests/tree/test_tree.py"
 )
 """What depends on the machine: Python (text, times, messages), the kernel's and libfuse's ways, being a daemon."""
 IS_WHOLE = os.environ.get("EXPORTFS_MACHINES") == "whole"

@@ -12,11 +12,11 @@ import pytest
 
 from exportfs.pages.report import CopiedSession, SignatureView, report_page, several_page
 from exportfs.simulator import Config, Held, LoginConfig, MediaConfig, Simulator, SimulatorServer, stored
-from exportfs.simulator.media import Footage, render
+from exportfs.simulator.media.footage import Footage, render
 from exportfs.wire import export
-from tests.harness import CAMERA, MountProcess, eventually
 from tests.pages.browser import Browser, chromium
 from tests.players.conftest import tool
+from tests.support.harness import CAMERA, MountProcess, eventually
 
 pytestmark = pytest.mark.mount
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from exportfs.simulator import Config, Held, LoginConfig, MediaConfig, Simulator, SimulatorServer, stored
-from exportfs.simulator.media import MIME_TYPES, Footage, render
-from tests.harness import MountProcess, eventually
+from exportfs.simulator.media.footage import MIME_TYPES, Footage, render
+from tests.support.harness import MountProcess, eventually
 
 SECONDS = 60
 """Of each video."""

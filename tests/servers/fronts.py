@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from exportfs.simulator import Certificates, SimulatorServer
-from tests.harness import DEADLINE, eventually
+from tests.support.harness import DEADLINE, eventually
 
 HERE = Path(__file__).parent
 PROTOS = HERE.parents[1] / "protos"

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from exportfs.simulator import Simulator, SimulatorServer
-from tests.harness import InProcessTree, config_for, eventually
 from tests.servers.conftest import needed
 from tests.servers.fronts import Node
+from tests.support.harness import InProcessTree, config_for, eventually
 
 MIB = 1 << 20
 SIZE = 6 * MIB

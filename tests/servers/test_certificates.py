@@ -17,8 +17,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import NameOID
 
 from exportfs.config import ServerConfig
+from exportfs.doctor.server import cause, diagnose_server
 from exportfs.rpc.channel import Connections, Lane
-from exportfs.rpc.diagnose import cause, diagnose_server
 from exportfs.simulator import Certificates, Simulator, SimulatorServer
 
 DAY = timedelta(1)

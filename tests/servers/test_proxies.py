@@ -11,6 +11,7 @@ import pytest
 import trio
 
 from exportfs.config import ServerConfig
+from exportfs.doctor.server import diagnose_server
 from exportfs.errors import (
     AccessDenied,
     Exhausted,
@@ -22,7 +23,6 @@ from exportfs.errors import (
     Unreachable,
     Unsupported,
 )
-from exportfs.rpc.diagnose import diagnose_server
 from exportfs.rpc.server import Server
 from exportfs.simulator import Config, Simulator, SimulatorServer
 from tests.servers.conftest import needed

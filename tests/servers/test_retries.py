@@ -13,10 +13,10 @@ from exportfs.errors import ExportfsError, Interrupted, NotSent, Unreachable
 from exportfs.rpc.server import Server
 from exportfs.simulator import Simulator, SimulatorServer
 from exportfs.wire import export
-from tests.harness import CAMERA, InProcessTree, config_for, eventually
 from tests.servers.conftest import needed
 from tests.servers.frames import FrameProxy, Verdict
 from tests.servers.fronts import Nginx, Node
+from tests.support.harness import CAMERA, InProcessTree, config_for, eventually
 
 pytestmark = pytest.mark.promise("E7")
 DROPS = int(os.environ.get("EXPORTFS_DROPS", "60"))

@@ -13,23 +13,23 @@ from pathlib import Path
 import pytest
 
 from exportfs.simulator import Config, LoginConfig, Proxy, Simulator, SimulatorServer
-from tests.behaviour.test_main_job import test_bad_request, test_computed_result, test_request_to_result
-from tests.behaviour.test_promises import test_faults_are_mended, test_wrong_requests
-from tests.behaviour.test_sessions import (
-    test_open_while_its_session_goes,
-    test_results_appear_when_it_completes,
-)
-from tests.behaviour.test_tree import test_sessions_and_results
 from tests.conftest import FrontFactory, MountFactory
 from tests.faults.chaos import results
-from tests.harness import InProcessTree, MountProcess, Tree, config_for, eventually, security
-from tests.new.test_exactly_once import (
+from tests.support.harness import InProcessTree, MountProcess, Tree, config_for, eventually, security
+from tests.tree.new.test_exactly_once import (
     test_lost_reply,
     test_lost_request,
     test_the_same_again_after_a_remount,
     test_the_server_restarts_at_that_moment,
 )
-from tests.new.test_failures import test_a_limit_that_passes, test_refused_by_the_server
+from tests.tree.new.test_failures import test_a_limit_that_passes, test_refused_by_the_server
+from tests.tree.test_main_job import test_bad_request, test_computed_result, test_request_to_result
+from tests.tree.test_promises import test_faults_are_mended, test_wrong_requests
+from tests.tree.test_sessions import (
+    test_open_while_its_session_goes,
+    test_results_appear_when_it_completes,
+)
+from tests.tree.test_tree import test_sessions_and_results
 
 pytestmark = [pytest.mark.mount, pytest.mark.slow, pytest.mark.timeout(600)]
 

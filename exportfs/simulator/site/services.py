@@ -5,8 +5,8 @@ from typing import TypeVar
 
 import grpc
 
+from exportfs.simulator.api.refusal import Refused, invalid
 from exportfs.simulator.clock import Clock
-from exportfs.simulator.refusal import Refused, invalid
 from exportfs.simulator.site.footage import DAY, merged
 from exportfs.simulator.site.model import EMBEDDED_ERROR, Site, SiteArchive, SiteCamera, track
 from exportfs.wire import archive, domain, security

@@ -6,9 +6,9 @@ from exportfs.cameras.footage_names import asked_for
 from exportfs.errors import Gone, NotFound
 from exportfs.site import Camera
 from exportfs.vfs.cameras.files import LISTED, FootageFile, everything, listed_file
+from exportfs.vfs.context import World
 from exportfs.vfs.inodes import CAMERAS
 from exportfs.vfs.node import SECOND, Attributes, Directory, Entries, Node, NodeMaker
-from exportfs.vfs.world import World
 
 KEEP = 1.0
 """Seconds for which the kernel may keep what it was told: cameras seldom come and go."""

@@ -18,9 +18,9 @@ from exportfs.errors import AccessDenied, ExportfsError, Gone, NotFound, NotPerm
 from exportfs.requests import template
 from exportfs.site import Archive, Camera, Interval
 from exportfs.vfs.cameras.texts import camera_record, footage_text
+from exportfs.vfs.context import World
 from exportfs.vfs.node import SECOND as NANOSECONDS
 from exportfs.vfs.node import Handle, Snapshot, Text
-from exportfs.vfs.world import World
 
 CLIP = 5 * MINUTE
 """Length of the footage that `request.json` asks for."""

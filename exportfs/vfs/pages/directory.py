@@ -3,10 +3,10 @@
 import stat
 
 from exportfs.errors import Gone, NotFound
+from exportfs.vfs.context import World
 from exportfs.vfs.inodes import INDEX, PAGES
 from exportfs.vfs.node import SECOND, Attributes, Directory, Entries, Handle, Node, NodeMaker, Snapshot, Text
 from exportfs.vfs.pages.overview import Overview
-from exportfs.vfs.world import World
 
 LISTING_WAIT = 1.0
 """Seconds that opening a page waits for a listing that is due."""

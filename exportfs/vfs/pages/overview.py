@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from exportfs.core.timestamps import parse_server
 from exportfs.errors import NotFound
 from exportfs.model import downloadable, location
 from exportfs.pages.overview import (
@@ -18,9 +17,10 @@ from exportfs.pages.overview import (
 )
 from exportfs.pages.times import Interval, day_of, maybe, moment, zone
 from exportfs.sessions.catalogue import Entry
-from exportfs.vfs import records
+from exportfs.timestamps import parse_server
+from exportfs.vfs.context import World
 from exportfs.vfs.node import SECOND
-from exportfs.vfs.world import World
+from exportfs.vfs.sessions import records
 
 if TYPE_CHECKING:
     from markupsafe import Markup

@@ -1,0 +1,179 @@
+"""`mount`."""
+
+import contextlib
+import ctypes
+import os
+import resource
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from exportfs.cli import logs
+from exportfs.cli.daemon.background import in_background
+from exportfs.cli.params.mount_options import PASSWORD_VARIABLE, mount_options
+from exportfs.cli.params.quantities import FILE
+from exportfs.cli.server import GIVEN_SERVER, server_config, use_profile
+from exportfs.cli.terminal.text import on_terminal
+from exportfs.config import MountConfig
+from exportfs.doctor import server as doctor_server
+from exportfs.doctor.packages import package_trouble
+from exportfs.errors import AccessDenied, ExportfsError, TimedOut, Unreachable
+from exportfs.fuse.mountpoint import place_of
+
+M_ARENA_MAX = -8
+"""Of mallopt(3)."""
+PR_SET_DUMPABLE = 4
+"""Of prctl(2)."""
+
+
+@click.command()
+@click.argument("server", metavar="SERVER[:PORT]", is_eager=True, callback=use_profile)
+@click.argument("mountpoint", metavar="[MOUNTPOINT]", required=False, type=FILE)
+@mount_options
+@click.pass_context
+def mount(ctx: click.Context, /, server: str, **_: Any) -> None:
+    """Mount a server's exports as a folder.
+
+    SERVER may be the name of a profile in the configuration, which may name the MOUNTPOINT too. Returns once the
+    mount can be used, and serves it in the background.
+    """
+    config = mount_config(ctx, server)
+    forget_variable(PASSWORD_VARIABLE)
+    if config.allow_other:
+        check_allow_other()
+    if config.foreground:
+        serve(config, lambda: None)
+    else:
+        in_background(lambda ready: serve(config, ready))
+
+
+def mount_config(ctx: click.Context, address: str) -> MountConfig:
+    """Of the options of `mount`. Raises InvalidArgument, or UsageError without a mount point."""
+    values = ctx.params
+    if values["mountpoint"] is None:
+        raise click.UsageError("MOUNTPOINT is missing: give it, or `mountpoint` in the profile")
+    log_file = values.get("log_file")
+    agent = values.get("agent")
+    return MountConfig(
+        server=server_config(ctx, address),
+        mountpoint=place_of(Path(str(values["mountpoint"]))),
+        source=ctx.meta[GIVEN_SERVER],
+        agent=str(agent) if agent else None,
+        read_only=bool(values["read_only"]),
+        allow_other=bool(values["allow_other"]),
+        refresh=values["refresh"],
+        timeout=values["timeout"],
+        keep_alive=values["keep_alive"],
+        cache_size=values["cache_size"],
+        max_downloads=values["max_downloads"],
+        log_file=log_file.absolute() if isinstance(log_file, Path) else None,
+        log_level=str(values["log_level"]),
+        foreground=bool(values["foreground"]),
+    )
+
+
+def serve(config: MountConfig, ready: Callable[[], None]) -> None:
+    """Runs one mount in this process. Raises ExportfsError with what to do, where it cannot begin."""
+    log = logs.start(config.log_level, config.log_file, foreground=config.foreground)
+    try:
+        _serve(config, ready, log)
+    finally:
+        log.stop()
+
+
+def _serve(config: MountConfig, ready: Callable[[], None], log: logs.Log) -> None:
+    without_core_dumps()
+    with_one_arena()
+    try:
+        from exportfs import app  # gRPC and FUSE, not before the fork
+    except Exception as error:
+        if trouble := package_trouble(error):
+            raise ExportfsError(trouble) from error
+        raise
+
+    started = False
+
+    def usable() -> None:
+        nonlocal started
+        started = True
+        ready()
+        log.collect_stray_output()
+
+    hang_up = log.hang_up if log.takes_hangups else None
+    try:
+        app.run(config, usable, ask_code=ask_code if on_terminal() else None, hang_up=hang_up)
+    except (Unreachable, TimedOut) as error:
+        if started:
+            raise
+        raise type(error)(explained(config, error)) from None
+
+
+def with_one_arena() -> None:
+    """All threads take memory from one place. A block is allocated in the thread that receives it and freed in the one
+    that answers; with glibc's arenas by thread each keeps what it once had, and a GiB costs a third more CPU in page
+    faults (docs/design/reading.md)."""
+    with contextlib.suppress(OSError, AttributeError):  # another C library does without
+        ctypes.CDLL(None).mallopt(M_ARENA_MAX, 1)
+
+
+def explained(config: MountConfig, error: ExportfsError) -> str:
+    """Why the server cannot be reached and what to do; the error's own words where that cannot be found out."""
+
+    # In a thread: looking up a name takes as long as it takes.
+    within = min(doctor_server.CONNECT_WITHIN, config.timeout / 6)
+    found: list[str] = []
+    thread = threading.Thread(
+        target=lambda: found.append(doctor_server.cause(config.server, within) or ""), daemon=True
+    )
+    thread.start()
+    thread.join(max(3.0, config.timeout / 2))  # all roots of a system take a second to look through
+    if found and found[0]:
+        return found[0]
+    return f"{config.server.address}: {error}; see `axxon-exportfs doctor {config.server.address}`"
+
+
+def ask_code() -> str:
+    """The second factor, from the terminal. Raises AccessDenied where there is no answer."""
+    try:
+        code: str = click.prompt("Verification code", err=True)
+    except click.Abort:
+        raise AccessDenied("no verification code was given: try again") from None
+    return code
+
+
+def forget_variable(name: str) -> None:
+    """Takes it out of the environment: our children, the first of which is fusermount3, do not get it, and it is
+    no longer to be seen in /proc/PID/environ, which shows what the process began with."""
+    value = os.environ.pop(name, None)
+    if value is None:
+        return
+    with contextlib.suppress(OSError, ValueError), open("/proc/self/stat", "rb") as file:
+        # Fields 50 and 51 of proc(5), env_start and env_end, counted after the name in brackets.
+        fields = file.read().rpartition(b")")[2].split()
+        start, end = int(fields[47]), int(fields[48])
+        wanted = os.fsencode(f"{name}={value}")
+        place = ctypes.string_at(start, end - start).find(wanted)
+        if place >= 0:
+            ctypes.memset(start + place, 0, len(wanted))
+
+
+def without_core_dumps() -> None:
+    """Passwords and tokens are in our memory: neither a core file nor a debugger of the same user may hold them."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    with contextlib.suppress(OSError, AttributeError):
+        # The limit does not hold where the kernel hands dumps to a program.
+        ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
+
+
+def check_allow_other(conf: Path = Path("/etc/fuse.conf")) -> None:
+    """Raises ExportfsError where the system does not let this user offer the mount to others."""
+    if os.geteuid() == 0:
+        return
+    lines = conf.read_text(errors="replace").splitlines() if conf.exists() else []
+    if "user_allow_other" not in (line.split("#")[0].strip() for line in lines):
+        raise ExportfsError(
+            f"--allow-other needs the line `user_allow_other` in {conf}: ask an administrator to add it"
+        )

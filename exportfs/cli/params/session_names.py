@@ -1,0 +1,75 @@
+"""Sessions by the names that `status` shows, beside their paths."""
+
+import difflib
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from exportfs.cli.params.mountpoint import usable_mounts
+from exportfs.client.sessions import CONTROL, locate
+from exportfs.errors import ExportfsError, InvalidArgument, NotFound
+from exportfs.fuse.mountpoint import probe
+from exportfs.program import PROGRAM
+
+
+def find_session(path: Path) -> Path:
+    """The session directory that a path or a name means: `locate`, and then the sessions of all mounts.
+
+    Raises NotFound with the nearest names, InvalidArgument for a name that several mounts show; OSError where the
+    mount does not answer.
+    """
+    try:
+        return locate(path)
+    except NotFound:
+        name = str(path)
+        if os.sep in name or not name:
+            raise
+        mounts = [mount for mount in usable_mounts() if not probe(mount)]
+        found = {found: mount for mount in mounts for found in _named(mount, name)}
+        if len(found) > 1:
+            raise InvalidArgument(
+                f"{name} is in several mounts; give the path: {', '.join(map(str, found))}"
+            ) from None
+        if found:
+            return next(iter(found))
+        if os.path.lexists(path):
+            raise
+        raise NotFound(f"{name}: there is no such session; {_advice(mounts, name)}") from None
+
+
+def find_sessions(paths: Iterable[Path]) -> list[Path]:
+    """Each session once, in the order given."""
+    return list(dict.fromkeys(find_session(path) for path in paths))
+
+
+def is_session(path: Path) -> bool:
+    """Whether a path or name means a session of a mount: never raises. A copy of one is none, it has no `.control`."""
+    try:
+        return (find_session(path) / CONTROL).exists()
+    except (ExportfsError, OSError):
+        return False
+
+
+def _named(mount: Path, name: str) -> list[Path]:
+    """The session of that name, or that a request of that name has started."""
+    for folder in ("sessions", "new"):
+        try:
+            return [locate(mount / folder / name)]
+        except (NotFound, OSError):
+            continue
+    return []
+
+
+def _advice(mounts: Iterable[Path], name: str) -> str:
+    names = [found for mount in mounts for found in _names(mount)]
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.7)
+    if near:
+        return f"the nearest is {near[0]}"
+    return f"see `{PROGRAM} status`"
+
+
+def _names(mount: Path) -> list[str]:
+    try:
+        return os.listdir(mount / "sessions")
+    except OSError:
+        return []

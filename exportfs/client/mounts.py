@@ -1,0 +1,113 @@
+"""The mounts of this machine, and what each says of itself."""
+
+import errno
+import json
+import os
+import pwd
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from exportfs.client.sessions import SessionRecord, read_session
+from exportfs.errors import ExportfsError
+from exportfs.fuse.mountpoint import mount_table, place_of, probe, top
+from exportfs.os_errors import sentence
+from exportfs.program import PROGRAM
+
+STATUS = ".status.json"
+_SEE = f"see `{PROGRAM} status` for what is mounted"
+
+
+@dataclass(frozen=True, slots=True)
+class MountStatus:
+    """One mount: its `.status.json` and its sessions, or why they cannot be read."""
+
+    mountpoint: Path
+    status: Mapping[str, Any] = field(default_factory=dict)
+    sessions: tuple[SessionRecord, ...] = ()
+    error: str = ""
+    private_to: str = ""
+    """Whose private mount it is, where it is another user's: only they can look in, and that is no error."""
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "mountpoint": str(self.mountpoint),
+            "status": dict(self.status) if self.status else None,
+            "error": self.error or None,
+            "private_to": self.private_to or None,
+            "sessions": [{**record.raw, "path": str(record.directory)} for record in self.sessions],
+        }
+
+
+def read_mount(mountpoint: Path) -> MountStatus:
+    """What the mount says now; never raises."""
+    if probe(mountpoint) == errno.ETIMEDOUT:
+        return MountStatus(mountpoint, error=f"{mountpoint}: does not answer; its process may be stopped")
+    try:
+        status = json.loads((mountpoint / STATUS).read_bytes())
+        if not isinstance(status, dict):
+            raise ValueError("not an object")
+    except FileNotFoundError:
+        return MountStatus(mountpoint, error=f"{mountpoint}: no exportfs is mounted there; {_SEE}")
+    except PermissionError as error:
+        owner = private_to(mountpoint)
+        return MountStatus(mountpoint, error="" if owner else sentence(error), private_to=owner)
+    except OSError as error:
+        return MountStatus(mountpoint, error=sentence(error))
+    except ValueError as error:
+        return MountStatus(mountpoint, error=f"{mountpoint / STATUS}: invalid JSON: {error}")
+    try:
+        sessions, trouble = _sessions(mountpoint / "sessions")
+    except OSError as error:
+        return MountStatus(mountpoint, status, error=sentence(error))
+    return MountStatus(mountpoint, status, sessions, trouble)
+
+
+def private_to(mountpoint: Path) -> str:
+    """The user whose private mount is there, where that is not us; empty otherwise."""
+    entry = top(place_of(mountpoint), mount_table())
+    if entry is None or not entry.private or entry.user_id is None:
+        return ""
+    try:
+        return pwd.getpwuid(entry.user_id).pw_name
+    except KeyError:
+        return str(entry.user_id)
+
+
+def _sessions(folder: Path) -> tuple[tuple[SessionRecord, ...], str]:
+    """All sessions by name, and what is wrong with one that could not be read."""
+    records, trouble = [], ""
+    with os.scandir(folder) as entries:
+        names = sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
+    for name in names:
+        try:
+            records.append(_record(folder / name))
+        except OSError as error:
+            trouble = sentence(error)
+        except ExportfsError as error:
+            trouble = str(error)
+    return tuple(record for record in records if record is not None), trouble
+
+
+def _record(directory: Path) -> SessionRecord | None:
+    """None for one that went away since the listing."""
+    try:
+        return read_session(directory)
+    except FileNotFoundError:
+        return None
+
+
+def server_address(session: Path) -> str:
+    """The server that a session directory's mount shows; empty where the mount does not say."""
+    try:
+        status = json.loads((session.parent.parent / STATUS).read_bytes())
+        address = status["server"]["address"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+    return address if isinstance(address, str) else ""
+
+
+def members(value: object) -> Iterable[Mapping[str, Any]]:
+    """The objects of a JSON list; nothing for anything else."""
+    return [item for item in value if isinstance(item, Mapping)] if isinstance(value, list) else []

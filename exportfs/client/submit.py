@@ -1,0 +1,101 @@
+"""Dropping a request into `new/` of a mount."""
+
+import contextlib
+import errno
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+
+from exportfs.errors import ExportfsError, InvalidArgument, NotFound
+from exportfs.os_errors import sentence
+
+# After these the server has started nothing for certain, and the request can go.
+_NOTHING_STARTED = frozenset(
+    {errno.EINVAL, errno.EACCES, errno.EPERM, errno.EOPNOTSUPP, errno.EFBIG, errno.EROFS, errno.EBUSY}
+)
+
+
+@contextlib.contextmanager
+def interrupt_held_back() -> Iterator[None]:
+    """Ctrl-C counts at the end of the block, where it raises `KeyboardInterrupt` as ever.
+
+    The close of a request cannot be interrupted, and whoever presses Ctrl-C meanwhile must learn what it
+    has started. The main thread only.
+    """
+    seen = False
+
+    def note(number: int, frame: FrameType | None) -> None:
+        nonlocal seen
+        seen = True
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if seen:
+        raise KeyboardInterrupt
+
+
+def submit(mountpoint: Path, name: str, content: bytes, *, again: bool = False) -> Path:
+    """Write `new/NAME.json`, whose close starts the export; the session's directory.
+
+    again: the same request may be there already; writing it once more starts nothing.
+
+    Fails with the mount's own sentence where the server refuses: the file is then removed again. After an
+    error that leaves open whether something was started, it stays.
+    """
+    new = mountpoint / "new"
+    if not new.is_dir():
+        raise NotFound(
+            f"{mountpoint}: no exportfs is mounted there; first `axxon-exportfs mount SERVER {mountpoint}`"
+        )
+    request = new / f"{name}.json"
+    try:
+        flags = os.O_TRUNC if again else os.O_EXCL
+        descriptor = os.open(request, os.O_WRONLY | os.O_CREAT | flags | os.O_CLOEXEC, 0o600)
+    except FileExistsError:
+        raise InvalidArgument(f"{request}: this request exists already; give another --name") from None
+    try:
+        _write(descriptor, content)
+    except OSError as error:
+        raise _refusal(request, error) from error
+    link = new / name
+    try:
+        return link.resolve() if link.is_symlink() else _no_link(request)
+    except OSError as error:
+        raise ExportfsError(sentence(error)) from error
+
+
+def _write(descriptor: int, content: bytes) -> None:
+    """Write and close, once each: it is the close that counts."""
+    rest = memoryview(content)
+    try:
+        while rest:
+            rest = rest[os.write(descriptor, rest) :]
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.close(descriptor)
+        raise
+    os.close(descriptor)
+
+
+def _refusal(request: Path, error: OSError) -> ExportfsError:
+    reason = ""
+    with contextlib.suppress(OSError):
+        reason = request.with_name(f"{request.name}.error").read_text(errors="replace").strip()
+    error.filename = error.filename or os.fspath(request)
+    text = reason or sentence(error)
+    if error.errno in _NOTHING_STARTED:
+        with contextlib.suppress(OSError):
+            request.unlink()
+        return ExportfsError(f"no export was started: {text}")
+    return ExportfsError(f"{text} (unknown whether an export was started; the request is {request})")
+
+
+def _no_link(request: Path) -> Path:
+    raise ExportfsError(
+        f"{request}: written, but no session was started: is {request.parent.parent} a mount of exportfs?"
+    )

@@ -1,0 +1,400 @@
+"""Why a server cannot be reached, found out step by step.
+
+gRPC has the last word: where a channel of its own connects, all is well, whatever else one could say of the
+certificate. Where it does not, it says little, so each step is made by hand with sockets and Python's TLS: the
+certificate, the protocol. Where those find nothing either, gRPC's own words are all there is: its TLS refuses keys and
+signatures that Python's accepts. At last comes a login.
+"""
+
+import socket
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from exportfs.config import DEFAULT_PORT, ServerConfig
+from exportfs.doctor.finding import Finding
+from exportfs.rpc import authorities
+from exportfs.rpc.status import DROPPED_HEADER, NEVER_CONNECTED, OTHER_NAME
+
+CONNECT_WITHIN = 5.0
+"""Seconds for each step."""
+
+_REFUSED_KEYS = {b"\x06\x03\x2b\x65\x70": "Ed25519", b"\x06\x05\x2b\x81\x04\x00\x23": "P-521"}
+"""Object identifiers in a certificate whose handshake fails in gRPC's TLS (seen, 1.85)."""
+
+_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
+"""What an HTTP/2 client says first, with empty settings."""
+_SETTINGS = 4
+
+_EXPIRED, _NOT_YET = 10, 9
+_WRONG_NAME = (62, 64)
+_UNTRUSTED = (2, 7, 18, 19, 20, 21, 24, 26)
+"""Verification results of OpenSSL (x509_vfy.h): no issuer, a bad signature, self-signed, no such CA."""
+
+
+def diagnose_server(
+    config: ServerConfig, *, log_in: bool = True, within: float = CONNECT_WITHIN
+) -> list[Finding]:
+    """What was looked at, in order; what follows a failure cannot be looked at. `within`: seconds for each step.
+
+    Never raises.
+    """
+    found: list[Finding] = []
+    for step in (_authorities, _name, _connection, _channel):
+        for finding in step(config, within):
+            found.append(finding)
+            if finding.ok is False:
+                return found
+    if log_in:
+        found += _service(config, within)
+    return found
+
+
+def cause(config: ServerConfig, within: float = CONNECT_WITHIN) -> str | None:
+    """In one sentence why the server cannot be reached, and what to do; None where nothing is found."""
+    bad = [finding for finding in diagnose_server(config, log_in=False, within=within) if finding.ok is False]
+    return f"{bad[0].detail}: {bad[0].fix}" if bad else None
+
+
+def _authorities(config: ServerConfig, within: float) -> Iterator[Finding]:
+    if config.insecure:
+        return
+    title = "CA file" if config.ca_file else "CAs"
+    try:
+        found = authorities.load(config.ca_file)
+    except authorities.Unusable as error:
+        yield Finding(False, title, error.detail, error.fix)
+        return
+    count = f": {found.count} of an authority" if found.count else ""
+    odd = f" ({'; '.join(found.remarks)})" if found.remarks else ""
+    yield Finding(True, title, f"{found.source}{count}{odd}")
+
+
+def _name(config: ServerConfig, within: float) -> Iterator[Finding]:
+    title = "server's name"
+    try:
+        found = socket.getaddrinfo(config.host, config.port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        words = error.strerror if isinstance(error, OSError) else "no host name"
+        yield Finding(
+            False,
+            title,
+            f"the name {config.host} cannot be resolved ({words})",
+            "check its spelling, and that this machine's DNS knows it; or give the address",
+        )
+        return
+    yield Finding(True, title, ", ".join(dict.fromkeys(str(entry[4][0]) for entry in found)))
+
+
+def _connection(config: ServerConfig, within: float) -> Iterator[Finding]:
+    title = "connection"
+    try:
+        _connect(config, within).close()
+    except ConnectionRefusedError:
+        yield Finding(
+            False,
+            title,
+            f"nothing listens at {config.address} (connection refused)",
+            f"check that the server runs, and its gRPC port (default {DEFAULT_PORT})",
+        )
+    except OSError as error:
+        words = "no answer" if isinstance(error, TimeoutError) else error.strerror or type(error).__name__
+        yield Finding(
+            False,
+            title,
+            f"{config.address} cannot be reached ({words})",
+            "check the address, the network or VPN, and the firewalls in between",
+        )
+    else:
+        yield Finding(True, title, f"{config.address} accepts it")
+
+
+def _channel(config: ServerConfig, within: float) -> Iterator[Finding]:
+    """A channel as the mount makes it; where it does not connect, the reason."""
+    said = _said_by_grpc(config, within)
+    if said is None:
+        if not config.insecure:
+            yield Finding(True, "TLS", _described(_certificate(config, within)))
+        yield Finding(True, "gRPC", "the server speaks HTTP/2, as gRPC does")
+        return
+    for step in (_encryption, _protocol):
+        finding = step(config, within)
+        if finding is not None and finding.ok is False:
+            yield finding
+            return
+    yield _unexplained(config, said, within)
+
+
+def _said_by_grpc(config: ServerConfig, within: float) -> str | None:
+    """What gRPC says of a connection that it cannot make; None where it can."""
+    import grpc
+
+    from exportfs.rpc.channel import Connections, Lane
+
+    connections = Connections(config)
+    connection = connections.acquire(Lane.CALLS)
+    try:
+        # Harmless, and known to few servers: any answer at all, also that it is unknown, came over a connection.
+        check: Any = connection.channel.unary_unary("/grpc.health.v1.Health/Check", None, None)
+        check(b"", timeout=within)
+    except grpc.RpcError as error:
+        details = str(error.details() or "") if isinstance(error, grpc.Call) else ""
+        if connection.connecting or details.startswith((NEVER_CONNECTED, OTHER_NAME)):
+            return details
+    finally:
+        connections.release(connection)
+        connections.close()
+    return None
+
+
+def _unexplained(config: ServerConfig, said: str, within: float) -> Finding:
+    """Python's TLS accepts what gRPC's does not."""
+    reason = " ".join(said.split()).rpartition("last error: ")[2][:300] or "no answer"
+    fix = "replace it on the server: gRPC takes keys of RSA (2048 bits) and P-256, signed with SHA-256"
+    if config.insecure:
+        return Finding(
+            False, "gRPC", f"gRPC cannot connect to {config.address} ({reason})", "look at what is in between"
+        )
+    key = next((name for oid, name in _REFUSED_KEYS.items() if oid in _shown(config, within)), None)
+    if key is not None:
+        return Finding(
+            False, "TLS", f"the server's certificate has a key of {key}, which gRPC does not take", fix
+        )
+    return Finding(False, "TLS", f"gRPC does not accept the server's certificate ({reason})", fix)
+
+
+def _encryption(config: ServerConfig, within: float) -> Finding | None:
+    if config.insecure:
+        return None
+    title = "TLS"
+    try:
+        with _handshake(config, _context(config), within) as secure:
+            return Finding(True, title, f"{secure.version()}, {_described(secure.getpeercert())}")
+    except ssl.SSLCertVerificationError as error:
+        return Finding(False, title, *_distrust(config, error, within))
+    except TimeoutError:
+        return _silent(config, title)
+    except OSError as error:
+        if _speaks_http2(config, within):
+            return Finding(
+                False,
+                title,
+                f"the server at {config.address} speaks gRPC without TLS",
+                "switch TLS on at the server; --insecure goes without, for a server on this machine",
+            )
+        reason = " ".join(str(error).split()) or type(error).__name__
+        return Finding(
+            False,
+            title,
+            f"{config.address} does not speak TLS ({reason})",
+            f"check the port: the server's gRPC port is {DEFAULT_PORT} by default",
+        )
+
+
+def _silent(config: ServerConfig, title: str) -> Finding:
+    return Finding(
+        False,
+        title,
+        f"{config.address} accepts a connection and then says nothing",
+        f"the server hangs, a firewall is in between, or it is another port than the gRPC one ({DEFAULT_PORT})",
+    )
+
+
+def _distrust(config: ServerConfig, error: ssl.SSLCertVerificationError, within: float) -> tuple[str, str]:
+    """What is wrong with the certificate, and the fix."""
+    code = error.verify_code
+    if code in _WRONG_NAME:
+        names = _names(_certificate(config, within))
+        known = ", ".join(names) or "no name at all"
+        if names == [config.host] and not config.tls_server_name:
+            return (
+                f"the server's certificate names {known} as its common name, where an address does not count",
+                "replace it on the server by one that has it as a subject alternative name",
+            )
+        choose = f"--tls-server-name {names[0]}" if names else "a certificate with a name"
+        return (
+            f"the server's certificate is not for {config.tls_server_name or config.host} but for {known}",
+            f"if this is the right server, use {choose}",
+        )
+    if code == _EXPIRED:
+        return (
+            "the server's certificate has expired",
+            "renew it on the server, and check this machine's clock",
+        )
+    if code == _NOT_YET:
+        return "the server's certificate is not valid yet", "check the clocks of this machine and the server"
+    if code in _UNTRUSTED:
+        issuer = _issuer(_certificate(config, within))
+        by = f" (it was issued by {issuer})" if issuer else ""
+        where = f"the one in {config.ca_file}" if config.ca_file else "one that this system trusts"
+        return (
+            f"the server's certificate is signed by another CA than {where}{by}",
+            "give the PEM file of the right CA as --ca-file",
+        )
+    return f"the server's certificate is not accepted: {error.verify_message}", "replace it on the server"
+
+
+def _protocol(config: ServerConfig, within: float) -> Finding:
+    title = "gRPC"
+    try:
+        answer = _greeting(config, within)
+    except TimeoutError:
+        return _silent(config, title)
+    except OSError:
+        answer = b""
+    if _is_settings(answer):
+        return Finding(True, title, "the server speaks HTTP/2, as gRPC does")
+    if config.insecure and _speaks_tls(config, within):
+        return Finding(
+            False,
+            title,
+            f"the server at {config.address} speaks TLS",
+            "leave out --insecure, and give --ca-file",
+        )
+    kind = "is a web server and speaks no gRPC" if answer.startswith(b"HTTP/1") else "speaks no gRPC"
+    return Finding(
+        False,
+        title,
+        f"what listens at {config.address} {kind}",
+        f"check the port: the server's gRPC port is {DEFAULT_PORT} by default",
+    )
+
+
+def _service(config: ServerConfig, within: float) -> list[Finding]:
+    """A login and a listing, as a mount begins with them."""
+    import trio  # gRPC and trio, not before they are needed
+
+    from exportfs.errors import ExportfsError
+    from exportfs.rpc.server import Server
+
+    async def look() -> list[Finding]:
+        server = Server(config, timeout=2 * within)
+        title = "login"
+        found: list[Finding] = []
+        try:
+            await server.login.start()
+            found = [Finding(True, title, f"as {config.user}")] if config.user else []
+            title = "export service"
+            listing = await server.list_sessions()
+            return [*found, Finding(True, title, f"{len(listing.sessions)} sessions")]
+        except ExportfsError as error:
+            fix = "see the sentence; the mount would end with it as well"
+            if DROPPED_HEADER in str(error):
+                fix = f"in nginx: `{DROPPED_HEADER} on;`; any proxy must pass on the header that the login names"
+            return [*found, Finding(False, title, str(error), fix)]
+        finally:
+            with trio.CancelScope(shield=True):
+                await server.close()
+
+    return trio.run(look)
+
+
+def _context(config: ServerConfig) -> ssl.SSLContext:
+    """As strict as gRPC's TLS and no stricter. (`ssl.create_default_context` would open SSLKEYLOGFILE as well.)"""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    pem = authorities.load(config.ca_file).pem
+    if pem is not None:
+        context.load_verify_locations(cadata=pem.decode())
+    context.set_alpn_protocols(["h2"])
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    context.hostname_checks_common_name = True
+    return context
+
+
+def _careless() -> ssl.SSLContext:
+    """For looking at what a server shows; nothing is ever sent over it but a greeting."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    # Old keys and signatures are to be seen as well.
+    context.set_ciphers("DEFAULT:@SECLEVEL=0")
+    context.set_alpn_protocols(["h2"])
+    return context
+
+
+def _connect(config: ServerConfig, within: float) -> socket.socket:
+    return socket.create_connection((config.host, config.port), within)
+
+
+@contextmanager
+def _handshake(config: ServerConfig, context: ssl.SSLContext, within: float) -> Iterator[ssl.SSLSocket]:
+    with _connect(config, within) as raw:
+        name = config.tls_server_name or config.host
+        with context.wrap_socket(raw, server_hostname=name) as secure:
+            yield secure
+
+
+def _greeting(config: ServerConfig, within: float) -> bytes:
+    """What the server answers to the first words of HTTP/2."""
+    if config.insecure:
+        with _connect(config, within) as raw:
+            raw.sendall(_PREFACE)
+            return raw.recv(64)
+    with _handshake(config, _careless(), within) as secure:
+        secure.sendall(_PREFACE)
+        return secure.recv(64)
+
+
+def _is_settings(answer: bytes) -> bool:
+    return len(answer) >= 9 and answer[3] == _SETTINGS
+
+
+def _speaks_http2(config: ServerConfig, within: float) -> bool:
+    try:
+        with _connect(config, within) as raw:
+            raw.sendall(_PREFACE)
+            return _is_settings(raw.recv(64))
+    except OSError:
+        return False
+
+
+def _speaks_tls(config: ServerConfig, within: float) -> bool:
+    try:
+        with _handshake(config, _careless(), within):
+            return True
+    except OSError:
+        return False
+
+
+def _certificate(config: ServerConfig, within: float) -> dict[str, Any]:
+    """The server's certificate, whoever signed it; empty where it cannot be had."""
+    try:
+        der = _shown(config, within)
+        # Python takes apart only certificates that it trusts: so this one is trusted, for this look.
+        context = _careless()
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+        context.load_verify_locations(cadata=der)
+        with _handshake(config, context, within) as secure:
+            return dict(secure.getpeercert() or {})
+    except (OSError, ValueError):
+        return {}
+
+
+def _shown(config: ServerConfig, within: float) -> bytes:
+    """The server's certificate in DER form, whoever signed it. Raises OSError."""
+    with _handshake(config, _careless(), within) as secure:
+        return secure.getpeercert(binary_form=True) or b""
+
+
+def _names(certificate: dict[str, Any]) -> list[str]:
+    """All that it is for; the common name only where there is no other."""
+    names = [str(value) for kind, value in certificate.get("subjectAltName", ())]
+    return names or _common_names(certificate.get("subject", ()))
+
+
+def _issuer(certificate: dict[str, Any]) -> str:
+    return ", ".join(_common_names(certificate.get("issuer", ())))
+
+
+def _common_names(parts: Any) -> list[str]:
+    return [str(value) for part in parts for key, value in part if key == "commonName"]
+
+
+def _described(certificate: Any) -> str:
+    facts = dict(certificate or {})
+    return (
+        f"a certificate for {', '.join(_names(facts)) or 'nobody'}, valid until {facts.get('notAfter', '?')}"
+    )

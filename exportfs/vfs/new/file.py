@@ -1,0 +1,289 @@
+"""Files in new/: buffers in memory, judged when they are closed."""
+
+import hashlib
+import os
+import stat
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from exportfs.errors import BadHandle, NotPermitted, ReadOnly, TooLarge
+from exportfs.naming import MAX_NAME_BYTES, encode
+from exportfs.requests import MAX_REQUEST_BYTES
+from exportfs.vfs.node import SECOND, Attributes, Changes, Handle, Node, Opening, Snapshot, Text
+
+if TYPE_CHECKING:
+    from exportfs.vfs.new.submissions import Submission
+
+_SCRATCH_ENDINGS = ("~", ".tmp", ".part", ".swp", ".swx")
+REQUEST_ENDING = ".json"
+ERROR_ENDING = ".error"
+
+
+def is_request(name: str) -> bool:
+    """Whether closing a file of this name submits it."""
+    return name.endswith(REQUEST_ENDING) and not name.startswith(".")
+
+
+def stem(name: str) -> str:
+    """Name of the link that a request gets."""
+    return name.removesuffix(REQUEST_ENDING)
+
+
+def suggested_name(name: str) -> str:
+    """A request name for what was written as scratch."""
+    for ending in (*_SCRATCH_ENDINGS, ".txt", ".jsn", ".JSON"):
+        name = name.removesuffix(ending)
+    return name if name.endswith(REQUEST_ENDING) else name + REQUEST_ENDING
+
+
+def error_name(name: str) -> str:
+    """Name of what says what is wrong with `name`: `NAME.error`, shortened where that would be too long."""
+    data = encode(name)
+    if len(data) + len(ERROR_ENDING) <= MAX_NAME_BYTES:
+        return name + ERROR_ENDING
+    tail = f"~{hashlib.sha256(data).hexdigest()[:8]}{ERROR_ENDING}"
+    return data[: MAX_NAME_BYTES - len(tail)].decode("utf-8", "ignore") + tail
+
+
+class Judge(Protocol):
+    """Decides what a closed file means; the directory does."""
+
+    async def closed(self, file: "RequestFile", *, last: bool) -> None:
+        """One descriptor was closed, the last one or not. Raises what close() is to fail with."""
+
+    def grow(self, size: int, file: "RequestFile") -> None:
+        """A file holds so many more bytes; fewer, if negative. Raises NoSpace."""
+
+    def now(self) -> float: ...
+    @property
+    def read_only(self) -> bool: ...
+
+
+class RequestFile(Node):
+    """A file that somebody wrote into new/, whatever its name."""
+
+    __slots__ = (
+        "_extra",
+        "asked",
+        "content",
+        "gid",
+        "handles",
+        "judge",
+        "judged",
+        "mode",
+        "mtime_ns",
+        "name",
+        "started",
+        "submission",
+        "uid",
+        "version",
+        "writers",
+    )
+
+    def __init__(self, ino: int, judge: Judge, name: str, mode: int) -> None:
+        super().__init__(ino)
+        self.judge = judge
+        self.name: str | None = name
+        """None once it is unlinked."""
+        self.content = bytearray()
+        self.mode = mode & 0o777
+        self.uid: int | None = None
+        self.gid: int | None = None
+        self.mtime_ns = int(judge.now() * SECOND)
+        self.version = 0
+        """Counts changes of the content."""
+        self.judged = 0
+        """The version that was last judged for good; a new one starts empty, which asks for nothing."""
+        self.writers = 0
+        self.handles = 0
+        self.asked: str | None = None
+        """Fingerprint of what it was last judged to ask for."""
+        self.submission: Submission | None = None
+        """Of its latest submission."""
+        self.started: tuple[str, str] | None = None
+        """Fingerprint and session id of the request that this very file started, under whatever name."""
+        self._extra: dict[str, bytes] = {}
+
+    def attributes(self) -> Attributes:
+        return Attributes(
+            self.ino,
+            stat.S_IFREG | self.mode,
+            len(self.content),
+            nlink=1 if self.name is not None else 0,
+            mtime_ns=self.mtime_ns,
+            uid=self.uid,
+            gid=self.gid,
+            own_mode=True,
+        )
+
+    def xattrs(self) -> Mapping[str, bytes]:
+        return self._extra
+
+    def set_xattr(self, name: str, value: bytes) -> None:
+        """Kept for programs that copy attributes along. Raises TooLarge."""
+        if sum(map(len, self._extra.values())) + len(value) > 64 * 1024:
+            raise TooLarge("no room for more extended attributes")
+        self.judge.grow(len(value) - len(self._extra.get(name, b"")), self)
+        self._extra[name] = value
+
+    def remove_xattr(self, name: str) -> None:
+        """Raises NoAttribute."""
+        self.judge.grow(-len(self.xattr(name)), self)
+        del self._extra[name]
+
+    async def change(self, changes: Changes) -> None:
+        if self.judge.read_only:
+            raise ReadOnly("mounted read-only")
+        if changes.size is not None and changes.size != len(self.content):
+            self._resize(changes.size)
+        if changes.mode is not None:
+            self.mode = changes.mode & 0o777
+        self.uid = self.uid if changes.uid is None else changes.uid
+        self.gid = self.gid if changes.gid is None else changes.gid
+        if changes.mtime_ns is not None:
+            self.mtime_ns = changes.mtime_ns
+
+    async def open(self, flags: int) -> Handle:
+        writable = flags & os.O_ACCMODE != os.O_RDONLY
+        if writable and self.judge.read_only:
+            raise ReadOnly("mounted read-only")
+        if flags & os.O_TRUNC and self.content:
+            self._resize(0)
+        self.writers += writable
+        self.handles += 1
+        return RequestHandle(self, writable)
+
+    def write(self, offset: int, data: bytes) -> int:
+        """Raises TooLarge beyond what a request may hold."""
+        end = offset + len(data)
+        if end > MAX_REQUEST_BYTES:
+            raise TooLarge(f"a request has at most {MAX_REQUEST_BYTES} bytes")
+        self.judge.grow(max(0, end - len(self.content)), self)
+        if offset > len(self.content):
+            self.content.extend(bytes(offset - len(self.content)))
+        self.content[offset:end] = data
+        self._changed()
+        return len(data)
+
+    def _resize(self, size: int) -> None:
+        if size > MAX_REQUEST_BYTES:
+            raise TooLarge(f"a request has at most {MAX_REQUEST_BYTES} bytes")
+        self.judge.grow(size - len(self.content), self)
+        del self.content[size:]
+        self.content.extend(bytes(size - len(self.content)))
+        self._changed()
+
+    def drop_unused(self) -> None:
+        """Lets go of what an unlinked file holds, once nobody has it open."""
+        if self.name is None and not self.handles:
+            self.judge.grow(-len(self.content) - sum(map(len, self._extra.values())), self)
+            self.content, self._extra = bytearray(), {}
+
+    def _changed(self) -> None:
+        self.version += 1
+        self.mtime_ns = int(self.judge.now() * SECOND)
+
+
+@dataclass(eq=False)
+class RequestHandle(Handle):
+    """An open file of new/."""
+
+    file: RequestFile
+    writable: bool
+    opening = Opening()
+
+    async def read(self, offset: int, length: int) -> bytes | memoryview:
+        return bytes(self.file.content[offset : offset + length])
+
+    async def write(self, offset: int, data: bytes) -> int:
+        if not self.writable:
+            raise BadHandle("not open for writing")
+        return self.file.write(offset, data)
+
+    async def flush(self) -> None:
+        if self.writable:
+            await self.file.judge.closed(self.file, last=False)
+
+    async def release(self) -> None:
+        self.file.handles -= 1
+        self.file.drop_unused()
+        if self.writable:
+            self.file.writers -= 1
+            if self.file.writers == 0:
+                await self.file.judge.closed(self.file, last=True)
+
+
+class ErrorText(Text):
+    """`NAME.error`: what is wrong with the file NAME, in words."""
+
+    def __init__(self, ino: int, text: str, moment: float) -> None:
+        super().__init__(ino)
+        self._snapshot = Snapshot(text.rstrip().encode("utf-8", "replace") + b"\n", int(moment * SECOND))
+
+    def snapshot(self) -> Snapshot:
+        return self._snapshot
+
+
+class FixedText(Text):
+    """A text that is made anew each time it is opened."""
+
+    def __init__(self, ino: int, text: "TextMaker", moment: float) -> None:
+        super().__init__(ino)
+        self._text = text
+        self._mtime_ns = int(moment * SECOND)
+
+    def snapshot(self) -> Snapshot:
+        return Snapshot(self._text(), self._mtime_ns)
+
+
+class LivingText(Text):
+    """A text that tells of something that goes on: its time of modification is that of its latest change."""
+
+    def __init__(self, ino: int, text: "TextMaker", wall: Callable[[], float], moment: float) -> None:
+        super().__init__(ino)
+        self._text = text
+        self._wall = wall
+        self._moment = moment
+        self._latest = Snapshot(b"", 0)
+
+    def snapshot(self) -> Snapshot:
+        text = self._text()
+        if text != self._latest.data:
+            now_ns = int(self._wall() * SECOND)
+            self._latest = Snapshot(text, max(now_ns, self._latest.mtime_ns), int(self._moment * SECOND))
+        return self._latest
+
+
+class TextMaker(Protocol):
+    """Makes a text."""
+
+    def __call__(self) -> bytes: ...
+
+
+class SessionLink(Node):
+    """`new/<stem>`: leads to the directory of the session that the request started."""
+
+    __slots__ = ("_moment", "_name", "session_id")
+
+    def __init__(self, ino: int, session_id: str, name: "NameOf", moment: float) -> None:
+        super().__init__(ino)
+        self.session_id = session_id
+        self._name = name
+        self._moment = moment
+
+    def attributes(self) -> Attributes:
+        size = len(self.target().encode())
+        return Attributes(self.ino, stat.S_IFLNK | 0o777, size, mtime_ns=int(self._moment * SECOND))
+
+    def target(self) -> str:
+        return f"../sessions/{self._name(self.session_id)}"
+
+    async def open(self, flags: int) -> Handle:
+        raise NotPermitted("a symbolic link")
+
+
+class NameOf(Protocol):
+    """The name of a session's directory."""
+
+    def __call__(self, session_id: str) -> str: ...

@@ -1,0 +1,69 @@
+"""Names of cameras, archives and agents in a request, turned into the access points that are sent."""
+
+import trio
+
+from exportfs.cameras.naming import find_agent, find_archive, find_camera
+from exportfs.errors import AccessDenied, ExportfsError, InvalidArgument, TimedOut, Unsupported
+from exportfs.requests import Named, Request, named_in, refusal, with_access_points
+from exportfs.requests.named import AGENT, CAMERA
+from exportfs.site import Camera
+from exportfs.vfs.context import World
+
+SHARE = 0.5
+"""Part of the timeout that looking names up may take: the rest is for starting the export."""
+
+
+async def resolved(world: World, request: Request, content: bytes) -> Request:
+    """The request with access points in place of names. Without names it is as it was, at once, without an await.
+
+    Raises RequestError for a name that means nothing or several things, TimedOut and others where the server cannot be
+    asked. A server that does not tell of its cameras gets what was written: it decides.
+    """
+    names = named_in(request)
+    if not names:
+        return request
+    points: dict[Named, str] = {}
+    with trio.move_on_after(world.timeout * SHARE) as scope:
+        for named in names:
+            try:
+                points[named] = await _meaning(world, named)
+            except (Unsupported, AccessDenied):
+                continue
+            except InvalidArgument as error:
+                raise refusal(request, content, named, str(error)) from None
+            except ExportfsError as error:
+                what = f"{named.kind} {named.text!r}"
+                raise type(error)(f"nothing was sent: {what} cannot be looked up: {error}") from None
+    if scope.cancelled_caught:
+        raise TimedOut(
+            "nothing was sent: the names in it could not be looked up in time; give access points, or try again"
+        )
+    return with_access_points(request, points)
+
+
+async def _meaning(world: World, named: Named) -> str:
+    """The access point that a name means. Raises Unsupported where the server does not tell."""
+    if named.kind == AGENT:
+        agents = await world.cameras.agents()
+        if not agents:
+            raise Unsupported("the server names no export agents")
+        return find_agent(named.text, agents).access_point
+    camera = await _camera(world, named.text if named.kind == CAMERA else named.origin)
+    if named.kind == CAMERA:
+        return camera.access_point
+    return find_archive(named.text, await world.cameras.detailed(camera.access_point)).access_point
+
+
+async def _camera(world: World, text: str) -> Camera:
+    cameras = world.cameras
+    await cameras.fresh()
+    by_point = cameras.get(text)
+    if by_point is not None:
+        return by_point
+    if not len(cameras):
+        raise Unsupported("the server does not tell of its cameras")
+    try:
+        return find_camera(text, list(cameras))
+    except InvalidArgument:
+        await cameras.named(text)  # it may be new: another listing, where the last one is not of just now
+        return find_camera(text, list(cameras))

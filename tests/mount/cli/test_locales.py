@@ -1,0 +1,119 @@
+"""The commands run in UTF-8 whatever the locale says, and names that are no UTF-8 survive."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.harness import OURS
+from tests.unit.cli.conftest import FakeMount
+
+NAME = "Eingang_Süd_정문.mp4"
+
+SHOW = """
+import sys, os
+from exportfs.cli.daemon.inherited import prepare_process
+prepare_process()
+sys.stdout.write(sys.argv[1] + "\\n"); sys.stdout.flush()
+sys.stderr.write(sys.argv[1] + "\\n")
+print(os.fsencode(sys.argv[1]).hex(), sys.getfilesystemencoding(), open(__file__).encoding)
+"""
+
+
+@pytest.fixture(params=["ko_KR.EUC-KR", "de_DE.ISO-8859-1", "C", "POSIX", "C.UTF-8"])
+def locale(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, str]:
+    """An environment with the locale, made here where the system has no such one."""
+    name: str = request.param
+    environment = {
+        key: value for key, value in os.environ.items() if not key.startswith(("LC_", "LANG", "PYTHON"))
+    }
+    if "." in name and name != "C.UTF-8":
+        place = tmp_path / "locales"
+        place.mkdir()
+        language, _, charmap = name.partition(".")
+        made = subprocess.run(
+            ["localedef", "-c", "-i", language, "-f", charmap, place / name], capture_output=True, check=False
+        )
+        if not (place / name).exists():
+            pytest.skip(f"no sources of locales here: {made.stderr!r}")
+        environment["LOCPATH"] = str(place)
+    return {**environment, "LC_ALL": name, "PYTHONCOERCECLOCALE": "0"}
+
+
+@pytest.mark.parametrize("raw", [NAME.encode(), b"latin-\xe4\xff.mp4", NAME.encode("euc-kr", "ignore")])
+def test_arguments_and_output_survive(locale: dict[str, str], tmp_path: Path, raw: bytes) -> None:
+    (tmp_path / "show.py").write_text(SHOW)
+    words = [os.fsencode(sys.executable), os.fsencode(tmp_path / "show.py"), raw]
+    result = subprocess.run(words, env=locale, capture_output=True, check=False)
+    assert result.returncode == 0, result.stderr
+    first, second = result.stdout.splitlines()
+    assert first == raw
+    assert second == f"{raw.hex()} utf-8 UTF-8".encode() or second == f"{raw.hex()} utf-8 utf-8".encode()
+    assert result.stderr.strip()
+
+
+def test_copy_and_status(locale: dict[str, str], tmp_path: Path) -> None:
+    mount = FakeMount(tmp_path / "mount")
+    session = mount.session("20260511T080411Z_Süd_mp4_k3v9x2ma", files={NAME: b"bytes"})
+    environment = {**locale, "XDG_STATE_HOME": str(tmp_path / "state"), "XDG_CONFIG_HOME": str(tmp_path)}
+    for words in (
+        ["copy", os.fspath(session), os.fspath(tmp_path / "käse")],
+        ["status", os.fspath(mount.root)],
+        ["wait", os.fspath(session)],
+        ["--help"],
+    ):
+        result = subprocess.run(
+            [*OURS, *words], env=environment, capture_output=True, stdin=subprocess.DEVNULL, check=False
+        )
+        assert b"Traceback" not in result.stderr, (words, result.stderr)
+        assert b"Unicode" not in result.stderr
+        assert result.returncode == 0, (words, result)
+    copies = list((tmp_path / "käse").rglob("*.mp4"))
+    assert [path.name for path in copies] == [NAME]
+
+
+def test_an_encoding_of_the_output_alone(locale: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "show.py").write_text(SHOW)
+    result = subprocess.run(
+        [sys.executable, tmp_path / "show.py", NAME],
+        env={**locale, "PYTHONIOENCODING": "ascii:strict"},
+        capture_output=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    assert b"Eingang" in result.stdout
+
+
+def test_completion(locale: dict[str, str]) -> None:
+    result = subprocess.run(
+        OURS,
+        env={
+            **locale,
+            "_AXXON_EXPORTFS_COMPLETE": "bash_complete",
+            "COMP_WORDS": "axxon-exportfs mou",
+            "COMP_CWORD": "1",
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.stderr == ""
+    assert result.stdout.splitlines() == ["plain,mount"]
+
+
+def test_no_second_start_where_all_is_well(tmp_path: Path) -> None:
+    """In a UTF-8 locale the interpreter is started once."""
+    (tmp_path / "show.py").write_text(SHOW + "print(sys.flags.utf8_mode, sys.orig_argv[1])\n")
+    environment = {
+        key: value for key, value in os.environ.items() if not key.startswith(("LC_", "LANG", "PYTHON"))
+    }
+    result = subprocess.run(
+        [sys.executable, tmp_path / "show.py", "x"],
+        env={**environment, "LC_ALL": "C.UTF-8"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert result.stdout.splitlines()[-1] == f"0 {tmp_path / 'show.py'}"

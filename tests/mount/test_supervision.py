@@ -1,0 +1,97 @@
+"""systemd's notifications, and the signals that make a mount say what it does."""
+
+import os
+import signal
+import socket
+from pathlib import Path
+
+import pytest
+
+from exportfs.simulator import Hang, Simulator
+from exportfs.supervision import Notifier
+from tests.conftest import MountFactory
+from tests.support.harness import MountProcess, eventually
+
+
+@pytest.fixture
+def service_manager(tmp_path: Path) -> socket.socket:
+    receiver = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    receiver.bind(os.fspath(tmp_path / "notify"))
+    receiver.settimeout(20)
+    return receiver
+
+
+def test_nobody_asked() -> None:
+    Notifier({}).tell("READY=1")
+    Notifier({"NOTIFY_SOCKET": "/no/such/socket"}).tell("READY=1")
+    Notifier({"NOTIFY_SOCKET": "vsock:2:1"}).tell("READY=1")
+
+
+def test_abstract_socket() -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
+        receiver.bind(f"\0exportfs-test-{os.getpid()}")
+        Notifier({"NOTIFY_SOCKET": f"@exportfs-test-{os.getpid()}"}).tell("READY=1", "STATUS=x")
+        assert receiver.recv(100) == b"READY=1\nSTATUS=x"
+
+
+@pytest.mark.parametrize(
+    ("environ", "seconds"),
+    [
+        ({}, 0.0),
+        ({"WATCHDOG_USEC": "60000000"}, 60.0),
+        ({"WATCHDOG_USEC": "60000000", "WATCHDOG_PID": "1"}, 0.0),
+        ({"WATCHDOG_USEC": "60000000", "WATCHDOG_PID": str(os.getpid())}, 60.0),
+        ({"WATCHDOG_USEC": "soon"}, 0.0),
+    ],
+)
+def test_watchdog_of_the_environment(environ: dict[str, str], seconds: float) -> None:
+    assert Notifier(environ).watchdog == seconds
+
+
+@pytest.mark.mount
+def test_a_mount_tells_systemd(server: object, service_manager: socket.socket, tmp_path: Path) -> None:
+    environment = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "200000"}
+    mount = MountProcess(server.address, tmp_path, "--insecure", env=environment)  # type: ignore[attr-defined]
+    with service_manager:
+        try:
+            mount.start()
+            told = [service_manager.recv(1000).decode() for _ in range(4)]
+            ready = f"READY=1\nSTATUS=serving {mount.address} at {mount.mountpoint}"
+            assert sorted(told) == sorted([ready, *["WATCHDOG=1"] * 3])
+            assert mount.stop() == 0
+            while service_manager.recv(1000) != b"STOPPING=1":
+                pass
+            mount.check_log()
+        finally:
+            mount.clean_up()
+
+
+@pytest.mark.mount
+def test_usr1_dumps_every_task(mount: MountProcess, simulator: Simulator) -> None:
+    simulator.add_computed(1000)
+    names = eventually(lambda: os.listdir(mount.mountpoint / "sessions"))
+    assert names
+    os.kill(mount.pid, signal.SIGUSR1)
+    text = eventually(lambda: text if "task exportfs" in (text := mount.log.read_text()) else "")
+    eventually(lambda: "Thread 0x" in mount.log.read_text())
+    # The task that answers the kernel, below the one that began it all; and where each is.
+    assert "Mount.run" in text
+    assert "in reap" in text
+    assert " in serve" in text
+    assert (mount.mountpoint / ".status.json").read_text()
+
+
+@pytest.mark.mount
+def test_usr2_switches_debug_lines(mount: MountProcess) -> None:
+    os.kill(mount.pid, signal.SIGUSR2)
+    eventually(lambda: "debug lines are on" in mount.log.read_text())
+    os.kill(mount.pid, signal.SIGUSR2)
+    eventually(lambda: "debug lines are off" in mount.log.read_text())
+
+
+@pytest.mark.mount
+def test_usr1_with_a_log_file(start_mount: MountFactory, simulator: Simulator, tmp_path: Path) -> None:
+    mount = start_mount("--log-file", str(tmp_path / "own.log"))
+    simulator.faults.add("ListSessions", Hang(), times=1)
+    os.kill(mount.pid, signal.SIGUSR1)
+    eventually(lambda: "Thread 0x" in (text := (tmp_path / "own.log").read_text()) and "tasks:" in text)

@@ -1,0 +1,69 @@
+"""new/ as a directory: what it holds is given back, and nothing keeps it locked."""
+
+import itertools
+from pathlib import Path
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from exportfs.errors import InvalidArgument
+from exportfs.vfs.new.directory import RENAME_WAITS
+from exportfs.vfs.new.file import RequestFile
+from tests.tree.new.test_exactly_once_model import CONTENTS, TIMEOUT, FakeServer, Mounted
+
+
+async def mounted(tmp_path: Path, nursery: trio.Nursery, *answers: str) -> Mounted:
+    server = FakeServer(itertools.chain(answers, itertools.repeat("ok")), itertools.repeat("ok"))
+    server.nursery = nursery
+    mount = Mounted(server, tmp_path / "journal", nursery)
+    await mount.start()
+    return mount
+
+
+async def scratch(mount: Mounted, name: str, content: bytes) -> RequestFile:
+    file, handle = await mount.new.create(name, 0o644, 1)
+    await handle.write(0, content)
+    await handle.flush()
+    await handle.release()
+    return file
+
+
+@pytest.mark.promise("W8")
+async def test_a_rename_waits_a_second_for_the_outcome(
+    autojump_clock: MockClock, nursery: trio.Nursery, tmp_path: Path
+) -> None:
+    mount = await mounted(tmp_path, nursery, "hang")
+    await scratch(mount, ".x", CONTENTS[1])
+    begun = trio.current_time()
+    await mount.new.rename(".x", "a.json", replace=True)
+    assert trio.current_time() - begun == pytest.approx(RENAME_WAITS, abs=0.1)
+    await trio.sleep(TIMEOUT)
+    assert "a.json" in mount.new._errors
+    nursery.cancel_scope.cancel()
+
+
+@pytest.mark.promise("W8")
+async def test_a_rename_tells_of_a_refusal(
+    autojump_clock: MockClock, nursery: trio.Nursery, tmp_path: Path
+) -> None:
+    mount = await mounted(tmp_path, nursery, "refused")
+    await scratch(mount, ".x", CONTENTS[1])
+    with pytest.raises(InvalidArgument):
+        await mount.new.rename(".x", "a.json", replace=True)
+    assert mount.new.file("a.json") is not None
+    nursery.cancel_scope.cancel()
+
+
+async def test_attributes_that_are_removed_give_their_room_back(
+    autojump_clock: MockClock, nursery: trio.Nursery, tmp_path: Path
+) -> None:
+    mount = await mounted(tmp_path, nursery)
+    file = await scratch(mount, ".x", b"")
+    before = mount.new._bytes
+    file.set_xattr("user.a", b"x" * 1000)
+    file.set_xattr("user.a", b"x" * 3000)
+    assert mount.new._bytes == before + 3000
+    file.remove_xattr("user.a")
+    assert mount.new._bytes == before
+    nursery.cancel_scope.cancel()

@@ -1,0 +1,557 @@
+"""Whatever is done to new/, in whatever order, and however the server answers: no request starts two exports, and
+none that was started is lost. The tree's own parts on a mock clock, against a small server made of this page."""
+
+import contextlib
+import itertools
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from exportfs.errors import (
+    Exhausted,
+    ExportfsError,
+    Interrupted,
+    InvalidArgument,
+    NotFound,
+    NotSent,
+    TimedOut,
+    Unreachable,
+)
+from exportfs.model import Listing, Session, SessionState, State
+from exportfs.requests import fingerprint, parse, summarize
+from exportfs.sessions.catalogue import Catalogue
+from exportfs.sessions.control import Actions
+from exportfs.sessions.journal import Journal
+from exportfs.sessions.keepalive import KeepAliveConfig
+from exportfs.sessions.keeper import Keeper
+from exportfs.sessions.starter import Submitter
+from exportfs.vfs.context import World
+from exportfs.vfs.inodes import Inodes
+from exportfs.vfs.new.directory import NewDirectory
+from exportfs.vfs.new.file import RequestFile, SessionLink, is_request
+from exportfs.vfs.node import Owner
+from tests.tree.new.drop import request as request_number
+
+TIMEOUT = 30.0
+CONTENTS = {n: json.dumps(request_number(n)).encode() for n in (1, 2)}
+OPTIONS = {n: parse(content).options for n, content in CONTENTS.items()}
+MARKS = {n: fingerprint(options, any_agent=True) for n, options in OPTIONS.items()}
+ANSWERS = ("ok", "slow", "refused", "limit", "unsent", "lost before", "lost after", "late", "hang", "broken")
+NAMES = ("a.json", "b.json", "a.json~", ".x")
+SHM = "/dev/shm" if Path("/dev/shm").is_dir() else None
+
+
+@dataclass
+class FakeServer:
+    """Sessions, and what becomes of the next calls."""
+
+    answers: Iterator[str]
+    lists: Iterator[str]
+    sessions: dict[str, Session] = field(default_factory=dict)
+    started: list[int] = field(default_factory=list)
+    """Numbers of the requests started, in order."""
+    trouble: ExportfsError | None = None
+    nursery: trio.Nursery | None = None
+    when_asked: Callable[[int], None] = lambda _: None
+    """Told of each StartSession, by the number of its request."""
+
+    async def list_sessions(self) -> Listing:
+        match next(self.lists):
+            case "slow":
+                await trio.sleep(5)
+            case "down":
+                await trio.sleep(TIMEOUT)
+                raise Unreachable("the server cannot be reached")
+            case "short":
+                return Listing((), 0.0)
+            case _:
+                await trio.sleep(0.01)
+        return Listing(tuple(self.sessions.values()), 0.0)
+
+    async def get_session_state(self, session_id: str) -> SessionState:
+        await trio.sleep(0.01)
+        if session_id not in self.sessions:
+            raise NotFound("There is no session with provided ID")
+        return self.sessions[session_id].state
+
+    async def stop_session(self, session_id: str) -> SessionState:
+        return await self.get_session_state(session_id)
+
+    async def destroy_session(self, session_id: str) -> None:
+        self.sessions.pop(session_id, None)
+
+    def _start(self, options: bytes) -> str:
+        number = _number(options)
+        session_id = f"hosts/Server/{len(self.started)}"
+        self.started.append(number)
+        self.sessions[session_id] = Session(
+            session_id, options, summarize(options), SessionState(State.RUNNING)
+        )
+        return session_id
+
+    async def _start_late(self, options: bytes, seconds: float) -> None:
+        await trio.sleep(seconds)
+        self._start(options)
+
+    async def start_session(self, options: bytes, *, within: float) -> str:
+        answer = next(self.answers)
+        self.when_asked(_number(options))
+        await trio.sleep(0.05)
+        match answer:
+            case "slow":
+                await trio.sleep(within / 2)
+            case "refused":
+                raise InvalidArgument("the server answered INVALID_ARGUMENT")
+            case "limit":
+                raise Exhausted("the server answered RESOURCE_EXHAUSTED")
+            case "unsent":
+                raise NotSent("the server cannot be reached")
+            case "lost before":
+                raise Unreachable("the server cannot be reached: Socket closed")
+            case "lost after":
+                self._start(options)
+                raise Interrupted("the server answered INTERNAL")
+            case "late":
+                assert self.nursery is not None
+                self.nursery.start_soon(self._start_late, options, within + 20)
+                await trio.sleep(within)
+                raise TimedOut("the server did not answer in time")
+            case "hang":
+                await trio.sleep(within)
+                raise TimedOut("the server did not answer in time")
+            case "broken":
+                self._start(options)
+                raise RuntimeError("nobody foresaw this")
+        return self._start(options)
+
+
+def _number(options: bytes) -> int:
+    (number,) = [n for n, known in OPTIONS.items() if known == options]
+    return number
+
+
+class Mounted:
+    """new/ and what is behind it, for the life of one mount."""
+
+    def __init__(self, server: FakeServer, journal_path: Path, nursery: trio.Nursery) -> None:
+        self.journal = Journal(journal_path)
+        self.journal.load()
+        self.journal.compact()
+        self.catalogue = Catalogue(server, refresh=5, timeout=TIMEOUT)
+        self.server, self.nursery = server, nursery
+
+    async def start(self) -> None:
+        catalogue, journal, server = self.catalogue, self.journal, self.server
+        self.nursery.start_soon(catalogue.run)
+        while True:
+            with contextlib.suppress(ExportfsError):
+                await catalogue.update()
+                break
+        journal.prune({entry.id for entry in catalogue})
+        submitter = Submitter(server, catalogue, journal, timeout=TIMEOUT)
+        world = World(
+            catalogue=catalogue,
+            keeper=Keeper(server, catalogue, KeepAliveConfig(), lambda _: True, timeout=TIMEOUT),
+            submitter=submitter,
+            actions=Actions(server, catalogue, journal),
+            journal=journal,
+            library=None,  # type: ignore[arg-type] # nothing is read here
+            cameras=None,  # type: ignore[arg-type] # nor is the template
+            footage=None,  # type: ignore[arg-type] # which asks these two
+            inodes=Inodes(),
+            owner=Owner(0, 0),
+            wall=lambda: 1e9,
+            mounted_at=1e9,
+            mountpoint=Path("/mnt"),
+            timeout=TIMEOUT,
+            read_only=False,
+            agent=None,
+            start_soon=self.nursery.start_soon,
+        )
+        self.new = NewDirectory(world)
+        self.nursery.start_soon(submitter.watch)
+
+
+class Scenario:
+    """Does steps, and keeps count of what may have been asked for."""
+
+    def __init__(self, server: FakeServer) -> None:
+        self.server = server
+        self.incarnation = dict.fromkeys(NAMES, 0)
+        self.asked: set[tuple[str, int, int]] = set()
+        self.merged: list[int] = []
+        """Asked for under two names, of which one was then renamed to the other."""
+        self.mounted: Mounted
+        self.content: dict[RequestFile, int] = {}
+        self.has: set[tuple[str, int]] = set()
+        """Names that have a session, since they were last removed, and the number of its request."""
+        self.twice: list[tuple[str, int]] = []
+        """Of those, the ones for which the server was asked once more."""
+        server.when_asked = self._sent
+
+    def _sent(self, number: int) -> None:
+        names = {name for name, under_way in self._under_way() if under_way == number}
+        self.twice += [(name, number) for name in names if (name, number) in self.has]
+
+    def _under_way(self) -> list[tuple[str, int]]:
+        marks = {mark: number for number, mark in MARKS.items()}
+        return [(name, marks[mark]) for name, mark in self.mounted.new._submissions._under_way]
+
+    def look_at_links(self) -> None:
+        """Remembers who has a session."""
+        for stem, link in self.mounted.new._links.items():
+            has = f"{stem}.json", _number(self.server.sessions[link.session_id].options)
+            # A file that was renamed brings its own submission along, which is not for what the name had.
+            if has not in self._under_way():
+                self.has.add(has)
+
+    def lose(self, *names: str) -> None:
+        self.has = {(name, number) for name, number in self.has if name not in names}
+
+    def ask(self, name: str, number: int) -> None:
+        if is_request(name):
+            self.asked.add((name, self.incarnation[name], number))
+
+    async def write(self, name: str, number: int, split: bool) -> None:
+        new = self.mounted.new
+        try:
+            node = await new.lookup(name)
+        except NotFound:
+            file, handle = await new.create(name, 0o644, os.O_WRONLY)
+        else:
+            if not isinstance(node, RequestFile):
+                return
+            file, handle = node, await node.open(os.O_WRONLY | os.O_TRUNC)
+        data = CONTENTS[number]
+        failure = None
+        try:
+            await handle.write(0, data[:40])
+            if split:
+                await handle.flush()
+                await trio.sleep(0.02)
+            await handle.write(40, data[40:])
+            self.content[file] = number
+            if file.name is not None:
+                self.ask(file.name, number)
+            version, asked_as = file.version, file.name
+            try:
+                await handle.flush()
+            except ExportfsError as error:
+                failure = error
+            whole = file.version == version and asked_as == file.name and asked_as and is_request(asked_as)
+            if failure is None and whole and bytes(file.content) == data:
+                assert number in self.server.started, "a success for what was not started"
+        finally:
+            with contextlib.suppress(ExportfsError):
+                await handle.release()
+
+    async def rename(self, old: str, new: str) -> None:
+        directory = self.mounted.new
+        file = directory.file(old)
+        if file is None or old == new:
+            return
+        if is_request(old) and is_request(new):
+            moved = {
+                (new, self.incarnation[new], n)
+                for o, i, n in self.asked
+                if (o, i) == (old, self.incarnation[old])
+            }
+            self.asked = {a for a in self.asked if a[:2] != (old, self.incarnation[old])}
+            self.merged += [n for _, _, n in moved & self.asked]
+            self.asked |= moved
+            self.incarnation[old] += 1
+            self.lose(old)
+        if file.started is not None or file.submission is not None:
+            self.lose(new)  # it brings its own
+        if file in self.content:
+            self.ask(new, self.content[file])
+        with contextlib.suppress(ExportfsError):
+            await directory.rename(old, new, replace=True)
+
+    def unlink(self, name: str) -> None:
+        try:
+            self.mounted.new.unlink(name)
+        except ExportfsError:
+            return
+        self.incarnation[name] += 1
+        self.lose(name)
+
+    def check_bound(self) -> None:
+        self.look_at_links()
+        assert self.twice == [], "sent once more for a name that has its session"
+        for number in CONTENTS:
+            allowed = sum(1 for _, _, n in self.asked if n == number) + self.merged.count(number)
+            assert self.server.started.count(number) <= allowed, (self.server.started, self.asked)
+
+    async def check_end(self) -> None:
+        """Everything that was started is known, and linked where a request asks for it."""
+        self.check_bound()
+        known = self.mounted.journal.session_ids()
+        assert set(self.server.sessions) <= known
+        assert self.mounted.journal.unresolved() == []
+        for name in ("a.json", "b.json"):
+            file = self.mounted.new.file(name)
+            if file is None or file.asked is None or file.started is None or file.started[0] != file.asked:
+                continue
+            if name in self.mounted.new._errors:
+                continue  # what another file of this name asked for was waited for, and failed
+            link = await self.mounted.new.lookup(name.removesuffix(".json"))
+            assert isinstance(link, SessionLink)
+            assert self.server.sessions[link.session_id].options == OPTIONS[self.content[file]]
+
+
+STEPS = st.one_of(
+    st.tuples(st.just("write"), st.sampled_from(NAMES), st.sampled_from((1, 1, 2)), st.booleans()),
+    st.tuples(st.just("rename"), st.sampled_from(NAMES), st.sampled_from(NAMES)),
+    st.tuples(st.just("unlink"), st.sampled_from(NAMES)),
+    st.tuples(st.just("wait"), st.sampled_from((0.0, 0.03, 0.2, 8.0, 25.0, 130.0))),
+    st.tuples(st.just("remount")),
+    st.tuples(st.just("full")),
+)
+REQUESTS = st.sampled_from(("a.json", "b.json"))
+SAVED_BY_RENAME = st.builds(lambda name: [("write", ".x", 1, False), ("rename", ".x", name)], REQUESTS)
+MOVED_ASIDE = st.builds(lambda old, new: [("rename", old, ".x"), ("rename", ".x", new)], REQUESTS, REQUESTS)
+WRITTEN_AGAIN = st.builds(lambda name: [("unlink", name), ("write", name, 1, False)], REQUESTS)
+ACT = st.one_of(st.builds(lambda step: [step], STEPS), SAVED_BY_RENAME, MOVED_ASIDE, WRITTEN_AGAIN)
+PAUSE = st.sampled_from(([], [("wait", 0.2)], [("wait", 8.0)], [("wait", 25.0)]))
+ACTS = st.lists(st.builds(lambda act, pause: [*act, *pause], ACT, PAUSE), min_size=1, max_size=10).map(
+    lambda acts: [step for act in acts for step in act]
+)
+"""Single steps, and what programs make of them: these are rarely drawn by chance."""
+
+
+async def run_steps(server: FakeServer, folder: Path, steps: list[Any]) -> None:
+    scenario = Scenario(server)
+    todo = list(steps)
+    async with trio.open_nursery() as outer:
+        server.nursery = outer
+        while True:
+            async with trio.open_nursery() as nursery:
+                scenario.mounted = Mounted(server, folder / "journal", nursery)
+                scenario.content = {}
+                await scenario.mounted.start()
+                while todo:
+                    step, *rest = todo.pop(0)
+                    if step == "write":
+                        nursery.start_soon(scenario.write, *rest)
+                    elif step == "rename":
+                        nursery.start_soon(scenario.rename, *rest)
+                    elif step == "unlink":
+                        scenario.unlink(*rest)
+                    elif step == "full":
+                        scenario.mounted.new._drop_oldest()
+                    elif step == "wait":
+                        await trio.sleep(*rest)
+                    else:
+                        break
+                    await trio.testing.wait_all_tasks_blocked()
+                    scenario.check_bound()
+                else:
+                    server.answers, server.lists = itertools.repeat("ok"), itertools.repeat("ok")
+                    await trio.sleep(400)
+                    await scenario.check_end()
+                    outer.cancel_scope.cancel()
+                    return
+                nursery.cancel_scope.cancel()
+
+
+def play(steps: list[Any], answers: list[str], lists: list[str]) -> FakeServer:
+    server = FakeServer(
+        itertools.chain(answers, itertools.repeat("ok")), itertools.chain(lists, itertools.repeat("ok"))
+    )
+    with tempfile.TemporaryDirectory(dir=SHM) as folder:
+        try:
+            trio.run(
+                run_steps, server, Path(folder), steps, clock=trio.testing.MockClock(autojump_threshold=0)
+            )
+        except BaseExceptionGroup as group:
+            raise group.exceptions[0] from group
+    return server
+
+
+@pytest.mark.promise("W3", "W12")
+@settings(
+    max_examples=int(os.environ.get("EXPORTFS_MODEL", "100")),
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+)
+@given(
+    ACTS,
+    st.lists(st.sampled_from(ANSWERS), max_size=8),
+    st.lists(st.sampled_from(("ok", "ok", "slow", "down")), max_size=12),
+)
+def test_no_interleaving_starts_two_or_loses_one(
+    steps: list[Any], answers: list[str], lists: list[str]
+) -> None:
+    play(steps, answers, lists)
+
+
+W = ("write", "a.json", 1, False)
+A_MINUTE = ("wait", 60.0)
+
+
+def moved_aside_to(name: str) -> list[Any]:
+    return [("rename", "a.json", "a.json~"), ("rename", "a.json~", name)]
+
+
+def once_more(name: str, how: str) -> list[Any]:
+    """The very same request under the name: saved by rename, or written after a remount."""
+    saved = [("write", ".x", 1, False), ("wait", 1.0), ("rename", ".x", name), A_MINUTE]
+    written = [("remount",), ("write", name, 1, False), A_MINUTE]
+    return {"saved by rename": saved, "remounted": written, "both": written + saved}[how]
+
+
+@pytest.mark.promise("W3")
+@pytest.mark.parametrize("how", ["saved by rename", "remounted", "both"])
+@pytest.mark.parametrize(
+    ("steps", "name"),
+    [
+        ([W, ("wait", 8.0), ("unlink", "a.json"), W, A_MINUTE], "a.json"),
+        ([W, ("wait", 8.0), *moved_aside_to("b.json"), A_MINUTE], "b.json"),
+        ([W, A_MINUTE, *moved_aside_to("b.json"), A_MINUTE], "b.json"),
+        ([W, A_MINUTE, *moved_aside_to("b.json"), A_MINUTE], "a.json"),
+        ([W, ("wait", 8.0), *moved_aside_to("b.json"), ("unlink", "a.json"), A_MINUTE], "b.json"),
+    ],
+    ids=["removed and back", "two names under way", "two names", "two names, the first", "the second of two"],
+)
+def test_every_name_that_got_the_session_keeps_it(steps: list[Any], name: str, how: str) -> None:
+    assert len(play(steps + once_more(name, how), ["slow"], []).started) == 1
+
+
+@pytest.mark.promise("W3")
+def test_a_name_that_got_it_from_the_file_while_a_listing_misses_it() -> None:
+    steps = [
+        W,
+        ("wait", 8.0),
+        ("rename", "a.json", ".x"),
+        ("wait", 3.0),
+        ("rename", ".x", "b.json"),
+        A_MINUTE,
+    ]
+    # Lists come every two seconds, so those from the fifth to the eighth on miss it, for twelve seconds.
+    for full in range(4, 8):
+        server = play(steps, [], ["ok"] * full + ["short"] * 6)
+        assert len(server.started) == 1
+
+
+@pytest.mark.parametrize(
+    ("steps", "name"),
+    [
+        # Of the two names of one submission, that one was removed while it was under way, or after.
+        ([W, ("wait", 8.0), *moved_aside_to("b.json"), ("unlink", "b.json"), A_MINUTE], "b.json"),
+        ([W, A_MINUTE, *moved_aside_to("b.json"), ("unlink", "b.json"), A_MINUTE], "b.json"),
+        ([W, ("wait", 8.0), ("unlink", "a.json"), A_MINUTE], "a.json"),
+        # Before there is a record, and under another name than it was asked for.
+        ([W, ("rename", "a.json", "b.json"), ("unlink", "b.json"), A_MINUTE], "b.json"),
+        # Both its names became one.
+        (
+            [
+                *(W, ("wait", 8.0), *moved_aside_to("b.json"), ("write", "a.json", 1, False)),
+                *(("rename", "a.json", "b.json"), ("unlink", "b.json"), A_MINUTE),
+            ],
+            "b.json",
+        ),
+    ],
+    ids=["second name under way", "second name", "the only one", "before the record", "both names as one"],
+)
+@pytest.mark.parametrize("remounted", [False, True])
+def test_a_removed_name_asks_anew(steps: list[Any], name: str, remounted: bool) -> None:
+    again = [("remount",)] * remounted + [("write", name, 1, False), A_MINUTE]
+    assert len(play(steps + again, ["slow"], []).started) == 2
+
+
+@pytest.mark.promise("W3", "W15")
+@pytest.mark.parametrize("remounted", [False, True])
+@pytest.mark.parametrize("again", [[W], [("write", ".x", 1, False), ("rename", ".x", "a.json")]])
+@pytest.mark.parametrize("answer", ["ok", "slow", "late", "lost after", "broken"])
+def test_what_made_room_is_still_the_same_request(answer: str, again: list[Any], remounted: bool) -> None:
+    steps = [
+        W,
+        A_MINUTE,
+        ("full",),
+        *[("remount",)] * remounted,
+        *again,
+        A_MINUTE,
+        ("full",),
+        *again,
+        A_MINUTE,
+    ]
+    assert len(play(steps, [answer], []).started) == 1
+
+
+@pytest.mark.parametrize("answer", ANSWERS)
+@pytest.mark.parametrize("wait", [0.03, 8.0, 25.0])
+@pytest.mark.parametrize(
+    ("steps", "most"),
+    [
+        ([W], 1),
+        ([W, ("rename", "a.json", "b.json")], 1),
+        ([W, ("rename", "a.json", "a.json~"), W, ("unlink", "a.json~")], 1),
+        ([W, ("rename", "a.json", ".x"), ("rename", ".x", "b.json")], 1),
+        (
+            [
+                ("write", ".x", 1, True),
+                ("rename", ".x", "a.json"),
+                ("write", ".x", 1, True),
+                ("rename", ".x", "a.json"),
+            ],
+            1,
+        ),
+        ([W, ("write", "a.json", 2, True), W], 2),
+        ([W, ("remount",), W, W], 1),
+        ([W, ("unlink", "a.json"), W], 2),
+    ],
+    ids=[
+        "once",
+        "renamed",
+        "backed up",
+        "renamed twice",
+        "saved by rename",
+        "changed",
+        "remounted",
+        "removed",
+    ],
+)
+def test_known_interleavings(steps: list[Any], most: int, wait: float, answer: str) -> None:
+    spaced = [part for step in steps for part in (step, ("wait", wait))]
+    server = play(spaced, [answer], [])
+    assert len(server.started) <= most
+    # A call that a remount cut off may never have reached the server.
+    if answer in ("ok", "slow", "late", "broken", "lost after") and ("remount",) not in steps:
+        assert server.started
+
+
+@pytest.mark.parametrize("answer", ["late", "broken"])
+@pytest.mark.parametrize("again", ["a.json", "b.json"])
+def test_a_removed_request_whose_outcome_was_never_said(answer: str, again: str) -> None:
+    """Removed after the error and dropped again: that is the same request still."""
+    steps = [W, ("wait", 100.0), ("unlink", "a.json"), ("write", again, 1, False), ("wait", 40.0)]
+    assert len(play(steps, [answer], []).started) == 1
+
+
+@pytest.mark.parametrize("broken", ["succeeded", "failed"])
+def test_an_unforeseen_error_while_showing_does_not_end_the_mount(
+    broken: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It ends as an error of the request, or a line in the log; and the session that was started stays the one."""
+
+    def fails(*_: object) -> None:
+        monkeypatch.undo()
+        raise RuntimeError("nobody foresaw this")
+
+    monkeypatch.setattr(NewDirectory, broken, fails)
+    answer = "ok" if broken == "succeeded" else "refused"
+    # Saved by rename: another file, which knows nothing of the first.
+    steps = [W, ("wait", 40.0), ("write", ".x", 1, False), ("rename", ".x", "a.json"), ("wait", 40.0)]
+    assert len(play(steps, [answer], []).started) == 1
+    assert [record for record in caplog.records if record.exc_info and record.name.endswith("submissions")]

@@ -1,0 +1,352 @@
+"""`copy`: right results or none, resumed, and a folder that proves what it holds."""
+
+import errno
+import fcntl
+import hashlib
+import io
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from exportfs.client import copy_file
+
+CONTENT = bytes(range(256)) * 40
+CHUNK = 1000
+
+
+@pytest.fixture(autouse=True)
+def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(copy_file, "CHUNK_BYTES", CHUNK)
+    monkeypatch.setattr(copy_file, "CHECKPOINT_BYTES", 3 * CHUNK)
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return tmp_path / "out"
+
+
+def check_sums(folder: Path) -> str:
+    done = subprocess.run(
+        ["sha256sum", "-c", "--strict", "SHA256SUMS"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        errors="surrogateescape",
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def visible(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_copy(run: Any, mount: Any, out: Path) -> None:
+    options = {"archive": {"startTimestamp": "x"}}
+    a = mount.session("a", files={"a.mp4": CONTENT, "b.mp4": b""}, options=options)
+    b = mount.session("b", files={"b [x].jpg": b"jpeg"})
+    result = run("copy", a, b, out)
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout == f"{out}/a\n{out}/b\n"
+    assert visible(out / "a") == ["SHA256SUMS", "a.mp4", "b.mp4", "manifest.json", "report.html"]
+    assert (out / "a" / "a.mp4").read_bytes() == CONTENT
+    assert (out / "a" / "a.mp4").stat().st_mtime_ns == 10**18
+    assert check_sums(out / "a") == "a.mp4: OK\nb.mp4: OK\nmanifest.json: OK\nreport.html: OK\n"
+    check_sums(out / "b")
+    manifest = json.loads((out / "a" / "manifest.json").read_text())
+    assert manifest["server"] == "vms:20109"
+    assert manifest["session"] == {
+        "id": "hosts/Server/a",
+        "name": "a",
+        "state": "completed",
+        "error": None,
+        "options": options,
+        "cameras": None,
+        "footage": None,
+        "coverage": None,
+    }
+    assert manifest["tool"].startswith("axxon-exportfs ")
+    entry = manifest["files"][0]
+    assert entry["sha256"] == hashlib.sha256(CONTENT).hexdigest()
+    assert (entry["size"], entry["file_id"]) == (len(CONTENT), "id/a.mp4")
+    assert entry["min_timestamp"] == "20260511T080411.000000"
+    assert set(entry["copied_by"]) == {"user", "host"}
+    assert entry["copied_at"].endswith("Z")
+    assert manifest["not_copied"] == []
+
+
+def test_repeating_verifies(run: Any, mount: Any, out: Path) -> None:
+    session = mount.session("a", files={"a.mp4": CONTENT})
+    run("copy", session, out)
+    before = json.loads((out / "a" / "manifest.json").read_text())
+    inode = (out / "a" / "a.mp4").stat().st_ino
+    (session / "a.mp4").write_bytes(b"not read again")
+    result = run("copy", session, out, "--json")
+    assert (result.exit_code, result.stderr) == (0, "")
+    (answer,) = json.loads(result.stdout)
+    assert (answer["copied"], answer["verified"]) == ([], ["a.mp4"])
+    assert (out / "a" / "a.mp4").stat().st_ino == inode
+    after = json.loads((out / "a" / "manifest.json").read_text())
+    assert after["files"] == before["files"]
+    assert after["created_at"] == before["created_at"]
+
+
+def test_altered_copy_is_set_aside_and_made_anew(run: Any, mount: Any, out: Path) -> None:
+    session = mount.session("a", files={"a.mp4": CONTENT})
+    run("copy", session, out)
+    (out / "a" / "a.mp4").write_bytes(b"x" * len(CONTENT))
+    result = run("copy", session, out)
+    assert result.exit_code == 0
+    assert "differs from what was copied there" in result.stderr
+    assert (out / "a" / "a.mp4").read_bytes() == CONTENT
+    assert (out / "a" / "a.mp4.other1").read_bytes() == b"x" * len(CONTENT)
+    check_sums(out / "a")
+
+
+def test_stranger_under_the_name_is_set_aside_even_when_the_copy_fails(
+    run: Any, mount: Any, out: Path
+) -> None:
+    session = mount.session("a", files={"a.mp4": CONTENT})
+    (session / "a.mp4").write_bytes(CONTENT[:-1])
+    (out / "a").mkdir(parents=True)
+    (out / "a" / "a.mp4").write_bytes(b"stranger")
+    assert run("copy", session, out).exit_code == 1
+    assert not (out / "a" / "a.mp4").exists()
+    assert (out / "a" / "a.mp4.other1").read_bytes() == b"stranger"
+
+
+def test_deleted_copy_is_made_anew(run: Any, mount: Any, out: Path) -> None:
+    session = mount.session("a", files={"a.mp4": CONTENT})
+    run("copy", session, out)
+    (out / "a" / "a.mp4").unlink()
+    assert run("copy", session, out).exit_code == 0
+    check_sums(out / "a")
+
+
+def test_result_elsewhere_is_written_down(run: Any, mount: Any, out: Path) -> None:
+    session = mount.session("a", files={"a.mp4": CONTENT, "b.mp4": b"", "c.mp4": b"c"})
+    (session / "b.mp4").unlink()
+    (session / "b.mp4").symlink_to("remote:D%3A%5Cexports%5Cb.mp4")
+    files = json.loads((session / ".session.json").read_text())["files"]
+    files[1]["downloadable"] = False
+    mount.change(session, files=files)
+    result = run("copy", session, out)
+    assert result.exit_code == 1
+    assert result.stderr == (
+        f"axxon-exportfs: {session}/b.mp4: not on the server but at D:\\exports\\b.mp4: fetch it from there\n"
+    )
+    assert visible(out / "a") == ["SHA256SUMS", "a.mp4", "c.mp4", "manifest.json", "report.html"]
+    (missing,) = json.loads((out / "a" / "manifest.json").read_text())["not_copied"]
+    assert missing["location"] == "D:\\exports\\b.mp4"
+    check_sums(out / "a")
+
+
+@pytest.mark.parametrize("content", [CONTENT[:-1], CONTENT + b"x", b""])
+def test_wrong_length_never_gets_the_name(run: Any, mount: Any, out: Path, content: bytes) -> None:
+    session = mount.session("a", files={"a.mp4": CONTENT, "b.mp4": b"b"})
+    (session / "a.mp4").write_bytes(content)
+    result = run("copy", session, out)
+    assert result.exit_code == 1
+    assert f"expected {len(CONTENT)}" in result.stderr
+    assert visible(out / "a") == [
+        "SHA256SUMS",
+        "a.mp4.part",
+        "a.mp4.part.state",
+        "b.mp4",
+        "manifest.json",
+        "report.html",
+    ]
+    check_sums(out / "a")
+
+
+def test_running_failed_removed_and_empty(run: Any, mount: Any, out: Path) -> None:
+    sessions = [
+        mount.session("running", "running"),
+        mount.session("failed", "failed", {"a.mp4": b"a"}, error="agent lost"),
+        mount.session("failed2", "failed", error="no footage"),
+        mount.session("removed", "removed"),
+        mount.session("empty"),
+        mount.session("stopped", "stopped", {"a.mp4": b"a"}),
+    ]
+    result = run("copy", *sessions, out)
+    assert result.exit_code == 1
+    assert result.stdout == f"{out}/failed\n{out}/stopped\n"
+    lines = result.stderr.splitlines()
+    assert len(lines) == 5
+    assert "still running: first `axxon-exportfs wait running`" in lines[0]
+    assert "agent lost (its results so far were copied)" in lines[1]
+    assert "no footage" in lines[2]
+    assert "no longer on the server" in lines[3]
+    assert "without any result" in lines[4]
+
+
+@pytest.mark.promise("S12")
+def test_missing_footage_is_3_and_in_the_manifest(run: Any, mount: Any, out: Path) -> None:
+    coverage = {"share": 0.5, "warnings": ["the results hold 5 min of the 10 min asked for (50 %)"]}
+    session = mount.session("a", files={"a.mp4": CONTENT}, coverage=coverage)
+    result = run("copy", session, out)
+    assert result.exit_code == 3
+    assert result.stdout == f"{out}/a\n"
+    assert result.stderr == f"axxon-exportfs: a: {coverage['warnings'][0]}\n"
+    assert json.loads((out / "a" / "manifest.json").read_text())["session"]["coverage"] == coverage
+    check_sums(out / "a")
+    # Again, and with something that fails as well.
+    again = run("copy", session, out, "--json")
+    assert (again.exit_code, json.loads(again.stdout)[0]["coverage"]) == (3, coverage)
+    assert run("copy", session, mount.session("b"), out).exit_code == 1
+
+
+def test_folder_of_another_session(run: Any, mount: Any, out: Path) -> None:
+    session = mount.session("a", files={"a.mp4": CONTENT})
+    run("copy", session, out)
+    mount.change(session, id="another")
+    result = run("copy", session, out)
+    assert result.exit_code == 1
+    assert "choose another DEST" in result.stderr
+    (out / "a" / "manifest.json").write_text("{")
+    assert "move it away" in run("copy", session, out).stderr
+
+
+def test_two_at_once(run: Any, mount: Any, out: Path) -> None:
+    session = mount.session("a", files={"a.mp4": CONTENT})
+    (out / "a").mkdir(parents=True)
+    descriptor = os.open(out / "a", os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        result = run("copy", session, out)
+    finally:
+        os.close(descriptor)
+    assert result.exit_code == 1
+    assert "another copy is in progress there" in result.stderr
+
+
+def test_destination_that_cannot_be(run: Any, mount: Any, out: Path) -> None:
+    out.write_text("a file")
+    result = run("copy", mount.session("a", files={"a.mp4": b"x"}), out)
+    assert result.exit_code == 1
+    assert "choose another DEST" in result.stderr
+
+
+def test_names_that_would_hide_or_escape_are_not_copied(run: Any, mount: Any, out: Path) -> None:
+    session = mount.session("a", files={"a.mp4": b"a"})
+    record = json.loads((session / ".session.json").read_text())
+    bad = [{**record["files"][0], "name": name} for name in ("../b", ".hidden", "", "..")]
+    mount.change(session, files=[*record["files"], *bad])
+    result = run("copy", session, out)
+    assert result.exit_code == 1
+    assert len(result.stderr.splitlines()) == 4
+    assert visible(out / "a") == ["SHA256SUMS", "a.mp4", "manifest.json", "report.html"]
+
+
+def test_results_named_like_our_own_files(run: Any, mount: Any, out: Path) -> None:
+    session = mount.session(
+        "a", files={"manifest.json": b"theirs", "SHA256SUMS": b"too", "a.MP4": b"1", "A.mp4": b"2"}
+    )
+    assert run("copy", session, out).exit_code == 0
+    assert visible(out / "a") == [
+        "A~2.mp4",
+        "SHA256SUMS",
+        "SHA256SUMS~2",
+        "a.MP4",
+        "manifest.json",
+        "manifest~2.json",
+        "report.html",
+    ]
+    assert (out / "a" / "manifest~2.json").read_bytes() == b"theirs"
+    check_sums(out / "a")
+
+
+def test_full_disk(run: Any, mount: Any, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    a = mount.session("a", files={"a.mp4": CONTENT, "b.mp4": b"b"})
+    b = mount.session("b", files={"c.mp4": b"c"})
+    room = [5 * CHUNK + 300]
+    real = os.write
+
+    def write(descriptor: int, data: Any) -> int:
+        if not os.readlink(f"/proc/self/fd/{descriptor}").endswith(".part"):
+            return real(descriptor, data)
+        if room[0] == 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        count = real(descriptor, data[: room[0]])
+        room[0] -= count
+        return count
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", write)
+        result = run("copy", a, b, out)
+    assert result.exit_code == 1
+    assert result.stderr == (
+        f"axxon-exportfs: {out}/a/a.mp4.part: the disk is full: make room and try again; "
+        "repeat the command to resume from there\n"
+    )
+    assert "a.mp4" not in visible(out / "a")
+    assert not (out / "b").exists()
+    # What was written is not read again: what comes before is spoilt at the source.
+    (a / "a.mp4").write_bytes(b"\0" * 5 * CHUNK + CONTENT[5 * CHUNK :])
+    assert run("copy", a, b, out).exit_code == 0
+    assert (out / "a" / "a.mp4").read_bytes() == CONTENT
+    assert visible(out / "a") == ["SHA256SUMS", "a.mp4", "b.mp4", "manifest.json", "report.html"]
+    check_sums(out / "a")
+
+
+def test_killed_between_name_and_manifest(
+    run: Any, mount: Any, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = mount.session("a", files={"a.mp4": CONTENT})
+
+    def killed(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("exportfs.client.manifest.Manifest.save", killed)
+        assert run("copy", session, out).exit_code == 130
+    assert visible(out / "a") == ["a.mp4", "a.mp4.part.state"]
+    (session / "a.mp4").write_bytes(b"not read again")
+    assert run("copy", session, out).exit_code == 0
+    assert visible(out / "a") == ["SHA256SUMS", "a.mp4", "manifest.json", "report.html"]
+    check_sums(out / "a")
+
+
+def test_a_result_is_held_open_for_sessions_whose_turn_is_yet_to_come(
+    run: Any, mount: Any, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a = mount.session("a", files={"a.mp4": b"a"})
+    b = mount.session("b", files={"b.mp4": b"b"})
+    held: list[set[str]] = []
+
+    def look(outcome: Any, bars: Any) -> None:
+        names = {os.readlink(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd") if fd_is_file(fd)}
+        # Only those of this mount: other tests may have left files to the garbage collector.
+        held.append({name for name in names if name.startswith(f"{mount.root}/") and name.endswith(".mp4")})
+
+    monkeypatch.setattr("exportfs.cli.commands.copy.copy_session", look)
+    run("copy", a, b, out)
+    assert held[0] == {f"{a}/a.mp4", f"{b}/b.mp4"}
+
+
+def fd_is_file(descriptor: str) -> bool:
+    return os.path.lexists(f"/proc/self/fd/{descriptor}")
+
+
+def test_progress_is_drawn_on_a_terminal(
+    run: Any, mount: Any, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    console = Console(file=io.StringIO(), force_terminal=True, width=200)
+    monkeypatch.setattr("exportfs.cli.terminal.progress.visible", lambda: True)
+    monkeypatch.setattr("exportfs.cli.terminal.progress._console", lambda: console)
+    assert run("copy", mount.session("a", files={"[red]a.mp4": CONTENT}), out).exit_code == 0
+    assert "[red]a.mp4" in console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_mount_gone_in_between(run: Any, mount: Any, out: Path) -> None:
+    session = mount.session("a", files={"a.mp4": CONTENT})
+    shutil.move(session / "a.mp4", out)
+    result = run("copy", session, out.parent / "other")
+    assert result.exit_code == 1
+    assert "check the path" in result.stderr

@@ -1,0 +1,555 @@
+"""Reading a result: what is asked of the server for it, and what happens when the server errs."""
+
+from collections.abc import Callable
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from exportfs.config import KIB, MIB
+from exportfs.content.reader import Reader
+from exportfs.errors import (
+    Busy,
+    Corrupt,
+    Exhausted,
+    ExportfsError,
+    Gone,
+    Interrupted,
+    InvalidArgument,
+    NotFound,
+    OutOfRange,
+    TimedOut,
+    Unreachable,
+    Unsupported,
+)
+from tests.unit.content.fake import FakeDownload, FakeSource, content
+
+KERNEL = 128 * KIB
+
+
+async def read_all(reader: Reader, size: int, step: int = KERNEL, start: int = 0) -> None:
+    """Reads to the end as the kernel would, and compares every byte."""
+    for offset in range(start, size, step):
+        data = await reader.read(offset, step)
+        assert bytes(data) == content(reader.key.file_id, offset, min(step, size - offset)), offset
+
+
+async def test_sequential_reading_costs_two_calls(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    size = 40 * MIB + 777
+    source = FakeSource(nursery, {"f": size})
+    reader = source.library().open(source.key("f"))
+    await read_all(reader, size)
+    reader.close()
+    assert len(source.fetches) == 2
+    assert source.sent < size * 1.02
+
+
+async def test_a_random_read_costs_what_it_asks_for(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    source = FakeSource(nursery, {"f": 100 * MIB}, fast=False)
+    reader = source.library().open(source.key("f"))
+    for offset in (90 * MIB + 5, 10 * MIB, 55 * MIB + 100):
+        assert bytes(await reader.read(offset, 64 * KIB)) == content("f", offset, 64 * KIB)
+    assert len(source.fetches) == 3
+    assert all(fetch.stop and not fetch.wide for fetch in source.fetches)
+    assert source.sent <= 3 * 5 * 16 * KIB
+    assert source.running == 0
+
+
+async def test_many_readers_of_one_block_share_one_call(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    source = FakeSource(nursery, {"f": 10 * MIB})
+    library = source.library()
+
+    async def one() -> None:
+        reader = library.open(source.key("f"))
+        assert bytes(await reader.read(5 * MIB, 100)) == content("f", 5 * MIB, 100)
+        reader.close()
+
+    async with trio.open_nursery() as readers:
+        for _ in range(50):
+            readers.start_soon(one)
+    assert len(source.fetches) == 1
+
+
+async def test_never_more_downloads_than_allowed(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    names = [f"f{number}" for number in range(9)]
+    source = FakeSource(nursery, dict.fromkeys(names, 3 * MIB))
+    library = source.library(max_downloads=2)
+
+    async def one(name: str) -> None:
+        reader = library.open(source.key(name))
+        await read_all(reader, 3 * MIB)
+        reader.close()
+
+    async with trio.open_nursery() as readers:
+        for name in names:
+            readers.start_soon(one, name)
+    assert source.most_running <= 2
+
+
+async def test_an_idle_download_is_given_up(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    source = FakeSource(nursery, {"f": 100 * MIB})
+    library = source.library()
+    nursery.start_soon(library.reap)
+    reader = library.open(source.key("f"))
+    await read_all(reader, 5 * MIB)
+    await trio.sleep(1)
+    assert source.running == 1
+    await trio.sleep(4)
+    assert source.running == 0
+    await read_all(reader, 7 * MIB, start=5 * MIB)
+    nursery.cancel_scope.cancel()
+
+
+async def test_closing_ends_the_download(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    source = FakeSource(nursery, {"f": 100 * MIB})
+    reader = source.library().open(source.key("f"))
+    await read_all(reader, 5 * MIB)
+    reader.close()
+    await trio.testing.wait_all_tasks_blocked()
+    assert source.running == 0
+
+
+@pytest.mark.parametrize("spoilt", ["short", "index", "twice", "stall", "end"])
+@pytest.mark.parametrize("often", [1, 2])
+async def test_a_spoilt_block_is_fetched_again(
+    spoilt: str, often: int, autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    left = {6: often}
+
+    def fault(download: FakeDownload, index: int) -> str | None:
+        place = index * download.fetch.chunk_size // MIB
+        if left.get(place):
+            left[place] -= 1
+            return spoilt
+        return None
+
+    source = FakeSource(nursery, {"f": 12 * MIB}, fault=fault)
+    reader = source.library().open(source.key("f"))
+    await read_all(reader, 12 * MIB)
+    assert left[6] < often
+    nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("spoilt", ["short", "index", "twice", "end"])
+async def test_a_block_that_stays_wrong_is_an_error(
+    spoilt: str, autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    source = FakeSource(nursery, {"f": MIB}, fault=lambda download, index: spoilt)
+    reader = source.library().open(source.key("f"))
+    with pytest.raises(Corrupt):
+        await reader.read(0, 64 * KIB if spoilt != "twice" else MIB)
+    nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize(
+    ("failure", "raised"),
+    [
+        (NotFound("gone"), Gone),
+        (Busy("FAILED_PRECONDITION"), Busy),
+        (Exhausted("RESOURCE_EXHAUSTED"), Exhausted),
+        (Unreachable("down"), Unreachable),
+        (Interrupted("reset"), Interrupted),
+    ],
+)
+async def test_lasting_failures(
+    failure: Exception, raised: type[Exception], autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    source = FakeSource(nursery, {"f": MIB}, fault=lambda download, index: failure)  # type: ignore[arg-type, return-value]
+    reader = source.library(timeout=10).open(source.key("f"))
+    begun = trio.current_time()
+    with pytest.raises(raised):
+        await reader.read(0, KERNEL)
+    assert trio.current_time() - begun <= 10
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_server_that_is_silent(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    source = FakeSource(nursery, {"f": MIB}, fault=lambda download, index: "stall")
+    reader = source.library(timeout=30).open(source.key("f"))
+    begun = trio.current_time()
+    with pytest.raises(TimedOut):
+        await reader.read(0, KERNEL)
+    assert trio.current_time() - begun <= 30.1
+    assert source.suspected >= 2
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_server_that_refuses_large_blocks(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    def fault(download: FakeDownload, index: int) -> InvalidArgument | None:
+        return InvalidArgument("chunk_size_kb") if download.fetch.chunk_size > 64 * KIB else None
+
+    source = FakeSource(nursery, {"f": 8 * MIB}, fault=fault)
+    reader = source.library().open(source.key("f"))
+    await read_all(reader, 8 * MIB)
+    assert {fetch.chunk_size for fetch in source.fetches} == {32 * KIB, 64 * KIB, 256 * KIB, 512 * KIB, MIB}
+    nursery.cancel_scope.cancel()
+
+
+REFUSALS: list[ExportfsError] = [
+    InvalidArgument("INVALID_ARGUMENT: chunk_size_kb"),
+    Interrupted("INTERNAL: buffer too small"),
+    Interrupted("UNKNOWN: Exception calling application"),
+    Exhausted("RESOURCE_EXHAUSTED: Sent message larger than max (1048590 vs. 524288)"),
+    Exhausted("RESOURCE_EXHAUSTED"),
+    Busy("FAILED_PRECONDITION"),
+    NotFound("NOT_FOUND"),
+    OutOfRange("OUT_OF_RANGE: encoded message length too large"),
+    Unsupported("UNIMPLEMENTED"),
+]
+
+
+@pytest.mark.parametrize("refusal", REFUSALS, ids=str)
+@pytest.mark.parametrize(
+    "works",
+    [lambda size: size <= 16 * KIB, lambda size: size <= 64 * KIB, lambda size: size >= 256 * KIB],
+    ids=["16 KiB", "at most 64 KiB", "at least 256 KiB"],
+)
+async def test_a_block_size_may_be_refused_with_anything(
+    refusal: ExportfsError,
+    works: Callable[[int], bool],
+    autojump_clock: MockClock,
+    nursery: trio.Nursery,
+) -> None:
+    """Another size is found at once, and after two files the server is known."""
+
+    def fault(download: FakeDownload, index: int) -> ExportfsError | None:
+        return None if works(download.fetch.chunk_size) else refusal
+
+    source = FakeSource(nursery, dict.fromkeys("fgh", 4 * MIB), fault=fault)
+    library = source.library()
+    for name in "fg":
+        begun = trio.current_time()
+        await read_all(library.open(source.key(name)), 4 * MIB)
+        assert trio.current_time() - begun < 2
+    source.fetches.clear()
+    reader = library.open(source.key("h"))
+    assert bytes(await reader.read(3 * MIB, KERNEL)) == content("h", 3 * MIB, KERNEL)
+    await read_all(reader, 4 * MIB)
+    assert all(works(fetch.chunk_size) for fetch in source.fetches)
+    nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("failure", [Interrupted("INTERNAL"), Exhausted("RESOURCE_EXHAUSTED")])
+async def test_one_failure_does_not_make_blocks_smaller(
+    failure: ExportfsError, autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    failures = [failure]
+
+    def fault(download: FakeDownload, index: int) -> ExportfsError | None:
+        return failures.pop() if failures and download.fetch.chunk_size == MIB else None
+
+    source = FakeSource(nursery, dict.fromkeys("fg", 8 * MIB), fault=fault)
+    library = source.library()
+    await read_all(library.open(source.key("f")), 8 * MIB)
+    assert not failures
+    source.fetches.clear()
+    await read_all(library.open(source.key("g")), 8 * MIB)
+    assert MIB in {fetch.chunk_size for fetch in source.fetches}
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_session_that_is_gone_is_soon_known(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    """No size served yet, so each is tried; none twice."""
+    source = FakeSource(nursery, {"f": 8 * MIB}, fault=lambda download, index: NotFound("no such session"))
+    reader = source.library().open(source.key("f"))
+    begun = trio.current_time()
+    with pytest.raises(Gone):
+        await reader.read(0, KERNEL)
+    assert trio.current_time() - begun < 0.1
+    assert len(source.fetches) == len({fetch.chunk_size for fetch in source.fetches}) == 6
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_full_server_is_not_taken_for_one_that_refuses_a_size(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    source = FakeSource(nursery, dict.fromkeys("fghij", 8 * MIB), at_most=2, delay=0.01)
+    library = source.library()
+    nursery.start_soon(library.reap)
+    async with trio.open_nursery() as readers:
+        for name in "fghij":
+            readers.start_soon(read_all, library.open(source.key(name)), 8 * MIB)
+    assert {fetch.chunk_size for fetch in source.fetches} == {32 * KIB, MIB}
+    nursery.cancel_scope.cancel()
+
+
+async def test_blocks_without_bytes_are_none(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    """Before, between and after the others, whatever number they bear."""
+
+    def fault(download: FakeDownload, index: int) -> str | None:
+        for number in (0, index, index + 1, 1 << 60):
+            download.sink.block(number, memoryview(b""))
+        return None
+
+    source = FakeSource(nursery, {"f": 3 * MIB, "g": 3 * MIB + 1}, fault=fault, empty_end=True)
+    begun = trio.current_time()
+    for name, size in source.sizes.items():
+        await read_all(source.library().open(source.key(name)), size)
+    assert trio.current_time() - begun < 1
+    nursery.cancel_scope.cancel()
+
+
+async def test_numbers_that_begin_at_zero_in_every_call(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    """Refused, never read as right: the bytes of one place would be taken for those of another."""
+    source = FakeSource(nursery, {"f": 8 * MIB}, fault=lambda download, index: "from zero")
+    reader = source.library().open(source.key("f"))
+    with pytest.raises(Corrupt):
+        await reader.read(5 * MIB, KERNEL)
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_server_that_sends_larger_blocks(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    """It has a smallest size, and goes by that also for the place to begin."""
+    source = FakeSource(nursery, {"f": 8 * MIB + 5}, smallest=64 * KIB)
+    reader = source.library().open(source.key("f"))
+    assert bytes(await reader.read(5 * MIB, KERNEL)) == content("f", 5 * MIB, KERNEL)
+    await read_all(reader, 8 * MIB + 5)
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_server_that_sends_smaller_blocks(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    def fault(download: FakeDownload, index: int) -> str | None:
+        return "short" if download.fetch.chunk_size > 64 * KIB else None
+
+    source = FakeSource(nursery, {"f": 8 * MIB}, fault=fault)
+    reader = source.library().open(source.key("f"))
+    await read_all(reader, 8 * MIB)
+    nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("fast", [True, False])
+async def test_a_whole_file_is_sent_once(
+    fast: bool, autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    size = 40 * MIB + 777
+    source = FakeSource(nursery, {"f": size}, fast=fast)
+    reader = source.library().open(source.key("f"))
+    await read_all(reader, size)
+    assert source.sent <= size + 64 * KIB
+    assert any(fetch.wide for fetch in source.fetches) is fast
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_line_that_proves_fast_gets_a_wide_stream_soon(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    """Also while the reader always waits for the next block."""
+    size = 64 * MIB
+    source = FakeSource(nursery, {"f": size}, fast=False, delay=0.01)
+    library = source.library()
+    line = library.line
+    reader = library.open(source.key("f"))
+    line._window = 8.0 * MIB
+    await read_all(reader, 4 * MIB)
+    line.round_trip_took(0.0002)
+    line.granted(0.0, 4 * MIB)
+    line.arrived(0.01, 4 * MIB)
+    assert line.fast
+    await read_all(reader, size, start=4 * MIB)
+    wide = [fetch for fetch in source.fetches if fetch.wide]
+    assert len(wide) == 1
+    assert wide[0].first * MIB <= 8 * MIB
+    assert source.sent <= size + MIB
+    nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("fast", [True, False])
+async def test_a_look_at_a_head_sends_no_more_than_that(
+    fast: bool, autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    """Also where the file stays open: four reads of 32 KiB are three requests of the kernel's read-ahead."""
+    source = FakeSource(nursery, {"f": 1800 * MIB}, fast=fast)
+    reader = source.library().open(source.key("f"))
+    for offset in range(0, 3 * KERNEL, KERNEL):
+        await reader.read(offset, KERNEL)
+    await trio.sleep(2)
+    assert source.sent == 3 * KERNEL
+    assert len(source.fetches) == 1
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_jump_ends_what_it_left(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    source = FakeSource(nursery, {"f": 100 * MIB}, fast=False)
+    reader = source.library().open(source.key("f"))
+    await read_all(reader, 5 * MIB)
+    assert source.running == 1
+    begun = len(source.fetches)
+    async with trio.open_nursery() as reading:
+        reading.start_soon(reader.read, 80 * MIB, KERNEL)
+        await trio.testing.wait_all_tasks_blocked()
+        assert source.running == 1
+    assert len(source.fetches) == begun + 1
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_jump_of_one_reader_leaves_the_other_alone(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    source = FakeSource(nursery, {"f": 100 * MIB}, fast=False)
+    library = source.library()
+    copier, player = library.open(source.key("f")), library.open(source.key("f"))
+    await read_all(copier, 5 * MIB)
+    begun = len(source.fetches)
+    for place in (80, 20, 60):
+        await player.read(place * MIB, KERNEL)
+    await read_all(copier, 8 * MIB, start=5 * MIB)
+    assert len(source.fetches) == begun + 3
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_tiny_cache(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    source = FakeSource(nursery, {"f": 6 * MIB, "g": 6 * MIB})
+    library = source.library(cache_size=MIB)
+    readers = [library.open(source.key(name)) for name in "fg"]
+    async with trio.open_nursery() as both:
+        for reader in readers:
+            both.start_soon(read_all, reader, 6 * MIB)
+    assert library.cache.used <= MIB
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_precondition_is_not_waited_for(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    source = FakeSource(nursery, {"f": MIB}, fault=lambda download, index: Busy("FAILED_PRECONDITION"))
+    reader = source.library(timeout=30).open(source.key("f"))
+    begun = trio.current_time()
+    with pytest.raises(Busy):
+        await reader.read(0, KERNEL)
+    assert trio.current_time() - begun < 1
+    nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("largest", [16 * KIB, 64 * KIB, 256 * KIB])
+async def test_a_server_that_cuts_blocks_short(
+    largest: int, autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    source = FakeSource(nursery, {"f": 8 * MIB + 5, "g": 2 * MIB}, largest=largest)
+    library = source.library()
+    reader = library.open(source.key("f"))
+    assert bytes(await reader.read(0, KERNEL)) == content("f", 0, KERNEL)
+    await read_all(reader, 8 * MIB + 5, start=KERNEL)
+    source.fetches.clear()
+    await read_all(library.open(source.key("g")), 2 * MIB)
+    assert all(fetch.chunk_size <= largest for fetch in source.fetches)
+    nursery.cancel_scope.cancel()
+
+
+async def test_one_bad_file_does_not_make_blocks_smaller(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    def fault(download: FakeDownload, index: int) -> ExportfsError | str | None:
+        return InvalidArgument("bad file id") if download.fetch.file_id == "bad" else None
+
+    source = FakeSource(nursery, {"bad": 8 * MIB, "good": 8 * MIB}, fault=fault)
+    library = source.library()
+    with pytest.raises(InvalidArgument):
+        await library.open(source.key("bad")).read(0, KERNEL)
+    source.fetches.clear()
+    await read_all(library.open(source.key("good")), 8 * MIB)
+    assert {fetch.chunk_size for fetch in source.fetches} == {32 * KIB, MIB}
+    nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("size", [MIB, 4 * MIB, 4 * MIB + 1])
+async def test_an_empty_block_may_end_a_file(
+    size: int, autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    source = FakeSource(nursery, {"f": size}, empty_end=True)
+    await read_all(source.library().open(source.key("f")), size)
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_server_that_serves_fewer_downloads_than_we_may_start(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    names = [f"f{number}" for number in range(5)]
+    source = FakeSource(nursery, dict.fromkeys(names, 40 * MIB), at_most=1, delay=0.01)
+    library = source.library(timeout=10)
+    nursery.start_soon(library.reap)
+
+    async def one(name: str) -> None:
+        reader = library.open(source.key(name))
+        for offset in range(0, 40 * MIB, MIB):
+            assert len(await reader.read(offset, MIB)) == MIB
+        reader.close()
+
+    async with trio.open_nursery() as readers:
+        for name in names:
+            readers.start_soon(one, name)
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_download_that_stalls_after_it_had_to_wait(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    stalled = []
+
+    def fault(download: FakeDownload, index: int) -> str | None:
+        if download.fetch.file_id == "g" and not stalled:
+            stalled.append(index)
+            return "stall"
+        return None
+
+    source = FakeSource(nursery, {"f": 64 * MIB, "g": MIB}, fault=fault, delay=0.05)
+    library = source.library(max_downloads=1, timeout=9)
+    nursery.start_soon(library.reap)
+    first, second = library.open(source.key("f")), library.open(source.key("g"))
+    async with trio.open_nursery() as readers:
+        readers.start_soon(read_all, first, 64 * MIB)
+        await trio.sleep(0.2)
+        readers.start_soon(read_all, second, MIB)
+    assert stalled
+    nursery.cancel_scope.cancel()
+
+
+async def test_nothing_spins_when_all_is_done(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    names = [f"f{number}" for number in range(6)]
+    source = FakeSource(nursery, dict.fromkeys(names, 40 * MIB))
+    library = source.library(max_downloads=1)
+    nursery.start_soon(library.reap)
+
+    async def one(name: str) -> None:
+        reader = library.open(source.key(name))
+        for offset in range(0, 40 * MIB, MIB):
+            await reader.read(offset, MIB)
+        reader.close()
+
+    async with trio.open_nursery() as readers:
+        for name in names:
+            readers.start_soon(one, name)
+    looks = 0
+    schedule = library.scheduler.schedule
+
+    def counted() -> None:
+        nonlocal looks
+        looks += 1
+        schedule()
+
+    library.scheduler.schedule = counted  # type: ignore[method-assign]
+    await trio.sleep(100)
+    assert looks <= 101
+    nursery.cancel_scope.cancel()
+
+
+async def test_read_ahead_that_hangs_does_not_starve_others(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    """Nobody waits for it: so it has to go before another file's reader has lost patience."""
+
+    def fault(download: FakeDownload, index: int) -> str | None:
+        hangs = download.fetch.file_id != "g" and index * download.fetch.chunk_size >= 2 * MIB
+        return "stall" if hangs else None
+
+    names = ["a", "b", "c", "d"]
+    source = FakeSource(nursery, dict.fromkeys(names, 64 * MIB) | {"g": MIB}, fault=fault, delay=0.002)
+    library = source.library(max_downloads=len(names), timeout=5)
+    nursery.start_soon(library.reap)
+    for name in names:
+        await read_all(library.open(source.key(name)), 3 * MIB // 2)
+    await trio.sleep(0.1)
+    assert source.running == len(names)
+    assert bytes(await library.open(source.key("g")).read(0, KIB)) == content("g", 0, KIB)
+    nursery.cancel_scope.cancel()

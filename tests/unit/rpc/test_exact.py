@@ -1,0 +1,196 @@
+"""Exact downloads from a real gRPC server: what is asked for comes, and nothing is sent beyond it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import trio
+
+from exportfs.config import ServerConfig
+from exportfs.content.line import Line
+from exportfs.errors import ExportfsError, NotFound
+from exportfs.model import Fetch
+from exportfs.rpc.download import Downloads
+from exportfs.rpc.exact import wire_size
+from exportfs.rpc.server import Server
+from exportfs.simulator import Config, LoginConfig, Simulator, SimulatorServer, make_certificates
+from tests.unit.rpc.test_threads import Sink as Collector
+
+SIZE = 3 * (1 << 20) + 777
+KIB = 1 << 10
+
+
+class Counting(Line):
+    """Counts what arrives, and what was let send."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.got = 0
+        self.let = 0
+        self.pings = 0
+
+    def granted(self, now: float, amount: int) -> None:
+        self.let += amount
+        super().granted(now, amount)
+
+    def arrived(self, now: float, amount: int) -> None:
+        self.got += amount
+        super().arrived(now, amount)
+
+    def round_trip_took(self, seconds: float) -> None:
+        self.pings += 1
+        super().round_trip_took(seconds)
+
+
+class Scene:
+    """A server with one file, and downloads from it."""
+
+    def __init__(self, client: Server, config: ServerConfig, simulator: Simulator) -> None:
+        self.line = Counting()
+        self.downloads = Downloads(client.connections, client.login, self.line, config)
+        self.session = simulator.add_computed(SIZE)
+        self.file = simulator.files(self.session)[0].path
+
+    def fetch(self, first: int, until: int, *, chunk: int = 16 * KIB, stop: bool = True) -> Fetch:
+        return Fetch(self.session, self.file, chunk, first, until, size=SIZE, stop=stop)
+
+
+@pytest.fixture(params=["plain", "TLS"])
+def scene(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Scene]:
+    simulator = Simulator(Config(login=LoginConfig(required=False)))
+    tls = make_certificates(tmp_path) if request.param == "TLS" else None
+    with SimulatorServer(simulator, tls=tls) as server:
+        host, port = server.address.rsplit(":", 1)
+        if tls is None:
+            config = ServerConfig(host, int(port), insecure=True)
+        else:
+            config = ServerConfig(host, int(port), ca_file=tls.ca_file, tls_server_name=tls.name)
+        client = Server(config, timeout=10)
+        yield Scene(client, config, simulator)
+        client.connections.close()
+    simulator.close()
+
+
+async def finished(sink: Collector) -> bytes:
+    with trio.fail_after(20):
+        await sink.end.wait()
+    if sink.error is not None:
+        raise sink.error
+    return bytes(sink.data)
+
+
+async def test_what_is_wanted_and_nothing_beyond(scene: Scene) -> None:
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(scene.downloads.run)
+        await trio.testing.wait_all_tasks_blocked()
+        whole = Collector()
+        download = scene.downloads.start(scene.fetch(0, -(-SIZE // (16 * KIB)) + 1, stop=False), whole)
+        download.window(256 * KIB)
+        data = await finished(whole)
+        assert len(data) == SIZE
+        assert scene.line.pings >= 1
+        scene.line.got = 0
+        part = Collector()
+        download = scene.downloads.start(scene.fetch(7, 12), part)
+        download.window(256 * KIB)
+        assert await finished(part) == data[7 * 16 * KIB : 12 * 16 * KIB]
+        await trio.sleep(0.2)
+        assert scene.line.got == sum(wire_size(index, 16 * KIB) for index in range(7, 12))
+        nursery.cancel_scope.cancel()
+
+
+async def test_the_first_ping_is_not_the_only_one(scene: Scene) -> None:
+    """It may meet a server that is busy with the connection."""
+    measured = trio.Event()
+    scene.line.changed = lambda: measured.set() if scene.line.pings == 2 else None
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(scene.downloads.run)
+        await measured.wait()
+        nursery.cancel_scope.cancel()
+
+
+async def test_keys_are_logged_nowhere(scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the environment says: also where it names a file that cannot be written."""
+    for place in (tmp_path / "keys", tmp_path / "missing" / "keys"):
+        monkeypatch.setenv("SSLKEYLOGFILE", str(place))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(scene.downloads.run)
+            await trio.testing.wait_all_tasks_blocked()
+            sink = Collector()
+            scene.downloads.start(scene.fetch(0, 2), sink).window(256 * KIB)
+            assert len(await finished(sink)) == 2 * 16 * KIB
+            nursery.cancel_scope.cancel()
+        assert not place.exists()
+
+
+async def test_a_window_bounds_what_is_on_its_way(scene: Scene) -> None:
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(scene.downloads.run)
+        await trio.testing.wait_all_tasks_blocked()
+        sink = Collector()
+        download = scene.downloads.start(scene.fetch(0, 4, stop=False), sink)
+        download.window(20 * KIB)
+        with trio.fail_after(20):
+            while len(sink.data) < 4 * 16 * KIB:
+                assert scene.line.let - scene.line.got <= 20 * KIB
+                await trio.sleep(0.001)
+        await trio.sleep(0.2)
+        assert scene.line.got == scene.line.let == sum(wire_size(index, 16 * KIB) for index in range(4))
+        download.allow(5)
+        await trio.sleep(0.5)
+        assert len(sink.data) == 5 * 16 * KIB
+        download.cancel()
+        await trio.sleep(0.1)
+        assert not sink.end.is_set()
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_refusal_is_the_servers_own(scene: Scene) -> None:
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(scene.downloads.run)
+        sink = Collector()
+        scene.downloads.start(Fetch("no such session", scene.file, 16 * KIB, 0, 1, size=SIZE), sink)
+        with pytest.raises(NotFound, match="There is no session"):
+            await finished(sink)
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_certificate_that_only_grpc_takes(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Downloads go on over gRPC then."""
+    if scene.downloads._config is None or scene.downloads._config.insecure:
+        monkeypatch.setattr("exportfs.rpc.http2.Http2Connection._connect", _unusable)
+    else:
+        monkeypatch.setattr("exportfs.rpc.tls.authorities.load", lambda path: _NONE)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(scene.downloads.run)
+        for _ in range(2):
+            sink = Collector()
+            scene.downloads.start(scene.fetch(2, 4), sink)
+            assert len(await finished(sink)) == 32 * KIB
+        assert scene.line.got == 0
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_server_that_is_not_there() -> None:
+    config = ServerConfig("127.0.0.1", 1, insecure=True)
+    client = Server(config, timeout=5)
+    downloads = Downloads(client.connections, client.login, Line(), config)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(downloads.run)
+        await trio.testing.wait_all_tasks_blocked()
+        sink = Collector()
+        downloads.start(Fetch("s", "f", 16 * KIB, 0, 1, size=SIZE), sink)
+        with pytest.raises(ExportfsError, match="cannot be reached"):
+            await finished(sink)
+        nursery.cancel_scope.cancel()
+    client.connections.close()
+
+
+class _NONE:
+    pem = None
+
+
+async def _unusable(self: object) -> None:
+    from exportfs.rpc.http2 import Unusable
+
+    raise Unusable("no HTTP/2 here")

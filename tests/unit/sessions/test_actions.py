@@ -1,0 +1,122 @@
+"""Stopping and destroying sessions, on a server that lists what was destroyed for a while."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from exportfs.errors import ExportfsError
+from exportfs.sessions.catalogue import LINGERS, Catalogue
+from exportfs.sessions.control import Actions
+from exportfs.sessions.journal import Journal
+from exportfs.sessions.keepalive import KeepAliveConfig
+from exportfs.sessions.keeper import Keeper
+from tests.unit.sessions.fakes import FakeServer, session
+
+TIMEOUT = 30.0
+
+
+@dataclass
+class SlowToForget(FakeServer):
+    """Destroying is answered and takes effect later (observed: listed for 8 s more)."""
+
+    destroyed: list[str] = field(default_factory=list)
+
+    async def destroy_session(self, session_id: str) -> None:
+        self._find(session_id)
+        self.destroyed.append(session_id)
+
+
+@pytest.fixture
+def server() -> SlowToForget:
+    server = SlowToForget()
+    server.put(session("a"), session("b"))
+    return server
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Journal:
+    return Journal(tmp_path / "journal")
+
+
+def made(server: FakeServer, journal: Journal) -> tuple[Catalogue, Actions]:
+    catalogue = Catalogue(server, refresh=5, timeout=TIMEOUT)
+    return catalogue, Actions(server, catalogue, journal)
+
+
+def ids(catalogue: Catalogue) -> list[str]:
+    return sorted(entry.id for entry in catalogue)
+
+
+@pytest.mark.promise("S9")
+async def test_what_was_destroyed_stays_hidden(
+    autojump_clock: MockClock, server: SlowToForget, journal: Journal
+) -> None:
+    catalogue, actions = made(server, journal)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(catalogue.run)
+        await catalogue.update()
+        await actions.destroy("a")
+        end = trio.current_time() + LINGERS - 10
+        while trio.current_time() < end:
+            assert ids(catalogue) == ["b"]
+            await trio.sleep(0.7)
+            await catalogue.fresh()
+        assert catalogue.listings > 50
+        # One that is still there after that was not destroyed.
+        await trio.sleep(LINGERS)
+        assert ids(catalogue) == ["a", "b"]
+        # Once it is gone, nothing is remembered for ever.
+        await actions.destroy("a")
+        del server.sessions["a"]
+        await trio.sleep(2 * LINGERS)
+        assert not catalogue.was_destroyed("a")
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.promise("S9")
+async def test_what_was_destroyed_is_not_kept(
+    autojump_clock: MockClock, server: SlowToForget, journal: Journal
+) -> None:
+    catalogue, actions = made(server, journal)
+    await catalogue_listed(catalogue, server)
+    keeper = Keeper(server, catalogue, KeepAliveConfig(), lambda session_id: True, timeout=TIMEOUT)
+    for name in ("a", "b"):
+        keeper.opened(name)
+    await actions.destroy("a")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(keeper.run)
+        await trio.sleep(120)
+        assert {name for _, name in server.asked} == {"b"}
+        keeper.closed("a")
+        await trio.sleep(5)
+        assert "a" not in keeper._uses
+        nursery.cancel_scope.cancel()
+
+
+async def catalogue_listed(catalogue: Catalogue, server: FakeServer) -> None:
+    catalogue.apply((await server.list_sessions()).sessions, trio.current_time())
+
+
+async def test_an_error_hides_nothing(
+    autojump_clock: MockClock, server: SlowToForget, journal: Journal
+) -> None:
+    """What could not be destroyed is still there, and is destroyed when it is asked for again."""
+    catalogue, actions = made(server, journal)
+    await catalogue_listed(catalogue, server)
+
+    async def broken(session_id: str) -> None:
+        raise ExportfsError("not now")
+
+    server.destroy_session = broken  # type: ignore[method-assign] # a fault for the length of one call
+    with pytest.raises(ExportfsError):
+        await actions.destroy("a")
+    del server.destroy_session  # type: ignore[attr-defined] # back to the method
+    assert ids(catalogue) == ["a", "b"]
+    assert not catalogue.was_destroyed("a")
+    await actions.destroy("a")
+    await actions.destroy("gone already")
+    assert server.destroyed == ["a"]
+    assert ids(catalogue) == ["b"]

@@ -1,0 +1,278 @@
+"""The catalogue, with servers that list whatever they like whenever they like."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import trio
+import trio.testing
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from exportfs.errors import ExportfsError, TimedOut, Unreachable
+from exportfs.model import OptionsSummary, ResultFile, SessionState, State
+from exportfs.sessions.catalogue import FAIL_FAST, IDLE_LEAST, IDLE_RATE, LOOKED, OVERHEAD, STRETCH, Catalogue
+from exportfs.sessions.control import Actions
+from exportfs.sessions.journal import Journal
+from tests.support.hostile import MIME_TYPES, texts
+from tests.unit.sessions.fakes import SESSION_BYTES, FakeServer, session, watched
+
+FILES = st.lists(
+    st.builds(ResultFile, path=texts(3), size=st.integers(0, 2**64 - 1), mime_type=MIME_TYPES), max_size=4
+).map(tuple)
+SESSIONS = st.dictionaries(
+    texts(3).filter(bool),
+    st.builds(
+        lambda origin, start, state, files: session(
+            "", state, *files, summary=OptionsSummary(origin=origin, start=start)
+        ),
+        texts(2),
+        st.one_of(st.just("20260511T080411"), texts(1)),
+        st.sampled_from(State),
+        FILES,
+    ),
+    max_size=5,
+).map(lambda made: [replace(one, id=key) for key, one in made.items()])
+
+
+def catalogue_of(server: FakeServer, refresh: float = 5.0, timeout: float = 30.0) -> Catalogue:
+    return watched(Catalogue(server, refresh=refresh, timeout=timeout))
+
+
+@pytest.fixture
+async def server() -> FakeServer:
+    return FakeServer()
+
+
+@pytest.fixture
+async def catalogue(server: FakeServer, nursery: trio.Nursery) -> Catalogue:
+    """Running, and listed once."""
+    catalogue = catalogue_of(server)
+    nursery.start_soon(catalogue.run)
+    await catalogue.update()
+    return catalogue
+
+
+@pytest.mark.promise("N4", "N10", "T2", "T7")
+@settings(deadline=None, max_examples=100)
+@given(st.lists(SESSIONS, min_size=1, max_size=4))
+def test_whatever_is_listed_shows_once_under_one_name(listings: list[list[object]]) -> None:
+    catalogue = catalogue_of(FakeServer())
+    for number, listed in enumerate(listings):
+        catalogue.apply(listed, float(number))  # type: ignore[arg-type]
+        shown = {one.id: one for one in listed if one.state.state is not State.REMOVED}  # type: ignore[attr-defined]
+        assert {entry.id for entry in catalogue} == set(shown)
+        assert len(catalogue) == len(shown)
+        for entry in catalogue:
+            assert catalogue.named(entry.name) is entry is catalogue.get(entry.id)
+            assert entry.session == shown[entry.id]
+            assert "/" not in entry.name
+            assert len(entry.names) == len(entry.places) == len(entry.session.state.files)
+            assert [entry.places[name] for name in entry.names] == list(range(len(entry.names)))
+
+
+def test_versions_move_with_every_change_and_only_then() -> None:
+    catalogue = catalogue_of(FakeServer())
+    catalogue.apply([session("a", State.RUNNING)], 0.0)
+    entry = catalogue.require("a")
+    before = entry.version
+    catalogue.apply([session("a", State.RUNNING)], 1.0)
+    assert catalogue.require("a") is entry
+    assert entry.version == before
+    catalogue.apply([session("a", State.COMPLETED, ResultFile("x.mp4", 5))], 2.0)
+    assert entry.version != before
+    assert entry.names == ("x.mp4",)
+
+
+@pytest.mark.promise("T5")
+async def test_one_listing_answers_all(
+    autojump_clock: object, server: FakeServer, catalogue: Catalogue
+) -> None:
+    async with trio.open_nursery() as nursery:
+        for _ in range(1000):
+            nursery.start_soon(catalogue.fresh)
+    assert server.listings == 1
+    await trio.sleep(60)
+    # The background's own, no more often than the interval needs.
+    assert 12 <= server.listings <= 1 + 60 / (5 * 0.4)
+
+
+@pytest.mark.promise("T5")
+async def test_an_expensive_listing_is_repeated_less_often(
+    autojump_clock: object, server: FakeServer, catalogue: Catalogue
+) -> None:
+    server.cost = 1.0
+    await catalogue.update(since=trio.current_time())
+    assert catalogue.period == STRETCH
+    before = server.listings
+    await trio.sleep(200)
+    assert server.listings - before <= 200 / STRETCH + 1
+    # Who looks still gets what is no older than the interval.
+    begun = trio.current_time()
+    server.put(session("a"))
+    await trio.sleep(5)
+    await catalogue.fresh()
+    assert catalogue.get("a") is not None
+    assert trio.current_time() - begun < 6
+
+
+@pytest.mark.promise("T4")
+async def test_a_change_shows_within_the_interval(
+    autojump_clock: object, server: FakeServer, catalogue: Catalogue
+) -> None:
+    server.put(session("a"))
+    await trio.sleep(4)
+    await catalogue.fresh()
+    assert catalogue.get("a") is not None
+    del server.sessions["a"]
+    await trio.sleep(4)
+    await catalogue.fresh()
+    assert catalogue.get("a") is None
+
+
+@pytest.mark.promise("T4")
+async def test_what_was_done_here_is_not_undone_by_a_listing_made_before(
+    autojump_clock: object, server: FakeServer, catalogue: Catalogue
+) -> None:
+    server.put(session("old"))
+    await catalogue.update(since=trio.current_time())
+
+    def meanwhile() -> None:  # after the server has made its list, before it is here
+        catalogue.remove("old")
+        catalogue.add(session("new", State.RUNNING))
+        server.on_list = lambda: None
+
+    server.delay, server.on_list = 1.0, meanwhile
+    since = trio.current_time()
+    with trio.move_on_after(1.5):
+        await catalogue.update(since=since)
+    assert catalogue.get("old") is None
+    assert catalogue.get("new") is not None
+    # A later listing is believed.
+    del server.sessions["old"]
+    await trio.sleep(10)
+    assert len(catalogue) == 0
+
+
+@pytest.mark.promise("E2")
+async def test_a_failure_is_the_answer_for_a_moment(
+    autojump_clock: object, server: FakeServer, catalogue: Catalogue
+) -> None:
+    server.fail = Unreachable("the server cannot be reached")
+    with pytest.raises(Unreachable):
+        await catalogue.update(since=trio.current_time())
+    await trio.sleep(4.5)
+    with pytest.raises(Unreachable):
+        await catalogue.fresh()
+    listings = server.listings
+    for _ in range(100):
+        with pytest.raises(Unreachable):
+            await catalogue.fresh()
+    assert server.listings == listings
+    server.fail = None
+    await trio.sleep(FAIL_FAST)
+    await catalogue.fresh()
+    assert catalogue.error is None
+
+
+@pytest.mark.promise("E3")
+async def test_nobody_waits_longer_than_the_timeout(
+    autojump_clock: object, server: FakeServer, catalogue: Catalogue
+) -> None:
+    await trio.sleep(1)
+    server.delay = 10_000.0
+    await trio.sleep(100)
+    begun = trio.current_time()
+    with pytest.raises(TimedOut):
+        await catalogue.fresh()
+    assert trio.current_time() - begun == pytest.approx(30.0)
+
+
+async def test_actions_show_at_once(
+    autojump_clock: object, server: FakeServer, catalogue: Catalogue, tmp_path: Path
+) -> None:
+    server.put(session("a", State.RUNNING), session("b"))
+    await catalogue.update(since=trio.current_time())
+    journal = Journal(tmp_path / "journal")
+    actions = Actions(server, catalogue, journal)
+    await actions.stop("a")
+    assert catalogue.require("a").completed
+    assert actions.was_stopped("a")
+    await actions.destroy("b")
+    assert catalogue.get("b") is None
+    await actions.destroy("b")  # gone already is as good
+    del server.sessions["a"]
+    with pytest.raises(ExportfsError):
+        await actions.stop("a")
+    assert catalogue.get("a") is None
+
+
+def test_a_state_for_a_session_that_is_not_there_is_passed_over() -> None:
+    catalogue = catalogue_of(FakeServer())
+    catalogue.state("a", SessionState(State.COMPLETED))
+    assert len(catalogue) == 0
+
+
+@pytest.mark.promise("T6")
+async def test_a_session_that_gets_on_does_not_change_the_directory(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    now = [1000.0]
+    catalogue = Catalogue(FakeServer(), refresh=5.0, timeout=30.0, wall=lambda: now[0])
+    catalogue.apply([session("a", State.RUNNING)], trio.current_time())
+    assert catalogue.named_at == 1000.0
+    now[0] = 2000.0
+    catalogue.apply([session("a", State.COMPLETED)], trio.current_time())
+    assert catalogue.named_at == 1000.0
+    catalogue.apply([], trio.current_time())
+    assert catalogue.named_at == 2000.0
+
+
+@pytest.mark.promise("T5")
+@pytest.mark.parametrize("sessions", [0, 1, 50, 500, 5000])
+async def test_while_nobody_looks_listings_cost_little(
+    sessions: int, autojump_clock: object, server: FakeServer, nursery: trio.Nursery
+) -> None:
+    catalogue = Catalogue(server, refresh=5.0, timeout=30.0)
+    server.put(*(session(f"s{number}") for number in range(sessions)))
+    nursery.start_soon(catalogue.run)
+    await catalogue.update()
+    await trio.sleep(2 * LOOKED)
+    before = server.listings
+    hours = 10
+    await trio.sleep(hours * 3600)
+    listings = server.listings - before
+    assert listings * (sessions * SESSION_BYTES + OVERHEAD) <= hours * 3600 * IDLE_RATE * 1.01
+    assert listings > 0
+    assert listings <= hours * 3600 / IDLE_LEAST + 1
+
+
+@pytest.mark.promise("T4")
+async def test_the_first_look_after_a_long_time_is_fresh(
+    autojump_clock: object, server: FakeServer, nursery: trio.Nursery
+) -> None:
+    catalogue = Catalogue(server, refresh=5.0, timeout=30.0)
+    nursery.start_soon(catalogue.run)
+    await trio.sleep(1000)
+    server.put(session("a"))
+    await catalogue.fresh()
+    assert catalogue.get("a") is not None
+    # And the next ones need not wait: until nobody looks any more, listings are as often as they were.
+    before = server.listings
+    await trio.sleep(LOOKED - 1)
+    assert server.listings - before >= (LOOKED - 1) // (5 * 0.4) - 1
+    await trio.sleep(1000)
+    assert server.listings - before <= LOOKED / (5 * 0.4) + 1000 / IDLE_LEAST + 1
+
+
+async def test_a_look_at_what_memory_answers_brings_a_listing(
+    autojump_clock: object, server: FakeServer, nursery: trio.Nursery
+) -> None:
+    catalogue = Catalogue(server, refresh=5.0, timeout=30.0)
+    nursery.start_soon(catalogue.run)
+    await trio.sleep(1000.5)
+    server.put(session("a"))
+    for _ in range(100):
+        catalogue.look()
+    await trio.testing.wait_all_tasks_blocked()
+    assert catalogue.get("a") is not None
