@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.cli.conftest import FakeMount
+from tests.support.commands import FakeMount
 
 pytest.importorskip("av")
 

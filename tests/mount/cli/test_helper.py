@@ -15,9 +15,9 @@ from exportfs.cli.commands.mount_helper import arguments
 from exportfs.cli.install.files import _helper, our_command
 from exportfs.errors import InvalidArgument
 from exportfs.simulator import Config, Simulator, SimulatorServer, make_certificates
+from tests.support.commands import Run
 from tests.support.harness import eventually
 from tests.support.namespace import Namespace, namespace
-from tests.unit.cli.conftest import Run
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="mount(8) is for root")
 

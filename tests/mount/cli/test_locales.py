@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.commands import FakeMount
 from tests.support.harness import OURS
-from tests.unit.cli.conftest import FakeMount
 
 NAME = "Eingang_Süd_정문.mp4"
 

@@ -12,9 +12,9 @@ import exportfs.cli as program_module
 from exportfs.cli import program, reference
 from exportfs.cli.install.files import completion, our_command, unit
 from exportfs.cli.install.trust import changeable_by_others, parts_of_this_program
+from tests.support.commands import Run
 from tests.support.harness import OURS
 from tests.support.namespace import namespace
-from tests.unit.cli.conftest import Run
 
 HELPER = "sbin/mount.fuse.axxon-exportfs"
 UPDATEDB = 'PRUNE_BIND_MOUNTS="yes"\nPRUNEFS="NFS nfs fuse.sshfs"\n'

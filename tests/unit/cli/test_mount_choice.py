@@ -12,7 +12,7 @@ from exportfs.cli import program
 from exportfs.cli.failures import Failure
 from exportfs.cli.params.mountpoint import chosen_mount, split_mount, usable_mounts
 from exportfs.fuse.mountpoint import FILESYSTEM_TYPE, MountEntry
-from tests.unit.cli.conftest import FakeMount
+from tests.support.commands import FakeMount
 
 NAME = "20260511T080411Z_Server.DeviceIpint.1_mp4_k3v9x2ma"
 CAMERA = "hosts/Server/DeviceIpint.1/SourceEndpoint.video:0:0"
