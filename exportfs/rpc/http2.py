@@ -251,6 +251,7 @@ class Http2Connection:
                 await work()
             except Exception as error:
                 failures.append(error)
+            self.usable = False  # whoever starts a call before the rest of us has ended needs another one
             nursery.cancel_scope.cancel()
 
         async with trio.open_nursery() as nursery:
@@ -297,7 +298,14 @@ class Http2Connection:
                 (b"grpc-accept-encoding", b"identity"),
                 *((name.lower().encode(), value.encode()) for name, value in metadata),
             ]
-            http2.send_headers(number, headers)
+            try:
+                http2.send_headers(number, headers)
+            except h2.exceptions.ProtocolError:
+                # Closed, and we have not come to that yet: `run` ends what waits.
+                self._waiting.append((stream, method, request, metadata))
+                self.usable = False
+                self._scope.cancel()
+                return
             http2.send_data(number, b"\0" + len(request).to_bytes(4, "big") + request, end_stream=True)
             self._streams[number] = stream
             self._calls[number] = _Answer(metadata)

@@ -8,7 +8,7 @@ import trio
 
 from exportfs.config import ServerConfig
 from exportfs.content.line import Line
-from exportfs.errors import ExportfsError, NotFound
+from exportfs.errors import ExportfsError, Interrupted, NotFound
 from exportfs.model import Fetch
 from exportfs.rpc.download import Downloads
 from exportfs.rpc.exact import wire_size
@@ -106,6 +106,27 @@ async def test_the_first_ping_is_not_the_only_one(scene: Scene) -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(scene.downloads.run)
         await measured.wait()
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_call_on_a_connection_that_is_just_ending(scene: Scene) -> None:
+    """It fails, and is made again on another one; who started it sees no exception."""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(scene.downloads.run)
+        await trio.testing.wait_all_tasks_blocked()
+        first = Collector()
+        scene.downloads.start(scene.fetch(0, 2), first).window(256 * KIB)
+        await finished(first)
+        connection = scene.downloads._http2
+        assert connection is not None
+        assert connection._http2 is not None
+        connection._http2.close_connection()
+        failed, again = Collector(), Collector()
+        scene.downloads.start(scene.fetch(0, 2), failed).window(256 * KIB)
+        scene.downloads.start(scene.fetch(0, 2), again).window(256 * KIB)
+        with pytest.raises(Interrupted):
+            await finished(failed)
+        assert await finished(again) == await finished(first)
         nursery.cancel_scope.cancel()
 
 
