@@ -12,19 +12,22 @@ from exportfs.errors import NotFound, Unsupported
 GAPS_SHOWN = 3
 SLACK = timedelta(seconds=2)
 """Gaps up to this are not worth a word: between two key frames."""
+PICTURE_SLACK = timedelta(seconds=10)
+"""A picture is of the key frame before its moment; cameras that save on them make one every 10 s."""
 
 
 def check_wish(mountpoint: Path, wish: Wish) -> None:
-    """Says which footage of an archive video is missing. Raises Failure where there is none at all, with the nearest;
+    """Says which footage of an archive export is missing. Raises Failure where there is none at all, with the nearest;
     InvalidArgument for a name that means several cameras.
 
     Where it cannot be told (no right, no such service, an archive that is not the preferred one) the server decides.
     """
-    if wish.live or not wish.stream:
+    if wish.live:
         return
     start, end = wish.interval()
-    if end is None:
-        return
+    what = "interval"
+    if end is None:  # a picture
+        what, start, end = "moment", start - PICTURE_SLACK, start + PICTURE_SLACK
     for name in wish.cameras:
         try:
             check = check_footage(mountpoint, name, start, end)
@@ -34,9 +37,11 @@ def check_wish(mountpoint: Path, wish: Wish) -> None:
             continue
         if check.covered <= 0:
             raise Failure(
-                f"{check.camera.label} has no footage of this interval in {check.archive}{_nearest(check)}; "
+                f"{check.camera.label} has no footage of this {what} in {check.archive}{_nearest(check)}; "
                 "--force exports all the same"
             )
+        if what == "moment":
+            continue
         gaps = [gap for gap in check.gaps if gap.length > SLACK]
         if gaps:
             shown = ", ".join(_span(gap) for gap in gaps[:GAPS_SHOWN])

@@ -1,6 +1,6 @@
 """Instants and intervals in this machine's time, as pages show them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, tzinfo
 
 from exportfs.timestamps import to_rfc3339
@@ -25,6 +25,15 @@ class Interval:
 
     begin: Moment | None
     end: Moment | None
+
+    @property
+    def until(self) -> Moment | None:
+        """The end as one says it behind the beginning: without the day where that is the same."""
+        begin, end = self.begin, self.end
+        if begin is None or end is None:
+            return end
+        day, _, clock = end.local.partition(" ")
+        return replace(end, local=clock) if begin.local.partition(" ")[0] == day else end
 
 
 def zone() -> tzinfo | None:

@@ -70,7 +70,13 @@ def test_export_by_name_looks_at_the_footage_first(mount: MountProcess, simulato
     assert "has no footage of this interval" in done.stderr
     assert "the nearest before ends" in done.stderr
     assert "the nearest after begins" in done.stderr
+    picture = ("export", mount.mountpoint, "--camera", "gate south", "--format", "jpg")
+    done = command(*picture, "--from", utc(begin + 60), code=1)
+    assert "has no footage of this moment" in done.stderr
+    assert "the nearest before ends" in done.stderr
     assert simulator.log.count("StartSession") == 0
+    command(*picture, "--from", utc(begin - 60), code=0)
+    simulator.log.clear()
     done = command(*words, "--from", utc(end - 20), "--duration", "50s", "--wait", code=3)
     assert "the archive has no footage of" in done.stderr
     command(*words, "--from", utc(begin + 60), "--duration", "30s", "--force", code=0)
