@@ -8,7 +8,7 @@ SYSTEM_PACKAGES := fuse3 libfuse3-dev pkg-config gcc python3-dev python3-venv
 TEST_PACKAGES   := acl attr bzip2 curl ed ffmpeg file gawk gnupg groff hashdeep less libglib2.0-bin man-db moreutils nano \
     openssh-client openssh-sftp-server p7zip-full poppler-utils rclone rsync strace vim zip
 # Real players and viewers, which tests/players runs on a mount.
-PLAYER_PACKAGES := chromium ffmpeg gstreamer1.0-libav gstreamer1.0-plugins-bad gstreamer1.0-plugins-base \
+PLAYER_PACKAGES := chromium ffmpeg ffmpegthumbnailer gstreamer1.0-libav gstreamer1.0-plugins-bad gstreamer1.0-plugins-base \
     gstreamer1.0-plugins-base-apps gstreamer1.0-plugins-good gstreamer1.0-plugins-ugly gstreamer1.0-tools \
     imagemagick mpv poppler-utils vlc
 

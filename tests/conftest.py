@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from exportfs.simulator import Config, LoginConfig, Simulator, SimulatorServer
 from tests.support.harness import (
@@ -17,6 +18,10 @@ from tests.support.harness import (
     config_for,
     security,
 )
+
+# Side by side on a busy machine anything may take a while: what hangs is for the bound of every test.
+settings.register_profile("busy machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy machine")
 
 pytest_plugins = ["tests.support.side_by_side"]
 

@@ -99,7 +99,7 @@ def test_file_and_gio_info(result: Path, simulator: Simulator) -> None:
     assert f"size: {SIZE}" in done.stdout
     assert "standard::content-type" in done.stdout
     assert simulator.log.count("DownloadFile") == 0
-    # It reads a mebibyte, which looks like the beginning of a copy.
+    # It reads 7 MiB at each end, which look like the beginning of a copy.
     run("file", "--brief", result)
     assert simulator.log.count("DownloadFile") <= 8
 

@@ -9,6 +9,7 @@ import os
 import queue
 import re
 import subprocess
+import sys
 import tempfile
 import threading
 from pathlib import Path
@@ -23,6 +24,7 @@ pytestmark = pytest.mark.mount
 
 VIDEOS = ("front.mp4", "end.mp4", "clip.mkv", "clip.avi")
 LATE = 0.9 * SECONDS
+KIB, MIB = 1 << 10, 1 << 20
 MOST_CALLS = 40
 """A player that seeks twice must not need more."""
 
@@ -35,6 +37,11 @@ mp.register_event("playback-restart", function()
     if places[step] then mp.commandv("seek", places[step], "absolute") else mp.commandv("quit", 0) end
 end)
 """
+
+
+def most_sent(name: str) -> int:
+    """Bytes for a look at the head: ffmpeg reads megabytes of what has no index in front, the frames' too."""
+    return MIB * 3 // 2 if name.endswith(".mp4") else 5 * MIB
 
 
 def close_to(found: float, wanted: float) -> bool:
@@ -120,6 +127,35 @@ def test_gstreamer(stage: Stage, name: str) -> None:
     cost = stage.count("gst-discoverer", name)
     assert cost.received < cost.size
     assert cost.calls <= MOST_CALLS
+
+
+@pytest.mark.parametrize("name", VIDEOS)
+def test_thumbnail(stage: Stage, name: str) -> None:
+    """As file managers have it made for each video of a folder that is opened."""
+    picture = stage.home / f"{name}.png"
+    stage.run(tool("ffmpegthumbnailer"), "-i", stage.result(name), "-o", picture, "-s", "256")
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    cost = stage.count("ffmpegthumbnailer", name)
+    assert cost.sent <= most_sent(name)
+    assert cost.calls <= MOST_CALLS
+
+
+@pytest.mark.parametrize("name", VIDEOS)
+def test_head(stage: Stage, name: str) -> None:
+    """Programs that only look what a file is."""
+    words = ["-v", "error", "-show_entries", "format=duration", "-of", "csv=p=0"]
+    done = stage.run(tool("ffprobe"), *words, stage.result(name))
+    assert abs(float(done.stdout) - SECONDS) < 1
+    cost = stage.count("ffprobe", name)
+    assert cost.sent <= most_sent(name)
+    assert stage.run(tool("file"), "--brief", "--mime-type", stage.result(name)).stdout.startswith("video/")
+    cost = stage.count("file", name)
+    assert cost.calls <= MOST_CALLS
+    program = "import sys; sys.stdout.write(str(len(open(sys.argv[1], 'rb').read(4096))))"
+    assert stage.run(sys.executable, "-c", program, stage.result(name)).stdout == "4096"
+    cost = stage.count("Python's open().read(4096)", name)
+    # Its buffer is st_blksize, and the kernel reads ahead.
+    assert (cost.calls, cost.sent <= 512 * KIB) == (1, True), cost
 
 
 PAGE = """<!doctype html><video muted src="%(video)s"></video><script>

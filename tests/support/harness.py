@@ -504,6 +504,13 @@ def config_for(address: str, folder: Path, tls: Certificates | None = None, **ch
     return replace(config, **changes)
 
 
+def expect_denied(function: Any, *args: Any) -> None:
+    """EPERM; EACCES where the kernel looks at the mode first, as it does for all but root."""
+    with pytest.raises(PermissionError) as caught:
+        function(*args)
+    assert caught.value.errno == errno.EPERM or os.geteuid() != 0, caught.value
+
+
 def expect_errno(number: int, function: Any, *args: Any) -> None:
     """The call fails with this errno."""
     with pytest.raises(OSError) as caught:  # noqa: PT011 # which one is looked at below
