@@ -16,7 +16,7 @@ from exportfs.cameras.footage import FootageReader
 from exportfs.config import MountConfig
 from exportfs.content.library import Library
 from exportfs.content.line import Line
-from exportfs.directories import state_directory
+from exportfs.directories import current_umask, state_directory
 from exportfs.errors import ExportfsError
 from exportfs.fuse.mountpoint import check_mountpoint
 from exportfs.fuse.operations import ExportOperations
@@ -194,7 +194,12 @@ def assemble(
         cameras=Cameras(server.site, timeout=config.timeout, start_soon=nursery.start_soon),
         footage=FootageReader(server.site, timeout=config.timeout),
         inodes=Inodes(),
-        owner=Owner(os.getuid(), os.getgid(), _umask()),
+        owner=Owner(
+            os.getuid() if config.uid is None else config.uid,
+            os.getgid() if config.gid is None else config.gid,
+            current_umask() if config.umask is None else config.umask,
+            config.new_mode,
+        ),
         wall=time.time,
         mounted_at=time.time(),
         mountpoint=config.mountpoint,
@@ -241,12 +246,6 @@ def _name_of(task: Callable[..., object]) -> str:
     while isinstance(task, partial):
         task = task.args[0] if task.args and callable(task.args[0]) else task.func
     return getattr(task, "__qualname__", repr(task))
-
-
-def _umask() -> int:
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask
 
 
 def unwrapped(group: BaseException) -> BaseException:

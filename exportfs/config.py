@@ -44,6 +44,13 @@ class MountConfig:
     """Access point of the export agent for requests that name none."""
     read_only: bool = False
     allow_other: bool = False
+    uid: int | None = None
+    """Owner of all files but those that others create; None: who mounts. `gid` likewise."""
+    gid: int | None = None
+    umask: int | None = None
+    """Permission bits that nobody has; None: the umask of who mounts."""
+    new_mode: int | None = None
+    """Mode of new/; None: 0755 less the umask."""
     refresh: float = 5.0
     """A change on the server shows within this time."""
     timeout: float = 30.0

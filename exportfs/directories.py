@@ -71,3 +71,10 @@ def expanded(path: Path) -> Path:
         return path.expanduser()
     except RuntimeError:
         raise NoHomeDirectory(f"{path}: there is no user {path.parts[0][1:]} here") from None
+
+
+def current_umask() -> int:
+    """Of this process. It can only be read by setting it: for a moment it is 077."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask

@@ -223,3 +223,5 @@ class Owner:
     uid: int
     gid: int
     umask: int = field(default=0o022)
+    new_mode: int | None = None
+    """Of new/, the umask not regarded; None: 0755, regarded."""

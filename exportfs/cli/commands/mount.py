@@ -13,11 +13,13 @@ import click
 
 from exportfs.cli import logs
 from exportfs.cli.daemon.background import in_background
+from exportfs.cli.failures import complain
 from exportfs.cli.params.mount_options import PASSWORD_VARIABLE, mount_options
 from exportfs.cli.params.quantities import FILE
 from exportfs.cli.server import GIVEN_SERVER, server_config, use_profile
 from exportfs.cli.terminal.text import on_terminal
 from exportfs.config import MountConfig
+from exportfs.directories import current_umask
 from exportfs.doctor import server as doctor_server
 from exportfs.doctor.packages import package_trouble
 from exportfs.errors import AccessDenied, ExportfsError, TimedOut, Unreachable
@@ -44,6 +46,8 @@ def mount(ctx: click.Context, /, server: str, **_: Any) -> None:
     forget_variable(PASSWORD_VARIABLE)
     if config.allow_other:
         check_allow_other()
+        if say := useless_to_others(config):
+            complain(say)
     if config.foreground:
         serve(config, lambda: None)
     else:
@@ -64,6 +68,10 @@ def mount_config(ctx: click.Context, address: str) -> MountConfig:
         agent=str(agent) if agent else None,
         read_only=bool(values["read_only"]),
         allow_other=bool(values["allow_other"]),
+        uid=values["uid"],
+        gid=values["gid"],
+        umask=values["umask"],
+        new_mode=values["new_mode"],
         refresh=values["refresh"],
         timeout=values["timeout"],
         keep_alive=values["keep_alive"],
@@ -166,6 +174,14 @@ def without_core_dumps() -> None:
     with contextlib.suppress(OSError, AttributeError):
         # The limit does not hold where the kernel hands dumps to a program.
         ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
+
+
+def useless_to_others(config: MountConfig) -> str:
+    """A sentence where other users may come in and then see nothing; else empty."""
+    mask = current_umask() if config.umask is None else config.umask
+    if mask & 0o005 != 0o005 or (config.gid is not None and mask & 0o050 != 0o050):
+        return ""
+    return f"--allow-other lets nobody in with the umask {mask:03o}: add --umask 022, or --umask 027 and --gid GROUP"
 
 
 def check_allow_other(conf: Path = Path("/etc/fuse.conf")) -> None:

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 import click
 
 from exportfs.cli.params.choices import Choice
+from exportfs.cli.params.ownership import GROUP, USER, Octal
 from exportfs.cli.params.quantities import FILE, TEXT, Duration, Size, Whole
 from exportfs.config import MIB
 
@@ -52,6 +53,22 @@ _MOUNT_OPTIONS = (
     ),
     click.option("--read-only", is_flag=True, help="Never change anything on the server."),
     click.option("--allow-other", is_flag=True, help="Allow other users to access the mount."),
+    click.option("--uid", metavar="USER", type=USER, help="Owner of all files. Default: who mounts."),
+    click.option(
+        "--gid", metavar="GROUP", type=GROUP, help="Group of all files. Default: that of who mounts."
+    ),
+    click.option(
+        "--umask",
+        metavar="MASK",
+        type=Octal(0o777),
+        help="Permissions that nobody has, in octal: 077 for you alone. Default: the umask of who mounts.",
+    ),
+    click.option(
+        "--new-mode",
+        metavar="MODE",
+        type=Octal(0o7777),
+        help="Permissions of new/, in octal: 1777 lets every user start exports. Default: 755 less the umask.",
+    ),
     click.option("--foreground", is_flag=True, help="Run in the foreground and log to the terminal."),
     click.option("--log-file", metavar="FILE", type=FILE, help="Log to this file (readable by you only)."),
     click.option(
@@ -144,7 +161,8 @@ def profile_value(param: click.Parameter, value: object) -> object:
         if not isinstance(value, bool):
             raise ValueError(f"expected true or false, not {value!r}")
         return value
-    wants_text = param.type in (TEXT, FILE)
+    # TOML has octal numbers of its own: without quotes 0o077 would arrive as 63.
+    wants_text = param.type in (TEXT, FILE) or isinstance(param.type, Octal)
     if isinstance(value, bool) or not isinstance(value, str if wants_text else str | int | float):
         what = "a string in quotes, on one line" if wants_text else "a number, or a string in quotes"
         raise ValueError(f"expected {what}, not {value!r}")

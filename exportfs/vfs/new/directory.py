@@ -84,14 +84,15 @@ class NewDirectory(Directory):
 
     def attributes(self) -> Attributes:
         changed = self._changed
+        given = self._world.owner.new_mode if changed.mode is None else changed.mode
         return Attributes(
             NEW,
-            stat.S_IFDIR | (0o755 if changed.mode is None else changed.mode & 0o7777),
+            stat.S_IFDIR | (0o755 if given is None else given & 0o7777),
             nlink=2,
             mtime_ns=self._mtime_ns,
             uid=changed.uid,
             gid=changed.gid,
-            own_mode=changed.mode is not None,
+            own_mode=given is not None,
         )
 
     async def change(self, changes: Changes) -> None:

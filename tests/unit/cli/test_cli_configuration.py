@@ -29,6 +29,10 @@ insecure = false
 agent = "hosts/Server/MMExportAgent.0"
 read-only = true
 allow-other = false
+uid = "root"
+gid = 4100
+umask = "027"
+new-mode = "1777"
 log-file = "~/exportfs.log"
 log-level = "debug"
 refresh = 2.5
@@ -62,6 +66,10 @@ def test_every_key_with_its_type(file: Path, monkeypatch: pytest.MonkeyPatch) ->
         "agent": "hosts/Server/MMExportAgent.0",
         "read_only": True,
         "allow_other": False,
+        "uid": 0,
+        "gid": 4100,
+        "umask": 0o27,
+        "new_mode": 0o1777,
         "log_file": Path("/home/someone/exportfs.log"),
         "log_level": "debug",
         "refresh": 2.5,
@@ -72,6 +80,22 @@ def test_every_key_with_its_type(file: Path, monkeypatch: pytest.MonkeyPatch) ->
         "mountpoint": Path("/mnt/hq"),
     }
     assert set(profile) == {key.replace("-", "_") for key in profile_keys()}
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("umask = 0o77", "expected a string in quotes"),  # 63 of TOML, which 0o77 is, would be another mask
+        ('umask = "79"', "not an octal number from 0 to 777, as in 027"),
+        ('new-mode = "17777"', "not an octal number from 0 to 7777"),
+        ('uid = "no-such-user"', "there is no user 'no-such-user'"),
+        ("gid = 4294967295", "larger than any id of a group"),
+    ],
+)
+def test_ownership_that_is_none(file: Path, line: str, said: str) -> None:
+    file.write_text(f"[defaults]\n{line}\n")
+    with pytest.raises(ConfigurationError, match=said):
+        load(file)
 
 
 def test_profile_goes_over_defaults(file: Path) -> None:
