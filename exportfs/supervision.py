@@ -1,10 +1,12 @@
 """What those who look after a mount get from it: systemd's notifications, and signals that make it say what it does."""
 
-import faulthandler
+import contextlib
 import logging
 import os
 import signal
 import socket
+import sys
+import threading
 import traceback
 from collections.abc import Iterator, Mapping
 
@@ -47,32 +49,41 @@ class Notifier:
             await trio.sleep(self.watchdog / 2)
 
 
+def hold_stack_signal() -> None:
+    """Keeps SIGUSR1 from every thread that is started from now on: the one that writes stacks takes it, also where the
+    event loop is stuck. To be called before other threads are started."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
+
+
 async def explain_on_signal() -> None:
     """SIGUSR1 writes every task's and thread's stack to the log, SIGUSR2 switches debug lines on and off."""
     usual = logging.root.level
     with trio.open_signal_receiver(*SIGNALS) as signals:
-        # Also where the event loop is stuck and none of what follows runs.
-        registered = _dump_threads_on(signal.SIGUSR1)
-        try:
-            async for number in signals:
-                if number == signal.SIGUSR1:
-                    log.warning("tasks:\n%s%s", tasks(), "" if registered else threads())
-                else:
-                    debug = logging.root.level != logging.DEBUG
-                    logging.root.setLevel(logging.DEBUG if debug else max(usual, logging.INFO))
-                    log.warning("debug lines are %s", "on" if debug else "off")
-        finally:
-            faulthandler.unregister(signal.SIGUSR1)
+        _write_stacks_in_a_thread()
+        async for number in signals:
+            if number == signal.SIGUSR1:  # it is not held, or no thread could be started
+                log.warning("threads:\n%s", threads())
+                log.warning("tasks:\n%s", tasks())
+            else:
+                debug = logging.root.level != logging.DEBUG
+                logging.root.setLevel(logging.DEBUG if debug else max(usual, logging.INFO))
+                log.warning("debug lines are %s", "on" if debug else "off")
 
 
-def _dump_threads_on(number: signal.Signals) -> bool:
-    """Lets the signal write all threads' stacks to standard error, which the log reads without ever blocking a writer
-    while a mount is served. Whether that is possible."""
-    try:
-        faulthandler.register(number, file=2, all_threads=True, chain=True)
-    except (OSError, ValueError, RuntimeError):
-        return False
-    return True
+def _write_stacks_in_a_thread() -> None:
+    if signal.SIGUSR1 not in signal.pthread_sigmask(signal.SIG_BLOCK, ()):
+        return
+    token = trio.lowlevel.current_trio_token()
+
+    def wait() -> None:
+        while True:
+            signal.sigwait({signal.SIGUSR1})
+            log.warning("threads:\n%s", threads())
+            with contextlib.suppress(trio.RunFinishedError):
+                token.run_sync_soon(lambda: log.warning("tasks:\n%s", tasks()), idempotent=False)
+
+    with contextlib.suppress(RuntimeError):  # no thread can be started
+        threading.Thread(target=wait, name="stacks", daemon=True).start()
 
 
 def tasks() -> str:
@@ -93,9 +104,12 @@ def branch(task: trio.lowlevel.Task, depth: int) -> Iterator[str]:
 
 
 def threads() -> str:
-    """The stacks of all threads, as text."""
-    # In memory: a disk may hang.
-    with open(os.memfd_create("threads", os.MFD_CLOEXEC), "w+") as file:
-        faulthandler.dump_traceback(file, all_threads=True)
-        file.seek(0)
-        return file.read()
+    """The stacks of all threads of Python, as text. Not by `faulthandler`, whose dumps from a signal's handler read the
+    frames of threads that run: on Python 3.13 that ended a mount (observed)."""
+    names = {thread.ident: thread.name for thread in threading.enumerate()}
+    lines = []
+    for ident, frame in sys._current_frames().items():
+        lines.append(f"Thread 0x{ident:016x} {names.get(ident, '(not of threading)')}\n")
+        for entry in traceback.StackSummary.extract(traceback.walk_stack(frame), lookup_lines=False):
+            lines.append(f"  {entry.filename}:{entry.lineno} in {entry.name}\n")
+    return "".join(lines)

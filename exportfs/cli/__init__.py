@@ -48,11 +48,9 @@ COMMANDS = {
     "export": Lazy("exportfs.cli.commands.export:export", "Start an export through a mount."),
     "fetch": Lazy("exportfs.cli.commands.fetch:fetch", "Export a camera's footage and copy it, in one go."),
     "wait": Lazy("exportfs.cli.commands.wait:wait", "Wait until export sessions have ended."),
-    "stop": Lazy(
-        "exportfs.cli.commands.control:stop", "Stop running exports; what they have so far is kept."
-    ),
+    "stop": Lazy("exportfs.cli.commands.stop:stop", "Stop running exports; what they have so far is kept."),
     "destroy": Lazy(
-        "exportfs.cli.commands.control:destroy", "Delete export sessions and their results on the server."
+        "exportfs.cli.commands.destroy:destroy", "Delete export sessions and their results on the server."
     ),
     "copy": Lazy(
         "exportfs.cli.commands.copy:copy", "Copy the results of sessions into a folder, with hashes."

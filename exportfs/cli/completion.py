@@ -8,8 +8,9 @@ from pathlib import Path
 import click
 from click.shell_completion import CompletionItem
 
-from exportfs.cli.params.mountpoint import split_mount, usable_mounts
+from exportfs.cli.params.mountpoint import split_mount
 from exportfs.client.cameras import find_camera
+from exportfs.client.mounts import usable_mounts
 from exportfs.errors import ExportfsError
 from exportfs.fuse.mountpoint import probe
 

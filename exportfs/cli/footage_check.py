@@ -5,8 +5,8 @@ from pathlib import Path
 
 from exportfs.cli.failures import Failure, complain
 from exportfs.cli.params.times import form
-from exportfs.cli.request import Wish
 from exportfs.client.cameras import Check, Interval, check_footage
+from exportfs.client.request import Wish
 from exportfs.errors import NotFound, Unsupported
 
 GAPS_SHOWN = 3

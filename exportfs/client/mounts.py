@@ -111,3 +111,18 @@ def server_address(session: Path) -> str:
 def members(value: object) -> Iterable[Mapping[str, Any]]:
     """The objects of a JSON list; nothing for anything else."""
     return [item for item in value if isinstance(item, Mapping)] if isinstance(value, list) else []
+
+
+def usable_mounts(*, own: bool = False) -> list[Path]:
+    """Where exportfs is mounted, without the private mounts of other users, which the kernel keeps to them.
+
+    own: without all mounts of other users.
+    """
+    table = mount_table()
+    others = {entry.place for entry in table if entry.private or (own and entry.user_id != os.geteuid())}
+    return list(dict.fromkeys(entry.place for entry in table if entry.ours and entry.place not in others))
+
+
+def answers(mountpoint: Path) -> bool:
+    """Whether a mount can be used just now: its process is there and is not stopped. Never waits for long."""
+    return probe(mountpoint) == 0

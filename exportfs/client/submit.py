@@ -2,12 +2,15 @@
 
 import contextlib
 import errno
+import json
 import os
+import secrets
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 
+from exportfs.client.request import Wish, build, check_name, default_name
 from exportfs.errors import ExportfsError, InvalidArgument, NotFound
 from exportfs.os_errors import sentence
 
@@ -37,6 +40,18 @@ def interrupt_held_back() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
     if seen:
         raise KeyboardInterrupt
+
+
+def export(mountpoint: Path, wish: Wish, *, name: str | None = None) -> Path:
+    """Starts an export; its session's directory.
+
+    name: of the request in new/, without `.json`; None: the camera, the start and something random. Raises
+    InvalidArgument for wishes that do not go together and for a name that exists, ExportfsError with the mount's own
+    sentence where no export was started, or where that is not known.
+    """
+    text = json.dumps(build(wish), indent=2, ensure_ascii=False) + "\n"
+    stem = default_name(wish, secrets.token_hex(4)) if name is None else check_name(name)
+    return submit(mountpoint, stem, text.encode())
 
 
 def submit(mountpoint: Path, name: str, content: bytes, *, again: bool = False) -> Path:

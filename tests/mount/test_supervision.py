@@ -3,6 +3,8 @@
 import os
 import signal
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -95,3 +97,37 @@ def test_usr1_with_a_log_file(start_mount: MountFactory, simulator: Simulator, t
     simulator.faults.add("ListSessions", Hang(), times=1)
     os.kill(mount.pid, signal.SIGUSR1)
     eventually(lambda: "Thread 0x" in (text := (tmp_path / "own.log").read_text()) and "tasks:" in text)
+
+
+STUCK = """
+import logging, sys, time, trio
+from exportfs.supervision import explain_on_signal, hold_stack_signal
+
+async def stuck():
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(explain_on_signal)
+        await trio.testing.wait_all_tasks_blocked()
+        print("stuck", flush=True)
+        time.sleep(1000)
+
+import trio.testing
+hold_stack_signal()
+logging.basicConfig(stream=sys.stdout)
+trio.run(stuck)
+"""
+
+
+def test_usr1_while_the_event_loop_is_stuck() -> None:
+    words = [sys.executable, "-c", STUCK]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "stuck\n"
+            process.send_signal(signal.SIGUSR1)
+            told = []
+            while "in stuck" not in (line := process.stdout.readline()):
+                assert line
+                told.append(line)
+            assert any("Thread 0x" in line and "MainThread" in line for line in told)
+        finally:
+            process.kill()

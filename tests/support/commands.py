@@ -19,7 +19,7 @@ Run = Callable[..., Result]
 @pytest.fixture(autouse=True)
 def surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody's own configuration, password, terminal or mount takes part: a bare `umount` ends what it finds."""
-    monkeypatch.setattr("exportfs.cli.params.mountpoint.mount_table", list)
+    monkeypatch.setattr("exportfs.client.mounts.mount_table", list)
     monkeypatch.setattr("exportfs.cli.params.mountpoint.mountpoints", list)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "xdg-config"))
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "xdg-state"))

@@ -42,7 +42,7 @@ def test_root(tree: Tree) -> None:
     expect_denied(tree.unlink, "README.txt")
     expect_denied(tree.rmdir, "new")
     expect_denied(tree.rmdir, "sessions")
-    expect_errno(errno.ENOTDIR, tree.rmdir, "README.txt")
+    expect_denied(tree.rmdir, "README.txt", number=errno.ENOTDIR)
     expect_denied(tree.rename, "README.txt", "other")
     expect_errno(errno.ENOENT, tree.stat, "nothing")
 
@@ -75,7 +75,7 @@ def test_nothing_else_can_be_made_or_changed(tree: Tree, simulator: Simulator) -
     expect_errno(errno.EPERM, tree.rename, path, "sessions/other")
     expect_errno(errno.EPERM, tree.chmod, result, 0o777)
     expect_errno(errno.EPERM, tree.chmod, path, 0o777)
-    expect_errno(errno.EPERM, tree.truncate, result, 0)
+    expect_denied(tree.truncate, result, 0)
     assert len(tree.read(result)) == 1000
 
 

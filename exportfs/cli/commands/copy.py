@@ -1,51 +1,22 @@
 """`copy`: results of sessions into a folder that can be handed over."""
 
-import contextlib
-import fcntl
 import json
-import os
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
-from urllib.parse import unquote
 
 import click
 
 from exportfs.cli.failures import Failure, complain
-from exportfs.cli.handover import Form, form_options, hand_over, set_aside_foreign, write_index
 from exportfs.cli.params.arguments import JSON, SESSIONS_AND_DEST, split_dest
-from exportfs.cli.params.session_names import find_sessions
-from exportfs.cli.signing import Signer
-from exportfs.cli.terminal.following import FOOTAGE_MISSING, ending, footage_lines
-from exportfs.cli.terminal.progress import Bars, Counted, transfers
+from exportfs.cli.params.hand_over import form_options
+from exportfs.cli.terminal.following import FOOTAGE_MISSING
+from exportfs.cli.terminal.progress import Bar, Bars, Counted, transfers
 from exportfs.cli.terminal.text import echo_path
-from exportfs.client.copy_file import (
-    CHECK,
-    DestinationTrouble,
-    Job,
-    Report,
-    SourceTrouble,
-    copy_result,
-    finished,
-    forget,
-    hash_file,
-    identify,
-)
-from exportfs.client.manifest import Manifest, is_plain, local_names, side_name
-from exportfs.client.mounts import server_address
-from exportfs.client.sessions import (
-    ENDED,
-    FAILED,
-    REMOVED,
-    FileRecord,
-    SessionRecord,
-    read_session,
-)
-from exportfs.errors import Corrupt, ExportfsError, InvalidArgument
-
-PLAIN = Form()
+from exportfs.client.copy_session import PLAIN, Observer, copy_sessions
+from exportfs.client.endings import footage_lines
+from exportfs.client.find import find_sessions
+from exportfs.client.hand_over import Form
+from exportfs.client.sessions import SessionRecord, read_session
+from exportfs.client.signing import Signer
 
 
 @click.command(short_help="Copy the results of sessions into a folder, with hashes.")
@@ -68,223 +39,45 @@ def copy(words: tuple[Path, ...], bagit: bool, sign: Signer | None, as_json: boo
 
 def copy_all(records: list[SessionRecord], dest: Path, as_json: bool, form: Form = PLAIN) -> int:
     """Copies sessions into folders of their own below `dest`, says what came of it, and gives the exit code."""
-    outcomes: list[Outcome] = []
-    fatal: DestinationTrouble | None = None
-    with contextlib.ExitStack() as stack:
-        for record in records:
-            stack.enter_context(_kept(record))
-        files = [file for record in records for file in record.files if file.downloadable]
-        bars = Counted(stack.enter_context(transfers()), len(files), sum(file.size for file in files))
-        for record in records:
-            outcome = Outcome(record, dest / record.name, form)
-            outcomes.append(outcome)
-            try:
-                copy_session(outcome, bars)
-            except DestinationTrouble as error:
-                fatal = error
-                break
-            except ExportfsError as error:
-                outcome.problems.append(str(error))
-        if fatal is None and any(outcome.written for outcome in outcomes):
-            try:
-                write_index(dest)
-            except DestinationTrouble as error:
-                fatal = error
+    files = [file for record in records for file in record.files if file.downloadable]
+    with transfers() as bars:
+        display = _Display(Counted(bars, len(files), sum(file.size for file in files)))
+        done = copy_sessions(records, dest, form, display)
     if as_json:
-        click.echo(json.dumps([outcome.as_json() for outcome in outcomes], indent=2))
+        click.echo(json.dumps([outcome.as_json() for outcome in done.outcomes], indent=2))
     else:
-        for outcome in outcomes:
+        for outcome in done.outcomes:
             if outcome.written:
                 echo_path(outcome.folder)
-    problems = [problem for outcome in outcomes for problem in outcome.problems]
-    for problem in problems:
+    for problem in done.problems:
         complain(problem)
-    for outcome in outcomes:
+    for outcome in done.outcomes:
         for line in footage_lines(outcome.record) if outcome.written else ():
             complain(line)
-    if fatal is not None:
-        raise Failure(str(fatal))
-    if problems:
+    if done.fatal is not None:
+        raise Failure(str(done.fatal))
+    if done.problems:
         return 1
-    return FOOTAGE_MISSING if any(outcome.record.partial for outcome in outcomes) else 0
+    return FOOTAGE_MISSING if any(outcome.record.partial for outcome in done.outcomes) else 0
 
 
-@dataclass(slots=True)
-class Outcome:
-    """What became of one session."""
+class _Display(Observer):
+    """A bar for each result."""
 
-    record: SessionRecord
-    folder: Path
-    form: Form
-    copied: list[str] = field(default_factory=list)
-    verified: list[str] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
-    written: bool = False
+    def __init__(self, bars: Bars) -> None:
+        self._bars = bars
+        self._now: Bar | None = None
 
-    @property
-    def payload(self) -> Path:
-        """Where the results go."""
-        return self.form.payload(self.folder)
+    def began(self, name: str, size: int) -> None:
+        self._now = self._bars.bar(name, float(size))
 
-    def as_json(self) -> dict[str, Any]:
-        return {
-            "session": str(self.record.directory),
-            "folder": str(self.folder) if self.written else None,
-            "copied": self.copied,
-            "verified": self.verified,
-            "problems": self.problems,
-            "coverage": self.record.raw.get("coverage"),
-        }
+    def moved(self, name: str, phase: str, done: int) -> None:
+        if self._now is not None:
+            self._now.update(done, note=phase)
 
+    def ended(self, name: str) -> None:
+        if self._now is not None:
+            self._now.done()
 
-def copy_session(outcome: Outcome, bars: Bars) -> None:
-    """Copy what can be copied, and write down the rest. DestinationTrouble where nothing more can be written;
-    InvalidArgument where the session or the folder is not fit for it."""
-    record, folder = outcome.record, outcome.payload
-    if record.state not in ENDED:
-        raise InvalidArgument(
-            f"{record.name}: still {record.state}: first `axxon-exportfs wait {record.name}`"
-        )
-    if record.state == REMOVED or not record.files:
-        lines = footage_lines(record) or [f"{record.name}: has no results"]
-        raise InvalidArgument(ending(record) if record.state in (REMOVED, FAILED) else lines[0])
-    outcome.form.check(outcome.folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DestinationTrouble(
-            f"{folder}: cannot be created: {error.strerror}: choose another DEST"
-        ) from error
-    with _locked(folder):
-        manifest = Manifest.load(folder, record)
-        set_aside_foreign(manifest.report)
-        manifest.describe(record, server_address(record.directory), datetime.now(UTC))
-        names = local_names((file.name for file in record.files), bag=outcome.form.bag)
-        for file, name in zip(record.files, names, strict=True):
-            _one(outcome, manifest, file, name, names, bars)
-        unsigned = hand_over(outcome.folder, manifest, outcome.form)
-        outcome.written = True
-        if unsigned is not None:
-            outcome.problems.append(unsigned)
-    if record.state == FAILED:
-        outcome.problems.append(f"{ending(record)} (its results so far were copied)")
-
-
-def _one(
-    outcome: Outcome, manifest: Manifest, file: FileRecord, name: str, names: list[str], bars: Bars
-) -> None:
-    """One result: copied, found to be there, or written down as missing."""
-    source = outcome.record.directory / file.name
-    if not is_plain(file.name):
-        _missing(outcome, manifest, file, source, f"{file.name!r} is not a valid file name")
-        return
-    if not file.downloadable:
-        where = _location(source, file)
-        _missing(outcome, manifest, file, source, f"not on the server but at {where}: fetch it from there")
-        return
-    job = Job(
-        source=source,
-        size=file.size,
-        target=outcome.payload / name,
-        part=outcome.payload / side_name(name, names, "part"),
-        identity=identify(outcome.record.id, file.file_id, file.name, file.size),
-    )
-    bar = bars.bar(name, float(file.size))
-    try:
-        _bring(outcome, manifest, job, file, lambda phase, done: bar.update(done, note=phase))
-    except (SourceTrouble, Corrupt) as error:
-        _missing(outcome, manifest, file, source, str(error))
-    except OSError as error:
-        raise DestinationTrouble(f"{job.target}: {error.strerror}") from error
-    finally:
-        bar.done()
-
-
-def _bring(outcome: Outcome, manifest: Manifest, job: Job, file: FileRecord, report: Report) -> None:
-    name = job.target.name
-    known = manifest.knows(name, file)
-    there = known is not None and job.target.is_file()
-    if there and hash_file(job.target, lambda done: report(CHECK, done)) == known:
-        outcome.verified.append(name)
-        forget(job)
-        return
-    # From here on the manifest must not promise what may not be there.
-    if manifest.files.pop(name, None) is not None:
-        manifest.save()
-    sha256 = finished(job, report)
-    if sha256 is None:
-        if os.path.lexists(job.target):
-            _set_aside(job.target)
-        sha256 = copy_result(job, report)
-    manifest.add(name, file, sha256, datetime.now(UTC))
-    manifest.save()
-    forget(job)
-    outcome.copied.append(name)
-
-
-def _set_aside(target: Path) -> None:
-    """What bears a result's name and is not what was copied: kept, but not under that name."""
-    number = 1
-    while os.path.lexists(aside := target.with_name(side_name(target.name, (), f"other{number}"))):
-        number += 1
-    target.rename(aside)
-    complain(
-        f"{target}: differs from what was copied there; it is renamed to {aside.name}, and the result is copied again"
-    )
-
-
-def _missing(outcome: Outcome, manifest: Manifest, file: FileRecord, source: Path, reason: str) -> None:
-    manifest.not_copied.append(
-        {
-            "name": file.name,
-            "location": None if file.downloadable else _location(source, file),
-            "size": file.size,
-            "reason": reason,
-        }
-    )
-    label = str(source)
-    outcome.problems.append(reason if reason.startswith(label) else f"{label}: {reason}")
-
-
-def _location(source: Path, file: FileRecord) -> str:
-    """Where a result is that the mount shows as a link to `remote:<location>`."""
-    with contextlib.suppress(OSError):
-        target = os.readlink(source)
-        if target.startswith("remote:"):
-            return unquote(target.removeprefix("remote:"))
-    return file.file_id
-
-
-@contextlib.contextmanager
-def _kept(record: SessionRecord) -> Iterator[None]:
-    """Hold one result open, so that the mount keeps the session alive until its turn has come."""
-    for file in record.files:
-        if file.downloadable and is_plain(file.name):
-            try:
-                held = (record.directory / file.name).open("rb", buffering=0)
-            except OSError:
-                # Said when its turn comes.
-                break
-            with held:
-                yield
-            return
-    yield
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Two copies into one folder would write into each other's parts."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InvalidArgument(
-                f"{folder}: another copy is in progress there: wait until it has ended"
-            ) from None
-        except OSError:
-            # A filesystem without locks.
-            pass
-        yield
-    finally:
-        os.close(descriptor)
+    def note(self, sentence: str) -> None:
+        complain(sentence)

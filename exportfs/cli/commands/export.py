@@ -14,12 +14,13 @@ from exportfs.cli.completion import complete_archives, complete_cameras
 from exportfs.cli.failures import Failure, complain
 from exportfs.cli.footage_check import check_wish
 from exportfs.cli.params.arguments import JSON, MOUNTPOINT
+from exportfs.cli.params.formats import EXPORT_FORMAT, QUALITY
 from exportfs.cli.params.mountpoint import chosen_mount
 from exportfs.cli.params.quantities import DURATION, SIZE
 from exportfs.cli.params.times import TIME, doubts, understood
-from exportfs.cli.request import EXPORT_FORMAT, QUALITY, Wish, build, check_name, default_name
 from exportfs.cli.terminal.following import follow, verdict
 from exportfs.cli.terminal.text import echo_path, on_terminal
+from exportfs.client.request import Wish, build, check_name, default_name
 from exportfs.client.sessions import SessionRecord
 from exportfs.client.submit import interrupt_held_back, submit
 from exportfs.errors import InvalidArgument

@@ -14,16 +14,18 @@ from exportfs.cli.commands.export import say_interval
 from exportfs.cli.completion import complete_cameras
 from exportfs.cli.failures import complain
 from exportfs.cli.footage_check import check_wish
-from exportfs.cli.handover import Form, form_options
 from exportfs.cli.params.arguments import JSON
+from exportfs.cli.params.formats import VIDEO_FORMAT
+from exportfs.cli.params.hand_over import form_options
 from exportfs.cli.params.mountpoint import chosen_mount
 from exportfs.cli.params.quantities import DURATION, FILE
 from exportfs.cli.params.times import TIME
-from exportfs.cli.request import VIDEO_FORMAT, Wish, build, default_name
-from exportfs.cli.signing import Signer
 from exportfs.cli.terminal.following import follow, verdict
 from exportfs.cli.terminal.text import echo_path
+from exportfs.client.hand_over import Form
+from exportfs.client.request import Wish, build, default_name
 from exportfs.client.sessions import COMPLETED, SessionRecord, locate, read_session
+from exportfs.client.signing import Signer
 from exportfs.client.submit import interrupt_held_back, submit
 from exportfs.errors import InvalidArgument, NotFound
 

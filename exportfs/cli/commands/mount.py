@@ -24,6 +24,7 @@ from exportfs.doctor import server as doctor_server
 from exportfs.doctor.packages import package_trouble
 from exportfs.errors import AccessDenied, ExportfsError, TimedOut, Unreachable
 from exportfs.fuse.mountpoint import place_of
+from exportfs.supervision import hold_stack_signal
 
 M_ARENA_MAX = -8
 """Of mallopt(3)."""
@@ -85,6 +86,7 @@ def mount_config(ctx: click.Context, address: str) -> MountConfig:
 
 def serve(config: MountConfig, ready: Callable[[], None]) -> None:
     """Runs one mount in this process. Raises ExportfsError with what to do, where it cannot begin."""
+    hold_stack_signal()
     log = logs.start(config.log_level, config.log_file, foreground=config.foreground)
     try:
         _serve(config, ready, log)

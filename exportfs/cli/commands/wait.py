@@ -7,8 +7,8 @@ import click
 
 from exportfs.cli.params.arguments import JSON, SESSIONS
 from exportfs.cli.params.quantities import DURATION
-from exportfs.cli.params.session_names import find_sessions
 from exportfs.cli.terminal.following import follow, verdict
+from exportfs.client.find import find_sessions
 
 
 @click.command(short_help="Wait until export sessions have ended.")

@@ -7,7 +7,7 @@ from click.core import ParameterSource
 
 from exportfs.cli.completion import complete_sessions
 from exportfs.cli.params.quantities import FILE
-from exportfs.cli.params.session_names import is_session
+from exportfs.client.find import is_session
 
 SESSIONS = click.argument(
     "paths", metavar="SESSION...", nargs=-1, required=True, type=FILE, shell_complete=complete_sessions

@@ -5,18 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from exportfs.cli.failures import Failure
-from exportfs.fuse.mountpoint import mount_table, mountpoints, place_of
+from exportfs.client.mounts import usable_mounts
+from exportfs.fuse.mountpoint import mountpoints, place_of
 from exportfs.program import PROGRAM
-
-
-def usable_mounts(*, own: bool = False) -> list[Path]:
-    """Where exportfs is mounted, without the private mounts of other users, which the kernel keeps to them.
-
-    own: without all mounts of other users.
-    """
-    table = mount_table()
-    others = {entry.place for entry in table if entry.private or (own and entry.user_id != os.geteuid())}
-    return list(dict.fromkeys(entry.place for entry in table if entry.ours and entry.place not in others))
 
 
 def chosen_mount(mountpoint: Path | None, *, option: str = "MOUNTPOINT", own: bool = False) -> Path:

@@ -9,7 +9,8 @@ from typing import Any
 from exportfs.cli.failures import complain
 from exportfs.cli.terminal.progress import Bar, Bars, shares
 from exportfs.cli.terminal.text import human_size
-from exportfs.client.sessions import COMPLETED, ENDED, FAILED, REMOVED, STOPPED, SessionRecord
+from exportfs.client.endings import ending, footage_lines
+from exportfs.client.sessions import COMPLETED, ENDED, SessionRecord
 from exportfs.client.wait import Clock, wait_for
 
 
@@ -40,30 +41,6 @@ def verdict(records: list[SessionRecord]) -> int:
     if any(record.state != COMPLETED or record.empty for record in records):
         return 1
     return FOOTAGE_MISSING if any(record.partial for record in records) else 0
-
-
-def footage_lines(record: SessionRecord) -> list[str]:
-    """What a session's results lack, and what cannot be told; each a line."""
-    if record.state not in (COMPLETED, STOPPED):
-        return []
-    lines = [f"{record.name}: {sentence}" for sentence in record.missing]
-    if record.empty and not lines:
-        lines.append(f"{record.name}: completed without any result")
-    if record.unsure and not lines:
-        lines.append(f"{record.name}: {record.unsure}")
-    return lines
-
-
-def ending(record: SessionRecord) -> str:
-    """How it ended, and what to do."""
-    if record.state == FAILED:
-        reason = f": {record.error}" if record.error else "; the server gave no reason"
-        return f"{record.name}: the export failed{reason}"
-    if record.state == STOPPED:
-        return f"{record.name}: stopped before its end; its results so far are in its directory"
-    if record.state == REMOVED:
-        return f"{record.name}: no longer on the server; export it again"
-    return f"{record.name}: {record.state}"
 
 
 @dataclass(slots=True)

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from exportfs.cli.terminal.following import footage_lines
 from exportfs.cli.terminal.text import human_duration, human_size, printable
+from exportfs.client.endings import footage_lines
 from exportfs.client.sessions import COMPLETED, FAILED, RUNNING, SessionRecord
 
 STYLES = {RUNNING: "cyan", COMPLETED: "green", FAILED: "red"}

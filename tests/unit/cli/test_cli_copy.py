@@ -325,7 +325,7 @@ def test_a_result_is_held_open_for_sessions_whose_turn_is_yet_to_come(
         # Only those of this mount: other tests may have left files to the garbage collector.
         held.append({name for name in names if name.startswith(f"{mount.root}/") and name.endswith(".mp4")})
 
-    monkeypatch.setattr("exportfs.cli.commands.copy.copy_session", look)
+    monkeypatch.setattr("exportfs.client.copy_session._copy_session", look)
     run("copy", a, b, out)
     assert held[0] == {f"{a}/a.mp4", f"{b}/b.mp4"}
 

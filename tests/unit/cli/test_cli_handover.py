@@ -117,7 +117,7 @@ def test_while_copying_there_is_no_report(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("exportfs.cli.commands.copy.copy_result", killed)
+        patch.setattr("exportfs.client.copy_session.copy_result", killed)
         assert run("copy", session, out).exit_code == 130
     assert "report.html" not in visible(out / "a")
     assert check_sums(out / "a") == "manifest.json: OK\n"

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from exportfs.cli.request import QUALITIES, SNAPSHOTS, STREAMS, Wish, build, check_name, default_name
+from exportfs.client.request import QUALITIES, SNAPSHOTS, STREAMS, Wish, build, check_name, default_name
 from exportfs.errors import InvalidArgument
 
 CAMERA = "hosts/Server/DeviceIpint.1/SourceEndpoint.video:0:0"

@@ -241,7 +241,7 @@ def test_destroy_without_a_terminal_does_not_ask(run: Any, mount: Any) -> None:
 def test_destroy_asks_on_a_terminal(
     run: Any, mount: Any, monkeypatch: pytest.MonkeyPatch, answer: str, code: int, written: str
 ) -> None:
-    monkeypatch.setattr("exportfs.cli.commands.control.on_terminal", lambda: True)
+    monkeypatch.setattr("exportfs.cli.commands.destroy.on_terminal", lambda: True)
     session = mount.session("a")
     result = run("destroy", session, input=answer)
     assert result.exit_code == code
@@ -250,7 +250,7 @@ def test_destroy_asks_on_a_terminal(
 
 
 def test_destroy_yes(run: Any, mount: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("exportfs.cli.commands.control.on_terminal", lambda: True)
+    monkeypatch.setattr("exportfs.cli.commands.destroy.on_terminal", lambda: True)
     result = run("destroy", "--yes", mount.session("a"))
     assert (result.exit_code, result.stderr) == (0, "")
 

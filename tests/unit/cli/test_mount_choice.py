@@ -10,7 +10,8 @@ from click.shell_completion import ShellComplete
 
 from exportfs.cli import program
 from exportfs.cli.failures import Failure
-from exportfs.cli.params.mountpoint import chosen_mount, split_mount, usable_mounts
+from exportfs.cli.params.mountpoint import chosen_mount, split_mount
+from exportfs.client.mounts import usable_mounts
 from exportfs.fuse.mountpoint import FILESYSTEM_TYPE, MountEntry
 from tests.support.commands import FakeMount
 
@@ -28,7 +29,7 @@ def entry(place: Path, *options: str, user: int | None = None, fs_type: str = FI
 def mounted(monkeypatch: pytest.MonkeyPatch) -> list[MountEntry]:
     """The machine's mount table, empty at first."""
     table: list[MountEntry] = []
-    monkeypatch.setattr("exportfs.cli.params.mountpoint.mount_table", lambda: table)
+    monkeypatch.setattr("exportfs.client.mounts.mount_table", lambda: table)
     monkeypatch.setattr("exportfs.cli.params.mountpoint.mountpoints", lambda: [one.place for one in table])
     return table
 

@@ -1,13 +1,12 @@
-"""From the words of `export` to a request: the protobuf JSON form of `Options`."""
+"""From what is wanted to a request: the protobuf JSON form of `Options`."""
 
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from exportfs.cli.params.choices import Choice
-from exportfs.cli.params.times import form
 from exportfs.errors import InvalidArgument
+from exportfs.timestamps import with_offset
 
 STREAMS = {"mp4": "MP4", "mkv": "MKV", "avi": "AVI", "exe": "EXE", "video": "DEFAULT"}
 SNAPSHOTS = {"jpg": "JPEG", "pdf": "PDF", "image": "DEFAULT"}
@@ -22,14 +21,6 @@ QUALITIES = {
     "tiny": "C_TINY_SIZE",
     "best-size": "C_BEST_SIZE",
 }
-
-EXPORT_FORMAT = Choice([*STREAMS, *SNAPSHOTS], aliases={"jpeg": "jpg"})
-VIDEO_FORMAT = Choice(
-    STREAMS,
-    aliases={"jpeg": "jpg"},
-    hints=dict.fromkeys(SNAPSHOTS, "pictures are exported with `export --format jpg --wait` and `copy`"),
-)
-QUALITY = Choice(QUALITIES)
 
 _ILLEGAL = re.compile(r'[<>:"|?*/\\\s\x00-\x1f\x7f]')
 _LONGEST_NAME = 255 - len(".json.error")
@@ -83,7 +74,8 @@ class Wish:
             )
         if end <= start:
             raise InvalidArgument(
-                f"the end, {form(end)}, is not after the start, {form(start)}: correct --from, --to or --duration"
+                f"the end, {with_offset(end)}, is not after the start, {with_offset(start)}: "
+                "correct --from, --to or --duration"
             )
         return start, end
 
@@ -153,10 +145,10 @@ def _archive(wish: Wish) -> dict[str, Any]:
     storages = {"storages": [wish.archive]} if wish.archive is not None else {}
     archive: dict[str, Any] = {
         "sources": [{"origin": camera, **storages} for camera in wish.cameras],
-        "startTimestamp": form(start),
+        "startTimestamp": with_offset(start),
     }
     if end is not None:
-        archive["endTimestamp"] = form(end)
+        archive["endTimestamp"] = with_offset(end)
     if wish.discrete:
         archive["discrete"] = True
     return {"archive": archive}

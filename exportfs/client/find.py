@@ -5,10 +5,9 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from exportfs.cli.params.mountpoint import usable_mounts
+from exportfs.client.mounts import answers, usable_mounts
 from exportfs.client.sessions import CONTROL, locate
 from exportfs.errors import ExportfsError, InvalidArgument, NotFound
-from exportfs.fuse.mountpoint import probe
 from exportfs.program import PROGRAM
 
 
@@ -24,7 +23,7 @@ def find_session(path: Path) -> Path:
         name = str(path)
         if os.sep in name or not name:
             raise
-        mounts = [mount for mount in usable_mounts() if not probe(mount)]
+        mounts = [mount for mount in usable_mounts() if answers(mount)]
         found = {found: mount for mount in mounts for found in _named(mount, name)}
         if len(found) > 1:
             raise InvalidArgument(

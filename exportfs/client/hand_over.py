@@ -8,22 +8,20 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
-
-import click
+from typing import Any
 
 from exportfs import __version__
-from exportfs.cli.failures import complain
-from exportfs.cli.signing import Signer, find_signer
 from exportfs.client.copy_file import DestinationTrouble, hash_file
 from exportfs.client.manifest import MANIFEST, SIGNATURES, SUMS, Manifest, replace_file, side_name
+from exportfs.client.signing import Signer
 from exportfs.errors import ExportfsError, InvalidArgument
 from exportfs.os_errors import sentence
 from exportfs.pages.rendering import GENERATOR
 from exportfs.pages.report import CopiedSession, report_page, several_page
 from exportfs.program import PROGRAM
 
-C = TypeVar("C", bound=Callable[..., Any])
+Note = Callable[[str], None]
+"""Takes a sentence about something that was found and left, or put aside."""
 INDEX = "index.html"
 BAG, PAYLOAD = "bagit.txt", "data"
 _HEAD = 4096
@@ -50,35 +48,10 @@ class Form:
             raise InvalidArgument(f"{folder}: holds a copy that is no bag: choose another DEST")
 
 
-class _Key(click.ParamType):  # type: ignore[type-arg] # generic in newer versions only
-    name = "key"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> object:
-        if not isinstance(value, str):
-            return value
-        try:
-            return find_signer(value)
-        except ExportfsError as error:
-            self.fail(str(error), param, ctx)
-
-
-def form_options(command: C) -> C:
-    """`--bagit` and `--sign`."""
-    command = click.option(
-        "--sign",
-        metavar="KEY",
-        type=_Key(),
-        help="Sign SHA256SUMS: the path of an SSH key, or the id of an OpenPGP key.",
-    )(command)
-    return click.option("--bagit", is_flag=True, help="Lay each folder out as a BagIt bag (RFC 8493).")(
-        command
-    )
-
-
-def hand_over(folder: Path, manifest: Manifest, form: Form) -> str | None:
+def hand_over(folder: Path, manifest: Manifest, form: Form, note: Note) -> str | None:
     """Writes the report, the sums, the signature and the bag's own files of a session's folder.
 
-    Gives a sentence where it could not be signed; all else is written then. DestinationTrouble.
+    Gives a sentence where it could not be signed; all else is written then. Raises DestinationTrouble.
     """
     failure: str | None = None
     signer = form.signer
@@ -94,7 +67,7 @@ def hand_over(folder: Path, manifest: Manifest, form: Form) -> str | None:
     for name in SIGNATURES:
         stale = manifest.folder / name
         if os.path.lexists(stale) and (signer is None or name != signer.file):
-            complain(f"{stale}: signs what the folder held before; it is {_set_aside(stale).name} now")
+            note(f"{stale}: signs what the folder held before; it is {_set_aside(stale).name} now")
     if form.bag:
         _write_bag(folder, manifest)
     return failure
@@ -117,10 +90,10 @@ def is_ours(page: Path) -> bool:
     return f'<meta name="generator" content="{GENERATOR}">'.encode() in head
 
 
-def set_aside_foreign(page: Path) -> None:
+def set_aside_foreign(page: Path, note: Note) -> None:
     """What bears the report's name and is somebody else's: kept, but not under that name."""
     if os.path.lexists(page) and not is_ours(page):
-        complain(f"{page}: is not from {PROGRAM}; it is {_set_aside(page).name} now")
+        note(f"{page}: is not from {PROGRAM}; it is {_set_aside(page).name} now")
 
 
 def _set_aside(path: Path) -> Path:
@@ -173,7 +146,7 @@ def _line(text: str) -> str:
 # Several sessions.
 
 
-def write_index(dest: Path) -> None:
+def write_index(dest: Path, note: Note) -> None:
     """`index.html` over the folders in `dest`, where there are several; an index of somebody else's stays."""
     sessions = []
     try:
@@ -188,7 +161,7 @@ def write_index(dest: Path) -> None:
     if len(sessions) < 2:
         return
     if os.path.lexists(index) and not is_ours(index):
-        complain(f"{index}: is not from {PROGRAM} and stays: there is no index over these folders")
+        note(f"{index}: is not from {PROGRAM} and stays: there is no index over these folders")
         return
     replace_file(index, several_page(sessions))
 

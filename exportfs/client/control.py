@@ -1,0 +1,48 @@
+"""Stopping and destroying sessions: a word written to their `.control`."""
+
+import os
+from pathlib import Path
+
+from exportfs.client.sessions import CONTROL, ENDED, read_session
+from exportfs.errors import InvalidArgument
+
+
+def stop(directory: Path) -> str:
+    """Stops a running export; what it has so far are its results. Its state afterwards, `running` where the mount
+    does not know of the end yet.
+
+    One that has ended already is left as it is: its state is given, and nothing is sent. Raises OSError with the errno
+    of the mount's answer, InvalidArgument where there is no session.
+    """
+    state = read_session(directory).state
+    if state in ENDED:
+        return state
+    write_verb(directory, "stop")
+    try:
+        return read_session(directory).state
+    except (OSError, InvalidArgument):
+        return state
+
+
+def destroy(directory: Path) -> None:
+    """Deletes a session and its results on the server, for everybody. Raises OSError with the errno of the mount's
+    answer."""
+    write_verb(directory, "destroy")
+
+
+def write_verb(directory: Path, verb: str) -> None:
+    """Writes to the control file. OSError with the errno of the mount's answer."""
+    path = directory / CONTROL
+    # Not created where it is not there: then this is no session.
+    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(descriptor, f"{verb}\n".encode())
+    except OSError as error:
+        error.filename = os.fspath(directory)
+        os.close(descriptor)
+        raise
+    try:
+        os.close(descriptor)
+    except OSError as error:
+        error.filename = os.fspath(directory)
+        raise
