@@ -45,6 +45,7 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/codespell
 	$(BIN)/lint-imports --no-logo
 
 # Mutated requests and random histories of new/; EXPORTFS_FUZZ=1000000 make fuzz: longer.

@@ -14,10 +14,10 @@ from bench import measures, report
 from bench.content import GIB, MIB
 from bench.goals import LINE, NEAR, Results, evaluate
 from bench.processes import Failed, drop_caches
+from bench.setup import Plan, Setup, build
 from bench.subjects import Bare, BareSeek, Bridge, MountSubject, Ours, Rclone, Sshfs, Subject, all_subjects
-from bench.world import Plan, World, build
 
-Measure = Callable[[Subject, World, bool], measures.Numbers]
+Measure = Callable[[Subject, Setup, bool], measures.Numbers]
 LOOPS, SEEKS, MOUNTS = "bare loops", "bare seeks", "mounts"
 
 # Which measure is for whom, near and through the long line.
@@ -104,10 +104,10 @@ def chosen(options: argparse.Namespace) -> list[Subject]:
     return found
 
 
-def measure_all(options: argparse.Namespace, world: World, subjects: list[Subject], results: Results) -> None:
+def measure_all(options: argparse.Namespace, setup: Setup, subjects: list[Subject], results: Results) -> None:
     """Round by round, measure by measure, and only then subject by subject: what is compared is adjacent."""
     for subject in list(subjects):
-        if reason := subject.missing(world):
+        if reason := subject.missing(setup):
             results.skipped[subject.name] = reason
             subjects.remove(subject)
     for number in range(options.rounds):
@@ -120,7 +120,7 @@ def measure_all(options: argparse.Namespace, world: World, subjects: list[Subjec
                 if not wants(subject, name, line, kinds):
                     continue
                 try:
-                    found = measure(subject, world, line)
+                    found = measure(subject, setup, line)
                 except (Failed, OSError) as error:
                     results.fail(subject.name, name, str(error))
                     say(f"round {number + 1}, {name}, {subject.name}: FAILED: {error}")
@@ -171,8 +171,8 @@ def main() -> int:
     start, facts = time.monotonic(), about(options, made, drop_caches(), 0)
     stopped = False
     try:
-        with build(made, not options.no_peers, not options.no_delay) as world:
-            measure_all(options, world, subjects, results)
+        with build(made, not options.no_peers, not options.no_delay) as setup:
+            measure_all(options, setup, subjects, results)
     except KeyboardInterrupt:
         stopped = True
         facts["interrupted"] = "yes: fewer rounds than said"

@@ -14,7 +14,7 @@ from typing import Any
 from bench.bare import SMALL_WINDOW
 from bench.content import KIB, MIB
 from bench.processes import Child, Failed, io_bytes, mounted, python
-from bench.world import World
+from bench.setup import Setup
 
 
 @dataclass
@@ -35,7 +35,7 @@ class Subject:
     color = "#888888"
     line = True  # also measured through the long line
 
-    def missing(self, world: World) -> str | None:
+    def missing(self, setup: Setup) -> str | None:
         """Why it cannot be measured here, if so."""
         return None
 
@@ -43,20 +43,20 @@ class Subject:
 class MountSubject(Subject):
     ours = False
 
-    def command(self, world: World, mountpoint: Path, line: bool) -> list[str]:
+    def command(self, setup: Setup, mountpoint: Path, line: bool) -> list[str]:
         raise NotImplementedError
 
-    def sent(self, world: World, child: Child) -> Callable[[], int] | None:
+    def sent(self, setup: Setup, child: Child) -> Callable[[], int] | None:
         return None
 
     def root(self, mountpoint: Path) -> Path:
         return mountpoint
 
     @contextlib.contextmanager
-    def mount(self, world: World, line: bool) -> Iterator[Mounted]:
-        mountpoint = world.work / "mnt"
-        with mounted(self.command(world, mountpoint, line), mountpoint, world.work / "mount.log") as child:
-            yield Mounted(child, self.root(mountpoint), self.sent(world, child), self.ours)
+    def mount(self, setup: Setup, line: bool) -> Iterator[Mounted]:
+        mountpoint = setup.work / "mnt"
+        with mounted(self.command(setup, mountpoint, line), mountpoint, setup.work / "mount.log") as child:
+            yield Mounted(child, self.root(mountpoint), self.sent(setup, child), self.ours)
 
 
 class Ours(MountSubject):
@@ -64,13 +64,13 @@ class Ours(MountSubject):
     color = "#1f77b4"
     ours = True
 
-    def command(self, world: World, mountpoint: Path, line: bool) -> list[str]:
-        server = f"127.0.0.1:{world.port('grpc', line)}"
-        options = ["--insecure", "--cache-size", world.plan.cache_size, "--foreground"]
+    def command(self, setup: Setup, mountpoint: Path, line: bool) -> list[str]:
+        server = f"127.0.0.1:{setup.port('grpc', line)}"
+        options = ["--insecure", "--cache-size", setup.plan.cache_size, "--foreground"]
         return python("exportfs", "mount", server, str(mountpoint), *options)
 
-    def sent(self, world: World, child: Child) -> Callable[[], int]:
-        return lambda: world.settled()["bytes"]
+    def sent(self, setup: Setup, child: Child) -> Callable[[], int]:
+        return lambda: setup.settled()["bytes"]
 
     def root(self, mountpoint: Path) -> Path:
         # The session's name follows from its id and options; the walk does not care which it is.
@@ -85,8 +85,8 @@ class Trivial(MountSubject):
     color = "#7f7f7f"
     line = False
 
-    def command(self, world: World, mountpoint: Path, line: bool) -> list[str]:
-        return python("bench.trivialfs", str(world.data), str(mountpoint))
+    def command(self, setup: Setup, mountpoint: Path, line: bool) -> list[str]:
+        return python("bench.trivialfs", str(setup.data), str(mountpoint))
 
 
 class Bridge(MountSubject):
@@ -95,30 +95,30 @@ class Bridge(MountSubject):
     name = "shortest bridge, one call a read"
     color = "#9467bd"
 
-    def command(self, world: World, mountpoint: Path, line: bool) -> list[str]:
-        port = world.port("grpc", line)
-        return python("bench.bridge", str(world.data), str(mountpoint), str(port))
+    def command(self, setup: Setup, mountpoint: Path, line: bool) -> list[str]:
+        port = setup.port("grpc", line)
+        return python("bench.bridge", str(setup.data), str(mountpoint), str(port))
 
-    def sent(self, world: World, child: Child) -> Callable[[], int]:
-        return lambda: world.settled()["bytes"]
+    def sent(self, setup: Setup, child: Child) -> Callable[[], int]:
+        return lambda: setup.settled()["bytes"]
 
 
 class Rclone(MountSubject):
     name = "rclone mount"
     color = "#ff7f0e"
 
-    def missing(self, world: World) -> str | None:
+    def missing(self, setup: Setup) -> str | None:
         if shutil.which("rclone") is None:
             return "rclone is not installed"
-        return world.missing.get("nginx")
+        return setup.missing.get("nginx")
 
-    def command(self, world: World, mountpoint: Path, line: bool) -> list[str]:
-        url = f"http://127.0.0.1:{world.port('nginx', line)}/"
-        own = ["--config", str(world.work / "rclone.conf"), "--cache-dir", str(world.work / "rclone")]
+    def command(self, setup: Setup, mountpoint: Path, line: bool) -> list[str]:
+        url = f"http://127.0.0.1:{setup.port('nginx', line)}/"
+        own = ["--config", str(setup.work / "rclone.conf"), "--cache-dir", str(setup.work / "rclone")]
         return ["rclone", "mount", ":http:", str(mountpoint), "--http-url", url, "--read-only", *own]
 
-    def sent(self, world: World, child: Child) -> Callable[[], int]:
-        return lambda: io_bytes(world.helpers["nginx"].pid, "wchar")
+    def sent(self, setup: Setup, child: Child) -> Callable[[], int]:
+        return lambda: io_bytes(setup.helpers["nginx"].pid, "wchar")
 
 
 class Sshfs(MountSubject):
@@ -126,16 +126,16 @@ class Sshfs(MountSubject):
         self.name, self.color = name, color
         self.options = options
 
-    def missing(self, world: World) -> str | None:
+    def missing(self, setup: Setup) -> str | None:
         if shutil.which("sshfs") is None:
             return "sshfs is not installed"
-        return world.missing.get("sshd")
+        return setup.missing.get("sshd")
 
-    def command(self, world: World, mountpoint: Path, line: bool) -> list[str]:
-        options = ["ro", f"IdentityFile={world.work}/user_key", "StrictHostKeyChecking=no", "BatchMode=yes"]
+    def command(self, setup: Setup, mountpoint: Path, line: bool) -> list[str]:
+        options = ["ro", f"IdentityFile={setup.work}/user_key", "StrictHostKeyChecking=no", "BatchMode=yes"]
         options += ["UserKnownHostsFile=/dev/null", "IdentitiesOnly=yes", *self.options]
-        source = f"{getpass.getuser()}@127.0.0.1:{world.data}"
-        port = str(world.port("sshd", line))
+        source = f"{getpass.getuser()}@127.0.0.1:{setup.data}"
+        port = str(setup.port("sshd", line))
         return [
             "sshfs",
             "-f",
@@ -149,7 +149,7 @@ class Sshfs(MountSubject):
             ",".join(options),
         ]
 
-    def sent(self, world: World, child: Child) -> Callable[[], int]:
+    def sent(self, setup: Setup, child: Child) -> Callable[[], int]:
         # The server forks for each login; what the mount itself takes in from its ssh is the same payload.
         return lambda: own_io_bytes(child.pid, "rchar")
 
@@ -176,11 +176,11 @@ class Bare(Subject):
     ) -> None:
         self.name, self.block, self.options, self.stub, self.line = name, block, options or [], stub, line
 
-    def job(self, world: World, line: bool, what: str, **more: Any) -> dict[str, Any]:
+    def job(self, setup: Setup, line: bool, what: str, **more: Any) -> dict[str, Any]:
         job = {
             "what": what,
-            "target": f"127.0.0.1:{world.port('grpc', line)}",
-            "data": str(world.data),
+            "target": f"127.0.0.1:{setup.port('grpc', line)}",
+            "data": str(setup.data),
             "block": self.block,
             "options": self.options,
             "stub": self.stub,
@@ -201,26 +201,26 @@ class BareSeekAnywhere(BareSeek):
 
 
 def run_bare(
-    world: World, job: dict[str, Any], beside: dict[str, Any] | None = None
+    setup: Setup, job: dict[str, Any], beside: dict[str, Any] | None = None
 ) -> tuple[dict[str, Any], dict[str, int]]:
     """Its result, and the server's counters over just what was timed; while another job is in full swing, if given."""
     with contextlib.ExitStack() as stack:
-        other = stack.enter_context(_bare(world, beside)) if beside else None
-        child = stack.enter_context(_bare(world, job))
-        world.settled()
-        world.server.ask("reset")
+        other = stack.enter_context(_bare(setup, beside)) if beside else None
+        child = stack.enter_context(_bare(setup, job))
+        setup.settled()
+        setup.server.ask("reset")
         if other is not None:
             other.say("go")
             time.sleep(0.05)
         child.say("go")
         result: dict[str, Any] = json.loads(child.line())
-        return result, {} if other is not None else world.settled()
+        return result, {} if other is not None else setup.settled()
 
 
 @contextlib.contextmanager
-def _bare(world: World, job: dict[str, Any]) -> Iterator[Child]:
+def _bare(setup: Setup, job: dict[str, Any]) -> Iterator[Child]:
     """Connected, warm, and waiting for its "go"."""
-    log = world.work / f"bare-{job['what']}.log"
+    log = setup.work / f"bare-{job['what']}.log"
     log.write_text("")
     child = Child(python("bench.bare", json.dumps(job)), log, pipes=True)
     try:

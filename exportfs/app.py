@@ -33,7 +33,7 @@ from exportfs.sessions.keepalive import KeepAliveConfig
 from exportfs.sessions.keeper import Keeper
 from exportfs.sessions.starter import Submitter
 from exportfs.supervision import Notifier, explain_on_signal
-from exportfs.vfs.context import World
+from exportfs.vfs.context import Context
 from exportfs.vfs.filesystem import Filesystem
 from exportfs.vfs.inodes import Inodes
 from exportfs.vfs.node import Owner
@@ -99,16 +99,16 @@ class Mount:
         journal.load()
         journal.compact()
         journal.prune({entry.id for entry in catalogue})
-        filesystem, world, activity = assemble(config, nursery, server, journal, catalogue)
-        operations = ExportOperations(filesystem, world.owner, activity, timeout=config.timeout)
+        filesystem, context, activity = assemble(config, nursery, server, journal, catalogue)
+        operations = ExportOperations(filesystem, context.owner, activity, timeout=config.timeout)
         fuse = FuseSession(operations, config.mountpoint)
         source = config.source or config.server.address
         fuse.open(source=source, read_only=config.read_only, allow_other=config.allow_other)
         try:
             catalogue.on_gone = fuse.session_gone
             nursery.start_soon(for_ever, fuse.end_when_unmounted)
-            start_background(nursery, server, world)
-            line = world.library.line
+            start_background(nursery, server, context)
+            line = context.library.line
             line.changed = lambda: fuse.read_ahead(line.kernel_ahead)
             line.changed()
             nursery.start_soon(for_ever, fuse.keep_read_ahead)
@@ -160,7 +160,7 @@ def _taken(number: int, frame: object) -> None:
 
 def assemble(
     config: MountConfig, nursery: trio.Nursery, server: Server, journal: Journal, catalogue: Catalogue
-) -> tuple[Filesystem, World, Activity]:
+) -> tuple[Filesystem, Context, Activity]:
     """The filesystem object and what stands behind it; starts nothing."""
     keeper = Keeper(
         server,
@@ -177,7 +177,7 @@ def assemble(
         else:
             keeper.watch(record.session_id)
     line = Line(busy_seconds)
-    world = World(
+    context = Context(
         catalogue=catalogue,
         keeper=keeper,
         submitter=Submitter(server, catalogue, journal, timeout=config.timeout),
@@ -209,8 +209,8 @@ def assemble(
         start_soon=nursery.start_soon,
     )
     activity = Activity(trio.current_time, time.time)
-    status = StatusMaker(world, activity, lambda: _server_status(config, server), server.login.status)
-    return Filesystem(world, status), world, activity
+    status = StatusMaker(context, activity, lambda: _server_status(config, server), server.login.status)
+    return Filesystem(context, status), context, activity
 
 
 def _server_status(config: MountConfig, server: Server) -> dict[str, object]:
@@ -222,12 +222,12 @@ def _server_status(config: MountConfig, server: Server) -> dict[str, object]:
     }
 
 
-def start_background(nursery: trio.Nursery, server: Server, world: World) -> None:
+def start_background(nursery: trio.Nursery, server: Server, context: Context) -> None:
     """Starts what runs beside the answering of calls."""
-    downloads = world.library.source
+    downloads = context.library.source
     if isinstance(downloads, Downloads):
         nursery.start_soon(for_ever, downloads.run)
-    for task in (server.login.keep, world.keeper.run, world.library.reap, world.submitter.watch):
+    for task in (server.login.keep, context.keeper.run, context.library.reap, context.submitter.watch):
         nursery.start_soon(for_ever, task)
 
 

@@ -165,7 +165,7 @@ class Cameras:
             details = await self._service.get_cameras(access_points, full=False)
             self._labels.update((camera.access_point, camera.label) for camera in details.cameras)
         except ExportfsError as error:
-            log.debug("labels of cameras cannot be had: %s", error)
+            log.debug("could not list the cameras: %s", error)
         finally:
             learnt.set()
 

@@ -76,7 +76,9 @@ def find_signer(key: str) -> Signer:
     if os.path.lexists(key):
         return _ssh(key, identity)
     if key.startswith("-") or not key:
-        raise InvalidArgument(f"{key!r} is no key: give the path of an SSH key, or the id of an OpenPGP key")
+        raise InvalidArgument(
+            f"{key!r} is not a key: give the path of an SSH key, or the id of an OpenPGP key"
+        )
     listed = _run(["gpg", "--batch", "--with-colons", "--list-secret-keys", "--", key])
     found = re.search(rb"^fpr:::::::::([0-9A-F]+):", listed.stdout, re.MULTILINE)
     if listed.returncode != 0 or found is None:
@@ -92,7 +94,7 @@ def _ssh(key: str, identity: str) -> Signer:
     shown = _run(["ssh-keygen", "-l", "-f", path])
     fingerprint = re.search(rb"(SHA256:[A-Za-z0-9+/]+)", shown.stdout)
     if shown.returncode != 0 or fingerprint is None:
-        raise InvalidArgument(f"{key}: no SSH key: {_said(shown)}; for an OpenPGP key give its id")
+        raise InvalidArgument(f"{key}: not an SSH key: {_said(shown)}; for an OpenPGP key give its id")
     public = path if path.endswith(".pub") else f"{path}.pub"
     if os.path.exists(public):
         line = Path(public).read_text(errors="replace")

@@ -359,7 +359,7 @@ def _speaks_tls(config: ServerConfig, within: float) -> bool:
 
 
 def _certificate(config: ServerConfig, within: float) -> dict[str, Any]:
-    """The server's certificate, whoever signed it; empty where it cannot be had."""
+    """The server's certificate, whoever signed it; empty where it cannot be fetched."""
     try:
         der = _shown(config, within)
         # Python takes apart only certificates that it trusts: so this one is trusted, for this look.

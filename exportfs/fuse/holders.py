@@ -23,7 +23,7 @@ class Holder:
 
 
 def namespace_of(pid: int) -> str | None:
-    """The mount namespace of a process; None where it is gone or may not be looked at."""
+    """The mount namespace of a process; None where it is gone, or there is no permission to look."""
     with contextlib.suppress(OSError):
         return os.readlink(PROC / str(pid) / "ns/mnt")
     return None

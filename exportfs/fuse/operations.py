@@ -48,7 +48,7 @@ _EXPECTED = (NotFound, NoAttribute, Unsupported)
 
 _ON_HANDLES = frozenset({"read", "write", "flush", "fsync", "release", "readdir", "releasedir", "fsyncdir"})
 
-READS_LONGER = 4
+READ_TIMEOUT_FACTOR = 4
 """A read may take longer than the timeout as long as blocks come; this many times it is still too long."""
 
 
@@ -59,7 +59,7 @@ def handler(function: Handler[P, R]) -> Handler[P, R]:
     @functools.wraps(function)
     async def bounded(self: "ExportOperations", *args: P.args, **kwargs: P.kwargs) -> R:
         activity = self.activity
-        bound = self.bound * (READS_LONGER if name == "read" else 1)
+        bound = self.bound * (READ_TIMEOUT_FACTOR if name == "read" else 1)
         number = self.number = self.number + 1
         activity.operations[number] = self.operation(name, args)
         try:
@@ -325,7 +325,7 @@ class ExportOperations(pyfuse3.Operations):
         entry.st_atime_ns = entry.st_mtime_ns = entry.st_ctime_ns = attributes.mtime_ns
         if attributes.ctime_ns is not None:
             entry.st_ctime_ns = attributes.ctime_ns
-        entry.entry_timeout = entry.attr_timeout = attributes.keep
+        entry.entry_timeout = entry.attr_timeout = attributes.cache_timeout
         return entry
 
 
@@ -339,4 +339,4 @@ def _name(text: str) -> FileNameT:
 
 
 def _info(fh: int, opening: Opening) -> FileInfo:
-    return FileInfo(fh=FileHandleT(fh), direct_io=opening.direct, keep_cache=opening.keep)
+    return FileInfo(fh=FileHandleT(fh), direct_io=opening.direct_io, keep_cache=opening.keep_cache)

@@ -61,8 +61,12 @@ class FuseSession:
         """Answers the kernel until the mount is gone or `stop` is called."""
         try:
             await pyfuse3.main(min_tasks=2, max_tasks=MOST_TASKS)
-        except* OSError as group:
-            unknown = [error for error in _leaves(group) if error.errno not in ENDS]
+        # Not `except*`: whether what is raised there comes in a group depends on Python's version.
+        except BaseExceptionGroup as group:
+            failures, others = group.split(OSError)
+            unknown = [error for error in _leaves(failures) if error.errno not in ENDS] if failures else []
+            if others is not None:
+                raise others from None
             if unknown:
                 raise ExportfsError(f"/dev/fuse failed: {unknown[0]}") from None
             log.info("the kernel has ended the mount")

@@ -69,5 +69,5 @@ def _nothing_beside(value: Object, names: list[str], where: Path, found: Collect
     for key in value:
         if key in names or (record and key not in _OWN):
             continue
-        what = f"belongs into {names[0]}" if key in _OWN else f"there is no such field beside {names[0]}"
+        what = f"belongs in {names[0]}" if key in _OWN else f"there is no such field beside {names[0]}"
         found.add((*where, key), what, key=True)

@@ -35,7 +35,7 @@ _ERRORS: dict[grpc.StatusCode, type[ExportfsError]] = {
     grpc.StatusCode.UNIMPLEMENTED: Unsupported,
     grpc.StatusCode.DEADLINE_EXCEEDED: TimedOut,
     grpc.StatusCode.UNAVAILABLE: Unreachable,
-    # A reset of the stream shows as INTERNAL, a server's unforeseen error as UNKNOWN: both may pass.
+    # A reset of the stream shows as INTERNAL, a server's unexpected error as UNKNOWN: both may pass.
     grpc.StatusCode.INTERNAL: Interrupted,
     grpc.StatusCode.UNKNOWN: Interrupted,
     grpc.StatusCode.CANCELLED: Interrupted,
@@ -161,7 +161,7 @@ def _of_a_proxy(status: int, code: grpc.StatusCode) -> ExportfsError:
         kind = _HTTP_REFUSALS.get(status, InvalidArgument)
         return kind(f"a proxy refused the call with HTTP {name} ({where})")
     kind = _ERRORS.get(code, ExportfsError)
-    # Whatever gRPC makes of it: it is no word of the server's about the request.
+    # Whatever gRPC makes of it: it says nothing of what the server did with the request.
     kind = kind if issubclass(kind, Unreachable | Interrupted | TimedOut) else Interrupted
     return kind(f"a proxy answered with HTTP {name} ({where})")
 

@@ -205,7 +205,7 @@ class Catalogue:
             listing = await self._service.list_sessions()
         except ExportfsError as error:
             if self._failed is None:
-                log.warning("the list of sessions cannot be had: %s", error)
+                log.warning("could not list the sessions: %s", error)
             self._failed = (trio.current_time(), error)
             return
         self.apply(listing.sessions, asked)

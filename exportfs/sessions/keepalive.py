@@ -15,7 +15,7 @@ COMPLETED_LIMIT = 3600.0
 """Seconds after which a completed export's files are deleted (documented)."""
 RETRY = 2.0
 """Seconds before a question that failed is asked again."""
-ROUND = 60.0
+RETRY_CYCLE = 60.0
 """Seconds in which all sessions whose questions failed have had another, one at a time, even where none is answered:
 well within LIVE_LIMIT."""
 IDLE_CALLS_PER_SECOND = 1.0
@@ -105,9 +105,9 @@ def patience(failing: int, timeout: float) -> float:
     """Seconds that one question is given while those of `failing` sessions fail.
 
     A third of the timeout, after which a call is made on another connection, and time for that. Less where many fail:
-    if they all hang they take turns within ROUND, and no more than that is lost on those that will join them.
+    if they all hang they take turns within RETRY_CYCLE, and no more than that is lost on those that will join them.
     """
-    return max(LEAST, min(timeout / 3 + 1.0, ROUND / max(1, failing)))
+    return max(LEAST, min(timeout / 3 + 1.0, RETRY_CYCLE / max(1, failing)))
 
 
 def expires(use: Use, now: float, config: KeepAliveConfig) -> float | None:

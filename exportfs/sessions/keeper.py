@@ -171,17 +171,23 @@ class Keeper:
 
     async def _answer(self, session_id: str) -> SessionState | None:
         """None where there was none."""
+        begun = trio.current_time()
+        log.debug("keep-alive poll of session %s", session_id)
         try:
             with trio.fail_after(keepalive.patience(self._failures, self._timeout)):
                 return await self._service.get_session_state(session_id)
         except NotFound:
             return SessionState(State.REMOVED)
         except trio.TooSlowError:
-            log.info("keep-alive poll of a session timed out")
+            log.info(
+                "keep-alive poll of session %s timed out after %.1f s",
+                session_id,
+                trio.current_time() - begun,
+            )
         except ExportfsError as error:
-            log.info("keep-alive poll of a session failed: %s", error)
+            log.info("keep-alive poll of session %s failed: %s", session_id, error)
         except Exception:
-            log.exception("keep-alive poll of a session failed")
+            log.exception("keep-alive poll of session %s failed", session_id)
         return None
 
     def _use(self, session_id: str) -> Use:

@@ -29,7 +29,7 @@ def _size(value: str) -> int:
     """Bytes, or K, M, G, T of 1024 each."""
     match = _SIZE.fullmatch(value)
     if match is None:
-        raise click.BadParameter(f"{value!r} is no size such as 3G")
+        raise click.BadParameter(f"invalid size {value!r}: give one such as 3G")
     return int(match[1]) << _UNITS[match[2].upper()]
 
 

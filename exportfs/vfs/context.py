@@ -17,7 +17,7 @@ from exportfs.vfs.node import Owner
 
 
 @dataclass(frozen=True, slots=True)
-class World:
+class Context:
     """The parts of one mount."""
 
     catalogue: Catalogue
@@ -42,6 +42,6 @@ class World:
     """Starts a task that outlives the call that wanted it (`nursery.start_soon` of the mount)."""
 
     @property
-    def keep(self) -> float:
+    def cache_timeout(self) -> float:
         """Seconds for which the kernel may keep what it was told of sessions."""
         return self.catalogue.refresh_seconds * KERNEL

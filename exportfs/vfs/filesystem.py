@@ -15,7 +15,7 @@ from exportfs.errors import (
     ReadOnly,
     Unsupported,
 )
-from exportfs.vfs.context import World
+from exportfs.vfs.context import Context
 from exportfs.vfs.new.file import RequestFile
 from exportfs.vfs.node import Attributes, Changes, Directory, Entries, Handle, Node, Opening
 from exportfs.vfs.root import RootDirectory
@@ -59,10 +59,10 @@ Emit = Callable[[str, Node, int], bool]
 class Filesystem:
     """One mount's tree. Names are text, with surrogate escapes for what is not UTF-8."""
 
-    def __init__(self, world: World, status: StatusMaker) -> None:
-        self._world = world
-        self._inodes = world.inodes
-        self.root = RootDirectory(world, status, lambda: str(status.server().get("address", "")))
+    def __init__(self, context: Context, status: StatusMaker) -> None:
+        self._context = context
+        self._inodes = context.inodes
+        self.root = RootDirectory(context, status, lambda: str(status.server().get("address", "")))
         self._handles: dict[int, Handle] = {}
         self._directories: dict[int, OpenDirectory] = {}
         self._next = 0
@@ -207,7 +207,7 @@ class Filesystem:
 
     def space(self) -> Space:
         """From memory, added up again only after something has changed."""
-        catalogue = self._world.catalogue
+        catalogue = self._context.catalogue
         if self._space[0] != catalogue.changes:
             used = files = 0
             for entry in catalogue:
@@ -235,7 +235,7 @@ class Filesystem:
         return node
 
     def _writable(self) -> None:
-        if self._world.read_only:
+        if self._context.read_only:
             raise ReadOnly("mounted read-only")
 
     def _user_namespace(self, name: str) -> None:

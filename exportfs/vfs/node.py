@@ -25,7 +25,7 @@ class Attributes:
     """None: `mtime_ns`."""
     block_size: int = 4096
     """Bytes that are best read at once (st_blksize)."""
-    keep: float = 0.0
+    cache_timeout: float = 0.0
     """Seconds for which the kernel may keep this and the name that led to it."""
     uid: int | None = None
     gid: int | None = None
@@ -52,9 +52,9 @@ class Changes:
 class Opening:
     """How the kernel is to treat an open file."""
 
-    direct: bool = False
+    direct_io: bool = False
     """No page cache: every read is asked for, and its answer taken as it is."""
-    keep: bool = False
+    keep_cache: bool = False
     """What is in the page cache from before still holds."""
 
 
@@ -172,7 +172,7 @@ class TextHandle(Handle):
 
     node: "Text"
     snapshot: Snapshot
-    opening = Opening(direct=True)
+    opening = Opening(direct_io=True)
 
     async def read(self, offset: int, length: int) -> bytes | memoryview:
         return self.snapshot.data[offset : offset + length]

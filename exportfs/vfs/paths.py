@@ -2,7 +2,7 @@
 
 from exportfs.vfs.cameras.directory import CameraDirectory
 from exportfs.vfs.cameras.files import CameraFile
-from exportfs.vfs.context import World
+from exportfs.vfs.context import Context
 from exportfs.vfs.inodes import CAMERAS, INDEX, NEW, PAGES, README, ROOT, SESSIONS, STATUS, TEMPLATE
 from exportfs.vfs.new.file import RequestFile
 from exportfs.vfs.pages.directory import DayPage
@@ -30,20 +30,20 @@ _FIXED = {
 _RECORDS = ((SessionRecord, SESSION_RECORD), (RequestRecord, REQUEST_RECORD), (Control, CONTROL))
 
 
-def path_of(world: World, ino: int) -> str | None:
+def path_of(context: Context, ino: int) -> str | None:
     """Relative to the mount; None where it is not known, or no longer there."""
     if ino in _FIXED:
         return _FIXED[ino]
-    node = world.inodes.find(ino)
+    node = context.inodes.find(ino)
     if isinstance(node, RequestFile):
         return f"new/{node.name}" if node.name is not None else None
     if isinstance(node, DayPage):
         return f".pages/{node.name}"
     if isinstance(node, CameraDirectory | CameraFile):
-        return _in_cameras(world, node)
+        return _in_cameras(context, node)
     if not isinstance(node, InSession):
         return None
-    entry = world.catalogue.get(node.session_id)
+    entry = context.catalogue.get(node.session_id)
     if entry is None:
         return None
     directory = f"sessions/{entry.name}"
@@ -56,9 +56,9 @@ def path_of(world: World, ino: int) -> str | None:
     return next((f"{directory}/{name}" for kind, name in _RECORDS if isinstance(node, kind)), None)
 
 
-def _in_cameras(world: World, node: CameraDirectory | CameraFile) -> str | None:
-    camera = world.cameras.get(node.access_point)
+def _in_cameras(context: Context, node: CameraDirectory | CameraFile) -> str | None:
+    camera = context.cameras.get(node.access_point)
     if camera is None:
         return None
-    directory = f"cameras/{world.cameras.directory(camera)}"
+    directory = f"cameras/{context.cameras.directory(camera)}"
     return directory if isinstance(node, CameraDirectory) else f"{directory}/{node.name}"

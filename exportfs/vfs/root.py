@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from exportfs.errors import NotFound
 from exportfs.vfs.cameras.directory import CamerasDirectory
-from exportfs.vfs.context import World
+from exportfs.vfs.context import Context
 from exportfs.vfs.inodes import README, ROOT, STATUS
 from exportfs.vfs.new.directory import NewDirectory
 from exportfs.vfs.new.file import FixedText, LivingText, TextMaker
@@ -41,28 +41,28 @@ class RootDirectory(Directory):
 
     __slots__ = ("_mtime_ns", "_named", "_unlisted", "cameras", "new", "sessions")
 
-    def __init__(self, world: World, status: TextMaker, server: Callable[[], str]) -> None:
+    def __init__(self, context: Context, status: TextMaker, server: Callable[[], str]) -> None:
         """server: the server's address, for people."""
         super().__init__(ROOT)
-        self.new = NewDirectory(world)
-        self.cameras = CamerasDirectory(world)
-        self.sessions = SessionsDirectory(world)
-        self._mtime_ns = int(world.mounted_at * SECOND)
-        overview = Overview(world, server)
-        self._unlisted: dict[str, Node] = {FOLDER: PagesDirectory(world, overview)}
+        self.new = NewDirectory(context)
+        self.cameras = CamerasDirectory(context)
+        self.sessions = SessionsDirectory(context)
+        self._mtime_ns = int(context.mounted_at * SECOND)
+        overview = Overview(context, server)
+        self._unlisted: dict[str, Node] = {FOLDER: PagesDirectory(context, overview)}
         self._named: dict[str, Node] = {
-            "README.txt": FixedText(README, README_TEXT.encode, world.mounted_at),
-            INDEX: IndexPage(world, overview),
-            ".status.json": LivingText(STATUS, status, world.wall, world.mounted_at),
+            "README.txt": FixedText(README, README_TEXT.encode, context.mounted_at),
+            INDEX: IndexPage(context, overview),
+            ".status.json": LivingText(STATUS, status, context.wall, context.mounted_at),
             "cameras": self.cameras,
             "new": self.new,
             "sessions": self.sessions,
         }
         for node in (self, *self._named.values(), *self._unlisted.values()):
-            world.inodes.pin(node)
+            context.inodes.pin(node)
 
     def attributes(self) -> Attributes:
-        return Attributes(ROOT, stat.S_IFDIR | 0o555, nlink=5, mtime_ns=self._mtime_ns, keep=1.0)
+        return Attributes(ROOT, stat.S_IFDIR | 0o555, nlink=5, mtime_ns=self._mtime_ns, cache_timeout=1.0)
 
     async def lookup(self, name: str) -> Node:
         node = self._named.get(name) or self._unlisted.get(name)

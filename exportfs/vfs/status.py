@@ -10,7 +10,7 @@ from functools import partial
 
 import exportfs
 from exportfs.timestamps import to_rfc3339
-from exportfs.vfs.context import World
+from exportfs.vfs.context import Context
 from exportfs.vfs.paths import path_of
 from exportfs.vfs.sessions import records
 
@@ -69,20 +69,20 @@ class Activity:
 class StatusMaker:
     """Makes the text; `server` and `login` come from whoever speaks with the server, and hold no secret."""
 
-    world: World
+    context: Context
     activity: Activity
     server: Callable[[], dict[str, object]]
     login: Callable[[], dict[str, object]]
 
     def __call__(self) -> bytes:
-        world, catalogue = self.world, self.world.catalogue
+        context, catalogue = self.context, self.context.catalogue
         error = catalogue.error
         status = {
             "version": exportfs.__version__,
-            "mountpoint": os.fspath(world.mountpoint),
+            "mountpoint": os.fspath(context.mountpoint),
             "pid": os.getpid(),
-            "started_at": _time(world.mounted_at),
-            "read_only": world.read_only,
+            "started_at": _time(context.mounted_at),
+            "read_only": context.read_only,
             "server": {
                 **self.server(),
                 "reachable": error is None,
@@ -95,17 +95,20 @@ class StatusMaker:
                 "refresh_seconds": round(catalogue.period, 3),
                 "in_use": self._in_use(),
             },
-            "cameras": world.cameras.status(),
-            **world.library.status(),
-            **self.activity.status(partial(path_of, world)),
+            "cameras": context.cameras.status(),
+            **context.library.status(),
+            **self.activity.status(partial(path_of, context)),
         }
         return (json.dumps(status, indent=2) + "\n").encode()
 
     def _in_use(self) -> list[dict[str, object]]:
         """Sessions that are kept alive, or of which we know when the server will end them."""
         sessions = []
-        for entry in self.world.keeper.known():
-            kept, expires = self.world.keeper.kept(entry.id), records.expires_at(self.world, entry.id)
+        for entry in self.context.keeper.known():
+            kept, expires = (
+                self.context.keeper.kept(entry.id),
+                records.expires_at(self.context, entry.id),
+            )
             if kept or expires:
                 sessions.append(
                     {

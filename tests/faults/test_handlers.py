@@ -12,7 +12,7 @@ import trio
 import trio.testing
 
 from exportfs.errors import AccessDenied, Busy, ExportfsError, Gone, TimedOut, Unreachable
-from exportfs.fuse.operations import READS_LONGER, ExportOperations
+from exportfs.fuse.operations import READ_TIMEOUT_FACTOR, ExportOperations
 from exportfs.vfs.node import Owner
 from exportfs.vfs.status import Activity
 
@@ -77,7 +77,7 @@ def test_all_handlers_are_there() -> None:
 
 @pytest.mark.promise("E5")
 @pytest.mark.parametrize("name", HANDLERS)
-async def test_unforeseen(name: str, caplog: pytest.LogCaptureFixture) -> None:
+async def test_unexpected(name: str, caplog: pytest.LogCaptureFixture) -> None:
     ops = operations(Raising(ZeroDivisionError("injected")))
     with caplog.at_level(logging.DEBUG), pytest.raises(pyfuse3.FUSEError) as caught:
         await getattr(ops, name)(*arguments(ops, name))
@@ -115,4 +115,4 @@ async def test_a_part_that_hangs(name: str, autojump_clock: trio.testing.MockClo
     with pytest.raises(pyfuse3.FUSEError) as caught:
         await getattr(ops, name)(*arguments(ops, name))
     assert caught.value.errno == errno.ETIMEDOUT
-    assert trio.current_time() == pytest.approx(5 * (READS_LONGER if name == "read" else 1))
+    assert trio.current_time() == pytest.approx(5 * (READ_TIMEOUT_FACTOR if name == "read" else 1))

@@ -48,7 +48,7 @@ sizes = st.sampled_from([len(CONTENT), 1 << 20, 16 * KIB, 1, 0]) | st.integers(0
 Step = Sequence[Read] | Trouble | float | int
 
 
-class World:
+class Context:
     """A library over a fake server, and several readers of its file."""
 
     def __init__(self, source: FakeSource, cache: int, downloads: int, *, lenient: bool, fast: bool) -> None:
@@ -110,11 +110,11 @@ async def play(
 ) -> None:
     async with trio.open_nursery() as nursery:
         source = FakeSource(nursery, size, largest, always=always, round_trip=round_trip)
-        world = World(source, cache, downloads, lenient=always is not None, fast=fast)
-        nursery.start_soon(world.library.reap)
+        context = Context(source, cache, downloads, lenient=always is not None, fast=fast)
+        nursery.start_soon(context.library.reap)
         for step in story:
-            await world.step(step)
-        for reader in world.readers:
+            await context.step(step)
+        for reader in context.readers:
             reader.close()
         await trio.sleep(1)
         assert source.running == 0, "a download outlived its readers"

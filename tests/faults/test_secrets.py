@@ -55,7 +55,7 @@ def process_tree(pid: int) -> list[int]:
 
 @pytest.mark.mount
 @pytest.mark.parametrize("source", ["environment", "file"])
-def test_nowhere(guarded: SimulatorServer, tmp_path: Path, source: str) -> None:
+def test_secrets_never_leak(guarded: SimulatorServer, tmp_path: Path, source: str) -> None:
     simulator = guarded.simulator
     secret = tmp_path / "secret"
     secret.write_text(PASSWORD)

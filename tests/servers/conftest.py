@@ -14,7 +14,7 @@ KINDS: dict[str, type[Front]] = {"node": Node, "cpp": Cpp, "nginx": Nginx}
 
 
 def needed(kind: type[Any]) -> None:
-    """Skips the test where a server cannot be had."""
+    """Skips the test where a server is not installed."""
     missing = kind.missing()
     if missing:
         pytest.skip(missing)

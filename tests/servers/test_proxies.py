@@ -158,7 +158,7 @@ class SlowStart:
         with suppress(OSError):
             while data := source.recv(65536):
                 if pause:
-                    time.sleep(pause)  # how the world is, not how the test waits
+                    time.sleep(pause)  # how the context is, not how the test waits
                     pause = 0
                 target.sendall(data)
         with suppress(OSError):

@@ -192,8 +192,8 @@ class InProcessTree:
                 catalogue = Catalogue(server, refresh=config.refresh, timeout=config.timeout)
                 nursery.start_soon(app.for_ever, catalogue.run)
                 await catalogue.update()
-                self.filesystem, self.world, _ = app.assemble(config, nursery, server, journal, catalogue)
-                app.start_background(nursery, server, self.world)
+                self.filesystem, self.context, _ = app.assemble(config, nursery, server, journal, catalogue)
+                app.start_background(nursery, server, self.context)
                 self._ready.set()
                 await trio.sleep_forever()
         finally:

@@ -185,7 +185,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         )
         shared = {name for name in DEAR_FIXTURES & known.keys() if known[name][-1].scope != "function"}
         if shared and not item.nodeid.startswith(TOGETHER):
-            raise pytest.UsageError(f"{item.nodeid} uses {shared}: its place belongs into TOGETHER")
+            raise pytest.UsageError(f"{item.nodeid} uses {shared}: its place belongs in TOGETHER")
 
 
 def bring_own_signals() -> None:

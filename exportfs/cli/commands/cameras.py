@@ -53,7 +53,7 @@ def cameras(words: tuple[str, ...], as_json: bool) -> None:
 
 
 def _footage(camera: Camera) -> Footage | None:
-    """None where it cannot be had: no right, no archive, or none that answers."""
+    """None where it is not known: no right, no archive, or none that answers."""
     if camera.exportable is False:
         return None
     try:

@@ -18,7 +18,7 @@ from exportfs.errors import AccessDenied, ExportfsError, Gone, NotFound, NotPerm
 from exportfs.requests import template
 from exportfs.site import Archive, Camera, Interval
 from exportfs.vfs.cameras.texts import camera_record, footage_text
-from exportfs.vfs.context import World
+from exportfs.vfs.context import Context
 from exportfs.vfs.node import SECOND as NANOSECONDS
 from exportfs.vfs.node import Handle, Snapshot, Text
 
@@ -26,25 +26,25 @@ CLIP = 5 * MINUTE
 """Length of the footage that `request.json` asks for."""
 
 
-def everything(world: World) -> Interval:
+def everything(context: Context) -> Interval:
     """From the first footage to the newest, whose end is moving: to the next full minute, so that looks within it are
     one."""
-    now = int(world.wall()) * SECOND
+    now = int(context.wall()) * SECOND
     return EARLIEST, (now // MINUTE + 1) * MINUTE + AHEAD
 
 
 async def newest(
-    world: World, camera: Camera, archive: Archive | None = None
+    context: Context, camera: Camera, archive: Archive | None = None
 ) -> tuple[Archive, Interval] | None:
     """The archive and the last five minutes of footage in one piece, or what there is of them; None where there is no
     footage. Raises what asking raises."""
-    begin, end = everything(world)
-    coarse = await world.footage.read(camera, begin, end, archive=archive, zoom=zoom(begin, end))
+    begin, end = everything(context)
+    coarse = await context.footage.read(camera, begin, end, archive=archive, zoom=zoom(begin, end))
     if not coarse.intervals:
         return None
     stop = coarse.intervals[-1][1]
     # The last hour once more: coarsely, gaps of minutes are not seen.
-    close = await world.footage.read(
+    close = await context.footage.read(
         camera, max(begin, stop - HOUR), stop, archive=coarse.archive, zoom=Zoom(exact=True, gap=0)
     )
     clip = last_of(close.intervals or coarse.intervals, CLIP)
@@ -57,16 +57,16 @@ class CameraFile(Text):
     name = ""
     """In the camera's directory."""
 
-    def __init__(self, ino: int, world: World, access_point: str) -> None:
+    def __init__(self, ino: int, context: Context, access_point: str) -> None:
         super().__init__(ino)
-        self.world = world
+        self.context = context
         self.access_point = access_point
         self._shown = Snapshot(b"", 0)
 
     @property
     def camera(self) -> Camera:
         """Raises Gone."""
-        camera = self.world.cameras.get(self.access_point)
+        camera = self.context.cameras.get(self.access_point)
         if camera is None:
             raise Gone("the server no longer lists this camera")
         return camera
@@ -82,7 +82,7 @@ class CameraFile(Text):
         text = self.text()
         if text != self._shown.data:
             # Its time changes with its text and only then.
-            self._shown = Snapshot(text, int(self.world.wall() * NANOSECONDS))
+            self._shown = Snapshot(text, int(self.context.wall() * NANOSECONDS))
         return self._shown
 
     async def open(self, flags: int) -> Handle:
@@ -104,7 +104,7 @@ class CameraRecord(CameraFile):
         return camera_record(self.camera)
 
     async def look(self) -> None:
-        await self.world.cameras.detailed(self.access_point)
+        await self.context.cameras.detailed(self.access_point)
 
 
 class CameraRequest(CameraFile):
@@ -112,8 +112,8 @@ class CameraRequest(CameraFile):
 
     name = "request.json"
 
-    def __init__(self, ino: int, world: World, access_point: str) -> None:
-        super().__init__(ino, world, access_point)
+    def __init__(self, ino: int, context: Context, access_point: str) -> None:
+        super().__init__(ino, context, access_point)
         self._newest: tuple[Archive, Interval] | None = None
         self._made: tuple[object, bytes] = (None, b"")
 
@@ -123,15 +123,15 @@ class CameraRequest(CameraFile):
         key = (archive, self._newest)
         if self._made[0] != key or not self._made[1]:
             # Without a look at the archive: from when it was first asked for, and the same from then on.
-            end = self._newest[1][1] if self._newest else int(self.world.wall()) // 60 * MINUTE
+            end = self._newest[1][1] if self._newest else int(self.context.wall()) // 60 * MINUTE
             begin = self._newest[1][0] if self._newest else end - CLIP
             self._made = (key, _request(camera, archive, from_unix_ms(begin), from_unix_ms(end)))
         return self._made[1]
 
     async def look(self) -> None:
-        if self.world.cameras.may_ask():
-            camera = await self.world.cameras.detailed(self.access_point)
-            self._newest = await newest(self.world, camera)
+        if self.context.cameras.may_ask():
+            camera = await self.context.cameras.detailed(self.access_point)
+            self._newest = await newest(self.context, camera)
 
 
 def _request(camera: Camera, archive: Archive | None, begin: datetime, end: datetime) -> bytes:
@@ -145,8 +145,8 @@ class FootageFile(CameraFile):
     """`footage`, `footage@DAY`, `footage@FROM--TO`. Its text is there before anybody sees it: whoever looks at its name
     asks the archive."""
 
-    def __init__(self, ino: int, world: World, access_point: str, name: str) -> None:
-        super().__init__(ino, world, access_point)
+    def __init__(self, ino: int, context: Context, access_point: str, name: str) -> None:
+        super().__init__(ino, context, access_point)
         self.name = name
         self._text = b""
 
@@ -155,16 +155,16 @@ class FootageFile(CameraFile):
 
     async def look(self) -> None:
         """Raises AccessDenied, NotFound, and what asking raises."""
-        camera = await self.world.cameras.detailed(self.access_point)
+        camera = await self.context.cameras.detailed(self.access_point)
         if camera.exportable is False:
             raise AccessDenied("this login has no right to see the footage of this camera")
         if not camera.archives:
             raise NotFound("nothing records this camera, or the server does not say what does")
-        interval = asked_for(self.name, everything(self.world))
+        interval = asked_for(self.name, everything(self.context))
         if interval is None:
             raise NotFound("no such file")
         begin, end = interval
-        footage = await self.world.footage.read(camera, begin, end, zoom=zoom(begin, end))
+        footage = await self.context.footage.read(camera, begin, end, zoom=zoom(begin, end))
         self._text = footage_text(footage)
 
     async def open(self, flags: int) -> Handle:
@@ -177,7 +177,7 @@ LISTED: dict[str, type[CameraFile]] = {kind.name: kind for kind in (CameraRecord
 """What is listed in a camera's directory, by name."""
 
 
-def listed_file(world: World, access_point: str, name: str) -> CameraFile:
+def listed_file(context: Context, access_point: str, name: str) -> CameraFile:
     """The node of a name that is in `LISTED`."""
     key = ("camera", access_point, name)
-    return world.inodes.intern(key, lambda ino: LISTED[name](ino, world, access_point), late=True)
+    return context.inodes.intern(key, lambda ino: LISTED[name](ino, context, access_point), late=True)

@@ -9,7 +9,7 @@ from exportfs.errors import Exists, ExportfsError, IsADirectory, NoSpace, NotFou
 from exportfs.naming import percent_encode
 from exportfs.sessions.catalogue import Entry
 from exportfs.sessions.journal import Record
-from exportfs.vfs.context import World
+from exportfs.vfs.context import Context
 from exportfs.vfs.inodes import FIRST_IN_NEW, NEW
 from exportfs.vfs.new.file import (
     ERROR_ENDING,
@@ -42,6 +42,7 @@ class NewDirectory(Directory):
     __slots__ = (
         "_bytes",
         "_changed",
+        "_context",
         "_errors",
         "_files",
         "_links",
@@ -49,12 +50,11 @@ class NewDirectory(Directory):
         "_next",
         "_submissions",
         "_template",
-        "_world",
     )
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, context: Context) -> None:
         super().__init__(NEW)
-        self._world = world
+        self._context = context
         self._files: dict[str, RequestFile] = {}
         self._links: dict[str, SessionLink] = {}
         # By the name of the file that they are about.
@@ -62,29 +62,29 @@ class NewDirectory(Directory):
         self._bytes = 0
         self._changed = Changes()
         self._next = FIRST_IN_NEW
-        self._mtime_ns = int(world.mounted_at * SECOND)
-        self._template = TemplateFile(world)
-        world.inodes.pin(self._template)
-        self._submissions = Submissions(world, self)
-        world.submitter.on_adopted = self._adopted
-        world.submitter.on_given_up = lambda record: self._submissions.given_up(
+        self._mtime_ns = int(context.mounted_at * SECOND)
+        self._template = TemplateFile(context)
+        context.inodes.pin(self._template)
+        self._submissions = Submissions(context, self)
+        context.submitter.on_adopted = self._adopted
+        context.submitter.on_given_up = lambda record: self._submissions.given_up(
             record.name, record.fingerprint
         )
-        for record in world.journal.records:
+        for record in context.journal.records:
             gone = record.forgotten or record.destroyed
-            if record.session_id and not gone and world.catalogue.get(record.session_id):
+            if record.session_id and not gone and context.catalogue.get(record.session_id):
                 self.succeeded(record.name, record.session_id)
 
     @property
     def read_only(self) -> bool:
-        return self._world.read_only
+        return self._context.read_only
 
     def now(self) -> float:
-        return self._world.wall()
+        return self._context.wall()
 
     def attributes(self) -> Attributes:
         changed = self._changed
-        given = self._world.owner.new_mode if changed.mode is None else changed.mode
+        given = self._context.owner.new_mode if changed.mode is None else changed.mode
         return Attributes(
             NEW,
             stat.S_IFDIR | (0o755 if given is None else given & 0o7777),
@@ -107,7 +107,7 @@ class NewDirectory(Directory):
             self._mtime_ns = changes.mtime_ns
 
     async def lookup(self, name: str) -> Node:
-        self._world.catalogue.look()  # its links lead to sessions, and go with them
+        self._context.catalogue.look()  # its links lead to sessions, and go with them
         node = self._find(name)
         if node is None:
             raise NotFound("no such file")
@@ -127,7 +127,7 @@ class NewDirectory(Directory):
                 raise NoSpace(f"new/ holds {MOST_FILES} files, and none of them is done with; remove some")
         file = RequestFile(self._number(), self, name, mode)
         self._files[name] = file
-        self._world.inodes.pin(file)
+        self._context.inodes.pin(file)
         self._touch()
         return file, await file.open(flags)
 
@@ -240,7 +240,7 @@ class NewDirectory(Directory):
 
     def _adopted(self, record: Record, entry: Entry) -> None:
         """A session turned up whose submission had failed."""
-        self._world.keeper.watch(entry.id)
+        self._context.keeper.watch(entry.id)
         if not record.forgotten:
             self._submissions.show_success(record.name, record.fingerprint, entry.id)
 
@@ -253,7 +253,7 @@ class NewDirectory(Directory):
         self._drop_link(stem(name))
         link = SessionLink(self._number(), session_id, self._directory_name, self.now())
         self._links[stem(name)] = link
-        self._world.inodes.pin(link)
+        self._context.inodes.pin(link)
         self._touch()
 
     def failed(self, name: str, error: ExportfsError) -> None:
@@ -263,7 +263,7 @@ class NewDirectory(Directory):
             return
         node = ErrorText(self._number(), str(error), self.now())
         self._errors[name] = node
-        self._world.inodes.pin(node)
+        self._context.inodes.pin(node)
         self._touch()
 
     def file(self, name: str) -> RequestFile | None:
@@ -278,13 +278,13 @@ class NewDirectory(Directory):
         """What was wrong with the file of this name is no longer."""
         node = self._errors.pop(name, None)
         if node is not None:
-            self._world.inodes.unpin(node)
+            self._context.inodes.unpin(node)
             self._touch()
 
     def _let_go(self, file: RequestFile) -> None:
         file.name = None
         file.drop_unused()
-        self._world.inodes.unpin(file)
+        self._context.inodes.unpin(file)
 
     def _forget(self, name: str) -> None:
         self._submissions.removed(name)
@@ -293,18 +293,18 @@ class NewDirectory(Directory):
     def _drop_link(self, name: str) -> None:
         link = self._links.pop(name, None)
         if link is not None:
-            self._world.inodes.unpin(link)
+            self._context.inodes.unpin(link)
 
     def _living_links(self) -> dict[str, SessionLink]:
         """Sessions that are gone from the server show no link; one that a listing had lost shows it again."""
-        catalogue = self._world.catalogue
+        catalogue = self._context.catalogue
         return {
             name: link for name, link in self._links.items() if catalogue.get(link.session_id) is not None
         }
 
     def _link(self, name: str) -> SessionLink | None:
         link = self._links.get(name)
-        return link if link is not None and self._world.catalogue.get(link.session_id) is not None else None
+        return link if link is not None and self._context.catalogue.get(link.session_id) is not None else None
 
     def _find(self, name: str) -> Node | None:
         if name == TEMPLATE_NAME:
@@ -316,7 +316,7 @@ class NewDirectory(Directory):
         return self._files.get(name) or self._link(name)
 
     def _directory_name(self, session_id: str) -> str:
-        entry = self._world.catalogue.get(session_id)
+        entry = self._context.catalogue.get(session_id)
         return entry.name if entry is not None else percent_encode(session_id)
 
     def _number(self) -> int:

@@ -11,7 +11,7 @@ from exportfs.errors import ExportfsError
 from exportfs.requests import Request, sources_of
 from exportfs.site import Interval
 from exportfs.timestamps import parse_server, to_rfc3339
-from exportfs.vfs.context import World
+from exportfs.vfs.context import Context
 
 log = logging.getLogger(__name__)
 
@@ -21,7 +21,7 @@ MOST_GAPS = 1000
 """Kept for one session."""
 
 
-async def footage_asked_for(world: World, request: Request) -> Mapping[str, object] | None:
+async def footage_asked_for(context: Context, request: Request) -> Mapping[str, object] | None:
     """`covered` (0 to 1) and `gaps` of the interval that an archive stream is asked for, as the archive says now; None
     where there is none, or it cannot be asked in time. Several cameras: where one of them has none is a gap.
 
@@ -32,10 +32,10 @@ async def footage_asked_for(world: World, request: Request) -> Mapping[str, obje
         return None
     found: Coverage | None = None
     try:
-        with trio.move_on_after(min(WAITS, world.timeout)):
-            found = await _asked(world, request, (unix_ms(start), unix_ms(end)))
+        with trio.move_on_after(min(WAITS, context.timeout)):
+            found = await _asked(context, request, (unix_ms(start), unix_ms(end)))
     except ExportfsError as error:
-        log.debug("the footage of a request cannot be asked for: %s", error)
+        log.debug("could not ask for the footage of a request: %s", error)
     except Exception:
         log.exception("asking for the footage of a request failed")
     if found is None:
@@ -44,13 +44,13 @@ async def footage_asked_for(world: World, request: Request) -> Mapping[str, obje
     return {"covered": round(found.covered, 4), "gaps": gaps}
 
 
-async def _asked(world: World, request: Request, interval: Interval) -> Coverage:
+async def _asked(context: Context, request: Request, interval: Interval) -> Coverage:
     begin, end = interval
     missing: list[Interval] = []
     for origin, storages in sources_of(request.options):
-        camera = await world.cameras.detailed(origin)
+        camera = await context.cameras.detailed(origin)
         archive = next((one for one in camera.archives if one.access_point in storages and one.track), None)
-        footage = await world.footage.read(camera, begin, end, archive=archive, zoom=zoom(begin, end))
+        footage = await context.footage.read(camera, begin, end, archive=archive, zoom=zoom(begin, end))
         missing += coverage(begin, end, footage.intervals).gaps
     # What is left of the interval beside all that is missing is where every camera has footage.
     return coverage(begin, end, coverage(begin, end, missing).gaps)

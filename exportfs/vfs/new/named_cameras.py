@@ -7,13 +7,13 @@ from exportfs.errors import AccessDenied, ExportfsError, InvalidArgument, TimedO
 from exportfs.requests import Named, Request, named_in, refusal, with_access_points
 from exportfs.requests.named import AGENT, CAMERA
 from exportfs.site import Camera
-from exportfs.vfs.context import World
+from exportfs.vfs.context import Context
 
 SHARE = 0.5
 """Part of the timeout that looking names up may take: the rest is for starting the export."""
 
 
-async def resolved(world: World, request: Request, content: bytes) -> Request:
+async def resolved(context: Context, request: Request, content: bytes) -> Request:
     """The request with access points in place of names. Without names it is as it was, at once, without an await.
 
     Raises RequestError for a name that means nothing or several things, TimedOut and others where the server cannot be
@@ -23,10 +23,10 @@ async def resolved(world: World, request: Request, content: bytes) -> Request:
     if not names:
         return request
     points: dict[Named, str] = {}
-    with trio.move_on_after(world.timeout * SHARE) as scope:
+    with trio.move_on_after(context.timeout * SHARE) as scope:
         for named in names:
             try:
-                points[named] = await _meaning(world, named)
+                points[named] = await _meaning(context, named)
             except (Unsupported, AccessDenied):
                 continue
             except InvalidArgument as error:
@@ -41,21 +41,21 @@ async def resolved(world: World, request: Request, content: bytes) -> Request:
     return with_access_points(request, points)
 
 
-async def _meaning(world: World, named: Named) -> str:
+async def _meaning(context: Context, named: Named) -> str:
     """The access point that a name means. Raises Unsupported where the server does not tell."""
     if named.kind == AGENT:
-        agents = await world.cameras.agents()
+        agents = await context.cameras.agents()
         if not agents:
             raise Unsupported("the server names no export agents")
         return find_agent(named.text, agents).access_point
-    camera = await _camera(world, named.text if named.kind == CAMERA else named.origin)
+    camera = await _camera(context, named.text if named.kind == CAMERA else named.origin)
     if named.kind == CAMERA:
         return camera.access_point
-    return find_archive(named.text, await world.cameras.detailed(camera.access_point)).access_point
+    return find_archive(named.text, await context.cameras.detailed(camera.access_point)).access_point
 
 
-async def _camera(world: World, text: str) -> Camera:
-    cameras = world.cameras
+async def _camera(context: Context, text: str) -> Camera:
+    cameras = context.cameras
     await cameras.fresh()
     by_point = cameras.get(text)
     if by_point is not None:

@@ -13,7 +13,7 @@ import trio
 
 from exportfs.errors import Exists, ExportfsError, InvalidArgument, TimedOut, TooLarge
 from exportfs.requests import Completeness, Request, completeness, fingerprint, parse
-from exportfs.vfs.context import World
+from exportfs.vfs.context import Context
 from exportfs.vfs.new.file import RequestFile, is_request, suggested_name
 from exportfs.vfs.new.footage import footage_asked_for
 from exportfs.vfs.new.named_cameras import resolved
@@ -69,8 +69,8 @@ class Submissions:
     """Judges files and submits them. Between two awaits everything is consistent: from the look at what is known of
     a request to the entry in `_under_way` there is none."""
 
-    def __init__(self, world: World, shown: Shown) -> None:
-        self._world = world
+    def __init__(self, context: Context, shown: Shown) -> None:
+        self._context = context
         self._shown = shown
         self._under_way: dict[tuple[str, str], Submission] = {}
 
@@ -98,7 +98,7 @@ class Submissions:
         try:
             request = await _aside(self._parse, content)
             deadline = self._deadline()
-            request = await resolved(self._world, request, content)
+            request = await resolved(self._context, request, content)
         except ExportfsError as error:
             if file.version == version and file.name is not None and is_request(file.name):
                 if isinstance(error, InvalidArgument | TooLarge):
@@ -110,7 +110,7 @@ class Submissions:
 
     def unknown(self) -> set[str]:
         """Fingerprints of requests of which it is unknown what came of them."""
-        return {record.fingerprint for record in self._world.journal.unresolved()}
+        return {record.fingerprint for record in self._context.journal.unresolved()}
 
     def done_with(self, file: RequestFile, unknown: Container[str | None]) -> bool:
         """Whether a file has the session that it asks for as it is now, and nothing is under way for it."""
@@ -135,7 +135,7 @@ class Submissions:
 
     def renamed(self, old: str, new: str) -> None:
         """A request was renamed to another request's name: what it asked for and started moves along."""
-        self._world.journal.rename(old, new)
+        self._context.journal.rename(old, new)
         for (name, mark), submission in list(self._under_way.items()):
             if name != old:
                 continue
@@ -146,7 +146,7 @@ class Submissions:
 
     def removed(self, name: str) -> None:
         """A request was unlinked: what it started stays, and is no longer linked."""
-        self._world.journal.forget(name)
+        self._context.journal.forget(name)
         for submission in self._under_way.values():
             if name in submission.names:
                 submission.names.remove(name)
@@ -173,8 +173,8 @@ class Submissions:
         submission = submission or self._under_way.get((name, mark))
         if submission is None:
             submission = Submission(mark, [], name)
-            self._world.start_soon(self._carry_out, submission, request)
-            self._world.start_soon(self._note_footage, submission, request)
+            self._context.start_soon(self._carry_out, submission, request)
+            self._context.start_soon(self._note_footage, submission, request)
         self._under_way[name, mark] = submission
         if name not in submission.names:
             submission.names.append(name)
@@ -185,7 +185,7 @@ class Submissions:
 
     def _deadline(self) -> float:
         """Until when a close() that begins to wait now waits for the outcome."""
-        return trio.current_time() + self._world.timeout * WAIT_SHARE
+        return trio.current_time() + self._context.timeout * WAIT_SHARE
 
     def _own(self, file: RequestFile, mark: str) -> Submission | None:
         """The file's own submission, while it is under way."""
@@ -194,7 +194,7 @@ class Submissions:
 
     def _started_already(self, file: RequestFile, name: str, mark: str) -> bool:
         """Whether this very file, or one of its name, has started it, and the session is there."""
-        journal, catalogue = self._world.journal, self._world.catalogue
+        journal, catalogue = self._context.journal, self._context.catalogue
         started = file.started[1] if file.started is not None and file.started[0] == mark else None
         if started is not None:
             # Also where a listing misses it: then the submission asks for it under this name.
@@ -224,13 +224,13 @@ class Submissions:
     async def _carry_out(self, submission: Submission, request: Request) -> None:
         mark = submission.mark
         try:
-            entry = await self._world.submitter.submit(submission, request)
+            entry = await self._context.submitter.submit(submission, request)
             self._started(submission, entry.id)
         except ExportfsError as error:
             submission.error = error
         except Exception as error:
             log.exception("submitting %s failed", submission.name)
-            submission.error = ExportfsError(f"an unforeseen error: {type(error).__name__}")
+            submission.error = ExportfsError(f"an unexpected error: {type(error).__name__}")
         finally:
             for key in [key for key, value in self._under_way.items() if value is submission]:
                 del self._under_way[key]
@@ -244,23 +244,23 @@ class Submissions:
 
     async def _note_footage(self, submission: Submission, request: Request) -> None:
         """Beside the export's start, which it neither delays nor refuses."""
-        footage = await footage_asked_for(self._world, request)
+        footage = await footage_asked_for(self._context, request)
         await submission.done.wait()
         if footage is not None and submission.session_id is not None:
-            self._world.journal.footage_told(submission.session_id, footage)
-            self._world.catalogue.changed(submission.session_id)
+            self._context.journal.footage_told(submission.session_id, footage)
+            self._context.catalogue.changed(submission.session_id)
 
     def _started(self, submission: Submission, session_id: str) -> None:
         submission.session_id = session_id
-        self._world.keeper.watch(session_id)
+        self._context.keeper.watch(session_id)
         if not submission.names:
             log.info("the request %s was removed while its session was being started", submission.name)
-            self._world.journal.forget_session(session_id, submission.last_name)
+            self._context.journal.forget_session(session_id, submission.last_name)
         for file in submission.files:
             if file.asked == submission.mark:
                 file.started = (submission.mark, session_id)
         for name in submission.names:
-            self._world.journal.given(session_id, name)
+            self._context.journal.given(session_id, name)
             self.show_success(name, submission.mark, session_id)
 
     def show_success(self, name: str, mark: str, session_id: str) -> None:
@@ -283,7 +283,7 @@ class Submissions:
         self._show_failure(name, mark, ExportfsError(message))
 
     def _parse(self, content: bytes) -> Request:
-        return parse(content, default_agent=self._world.agent)
+        return parse(content, default_agent=self._context.agent)
 
     async def _hint(self, file: RequestFile, name: str) -> None:
         """A whole request under a name that is never submitted deserves a word."""

@@ -3,7 +3,7 @@
 import stat
 
 from exportfs.errors import Gone, NotFound
-from exportfs.vfs.context import World
+from exportfs.vfs.context import Context
 from exportfs.vfs.inodes import INDEX, PAGES
 from exportfs.vfs.node import SECOND, Attributes, Directory, Entries, Handle, Node, NodeMaker, Snapshot, Text
 from exportfs.vfs.pages.overview import Overview
@@ -16,9 +16,9 @@ class Page(Text):
     """A page. Its time of modification changes with its text and only then, by a second at least: programs that compare
     no more than size and time must not take it for the old one."""
 
-    def __init__(self, ino: int, world: World, overview: Overview) -> None:
+    def __init__(self, ino: int, context: Context, overview: Overview) -> None:
         super().__init__(ino)
-        self.world = world
+        self.context = context
         self.overview = overview
         self._shown: Snapshot | None = None
 
@@ -27,28 +27,28 @@ class Page(Text):
         raise NotImplementedError
 
     def attributes(self) -> Attributes:
-        self.world.catalogue.look()
+        self.context.catalogue.look()
         return super().attributes()
 
     async def open(self, flags: int) -> Handle:
         # Nobody may have looked for long. As with a session's record: what was heard last is better than nothing.
-        await self.world.catalogue.fresh_if_heard(LISTING_WAIT)
+        await self.context.catalogue.fresh_if_heard(LISTING_WAIT)
         return await super().open(flags)
 
     def snapshot(self) -> Snapshot:
         text, last = self.text(), self._shown
         if last is None or text != last.data:
-            now_ns = int(self.world.wall() * SECOND)
+            now_ns = int(self.context.wall() * SECOND)
             mtime_ns = now_ns if last is None else max(now_ns, last.mtime_ns + SECOND)
-            self._shown = last = Snapshot(text, mtime_ns, int(self.world.mounted_at * SECOND))
+            self._shown = last = Snapshot(text, mtime_ns, int(self.context.mounted_at * SECOND))
         return last
 
 
 class IndexPage(Page):
     """`index.html`"""
 
-    def __init__(self, world: World, overview: Overview) -> None:
-        super().__init__(INDEX, world, overview)
+    def __init__(self, context: Context, overview: Overview) -> None:
+        super().__init__(INDEX, context, overview)
 
     def text(self) -> bytes:
         return self.overview.index()
@@ -57,8 +57,8 @@ class IndexPage(Page):
 class DayPage(Page):
     """A page in `.pages/`."""
 
-    def __init__(self, ino: int, world: World, overview: Overview, name: str) -> None:
-        super().__init__(ino, world, overview)
+    def __init__(self, ino: int, context: Context, overview: Overview, name: str) -> None:
+        super().__init__(ino, context, overview)
         self.name = name
 
     def text(self) -> bytes:
@@ -71,15 +71,15 @@ class DayPage(Page):
 class PagesDirectory(Directory):
     """`.pages/`: found by name, and not listed in the root."""
 
-    __slots__ = ("_overview", "_world")
+    __slots__ = ("_context", "_overview")
 
-    def __init__(self, world: World, overview: Overview) -> None:
+    def __init__(self, context: Context, overview: Overview) -> None:
         super().__init__(PAGES)
-        self._world = world
+        self._context = context
         self._overview = overview
 
     def attributes(self) -> Attributes:
-        mtime_ns = int(self._world.mounted_at * SECOND)
+        mtime_ns = int(self._context.mounted_at * SECOND)
         return Attributes(PAGES, stat.S_IFDIR | 0o555, nlink=2, mtime_ns=mtime_ns)
 
     async def lookup(self, name: str) -> Node:
@@ -92,8 +92,10 @@ class PagesDirectory(Directory):
 
     def page(self, name: str) -> DayPage:
         """The node of a page."""
-        world, overview = self._world, self._overview
-        return world.inodes.intern(("page", name), lambda ino: DayPage(ino, world, overview, name), late=True)
+        context, overview = self._context, self._overview
+        return context.inodes.intern(
+            ("page", name), lambda ino: DayPage(ino, context, overview, name), late=True
+        )
 
 
 class _Pages(NodeMaker):

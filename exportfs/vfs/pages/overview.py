@@ -18,7 +18,7 @@ from exportfs.pages.overview import (
 from exportfs.pages.times import Interval, day_of, maybe, moment, zone
 from exportfs.sessions.catalogue import Entry
 from exportfs.timestamps import parse_server
-from exportfs.vfs.context import World
+from exportfs.vfs.context import Context
 from exportfs.vfs.node import SECOND
 from exportfs.vfs.sessions import records
 
@@ -41,8 +41,8 @@ class Overview:
     server: the server's address, for people.
     """
 
-    def __init__(self, world: World, server: Callable[[], str]) -> None:
-        self._world = world
+    def __init__(self, context: Context, server: Callable[[], str]) -> None:
+        self._context = context
         self._server = server
         self._zone = zone()
         self._sorted: tuple[int, list[Entry]] = (-1, [])
@@ -77,7 +77,7 @@ class Overview:
 
     def _all(self) -> list[Entry]:
         """Newest footage first."""
-        catalogue = self._world.catalogue
+        catalogue = self._context.catalogue
         if self._sorted[0] != catalogue.changes:
             listed = list(catalogue)
             self._starts = {entry.id: self._start(entry) for entry in listed}
@@ -113,7 +113,7 @@ class Overview:
         return self._by_day[1]
 
     def _page(self, name: str, title: str, entries: list[Entry], *, up: str, refreshes: bool) -> bytes:
-        world, catalogue = self._world, self._world.catalogue
+        context, catalogue = self._context, self._context.catalogue
         trouble = None if catalogue.error is None else str(catalogue.error)
         keys = [self._key(entry) for entry in entries]
         made_of = (self._server(), catalogue.changes, trouble, keys)
@@ -121,7 +121,7 @@ class Overview:
         if known is not None and known[0] == made_of:
             return known[1]
         parts = [self._part(entry, key, up) for entry, key in zip(entries, keys, strict=True)]
-        counts = Counter(records.state_word(world, entry.session) for entry in catalogue)
+        counts = Counter(records.state_word(context, entry.session) for entry in catalogue)
         shown = {entry.id for entry in entries}
         running = any(not entry.completed for entry in (entries if name not in (INDEX, STILL) else catalogue))
         heard = catalogue.refreshed_at
@@ -164,8 +164,8 @@ class Overview:
             entry.id,
             entry.version,
             entry.name,
-            records.state_word(self._world, session),
-            records.labels(self._world, session),
+            records.state_word(self._context, session),
+            records.labels(self._context, session),
             self._expiry(entry),
         )
 
@@ -179,9 +179,9 @@ class Overview:
         return known[1]
 
     def _view(self, entry: Entry) -> SessionView:
-        world, session = self._world, entry.session
+        context, session = self._context, entry.session
         summary, state = session.summary, session.state
-        word = records.state_word(world, session)
+        word = records.state_word(context, session)
         begin, end = parse_server(summary.start), parse_server(summary.end)
         if summary.live:
             begin, end = datetime.fromtimestamp(int(entry.first_seen), UTC), None
@@ -198,7 +198,7 @@ class Overview:
         coverage = records.coverage_of(session)
         return SessionView(
             name=entry.name,
-            cameras=records.labels(world, session),
+            cameras=records.labels(context, session),
             interval=Interval(maybe(begin, self._zone), maybe(end, self._zone)),
             live=summary.live,
             kind=summary.kind,
@@ -212,13 +212,13 @@ class Overview:
 
     def _expiry(self, entry: Entry) -> str:
         """In words, to the minute: an estimate that moves by less is the same."""
-        keeper = self._world.keeper
+        keeper = self._context.keeper
         if keeper.kept(entry.id):
             return "kept on the server while it is in use" if entry.completed else ""
         left = keeper.expires_in(entry.id)
         if left is None:
             return ""
-        at = int(self._world.wall() + left)
+        at = int(self._context.wall() + left)
         if abs(at - self._expiries.get(entry.id, 0)) >= MINUTE:
             self._expiries[entry.id] = at
         at = self._expiries[entry.id] // MINUTE * MINUTE

@@ -16,7 +16,7 @@ from exportfs.errors import (
 from exportfs.model import ResultFile, SessionState, downloadable, location
 from exportfs.naming import encode, percent_encode
 from exportfs.sessions.catalogue import Entry
-from exportfs.vfs.context import World
+from exportfs.vfs.context import Context
 from exportfs.vfs.inodes import SESSIONS
 from exportfs.vfs.node import (
     SECOND,
@@ -44,68 +44,68 @@ LONGEST_TARGET = 4000
 class SessionsDirectory(Directory):
     """`sessions/` itself. Its attributes come from memory, whatever the server does."""
 
-    __slots__ = ("_world",)
+    __slots__ = ("_context",)
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, context: Context) -> None:
         super().__init__(SESSIONS)
-        self._world = world
+        self._context = context
 
     def attributes(self) -> Attributes:
-        catalogue = self._world.catalogue
+        catalogue = self._context.catalogue
         catalogue.look()
         # Not when a session merely gets on: `tar` takes a directory whose time changes for one that changed.
-        mtime_ns = int((catalogue.named_at or self._world.mounted_at) * SECOND)
+        mtime_ns = int((catalogue.named_at or self._context.mounted_at) * SECOND)
         return Attributes(
             SESSIONS,
             stat.S_IFDIR | 0o755,
             nlink=2 + len(catalogue),
             mtime_ns=mtime_ns,
-            keep=self._world.keep,
+            cache_timeout=self._context.cache_timeout,
         )
 
     async def lookup(self, name: str) -> Node:
-        catalogue = self._world.catalogue
+        catalogue = self._context.catalogue
         # What file managers look for (.Trash, .hidden, .directory) is not worth waiting for the server. And while that
         # is known to be away, the way to the records of a session that it had last is open.
         if not name.startswith(".") and (catalogue.error is None or catalogue.named(name) is None):
             await catalogue.fresh()
         entry = catalogue.named(name)
         if entry is not None:
-            return session_directory(self._world, entry)
+            return session_directory(self._context, entry)
         entry = catalogue.get(unquote_to_bytes(encode(name)).decode("utf-8", "surrogateescape"))
         if entry is None or percent_encode(entry.id) != name:
             raise NotFound("no such session")
-        world, session_id = self._world, entry.id
-        return world.inodes.intern(("id", session_id), lambda ino: IdLink(ino, world, session_id))
+        context, session_id = self._context, entry.id
+        return context.inodes.intern(("id", session_id), lambda ino: IdLink(ino, context, session_id))
 
     async def entries(self) -> Entries:
-        await self._world.catalogue.fresh()
-        listed = list(self._world.catalogue)
-        return Entries([entry.name for entry in listed], _Sessions(self._world, listed))
+        await self._context.catalogue.fresh()
+        listed = list(self._context.catalogue)
+        return Entries([entry.name for entry in listed], _Sessions(self._context, listed))
 
 
 class _Sessions(NodeMaker):
-    def __init__(self, world: World, listed: list[Entry]) -> None:
-        self._world = world
+    def __init__(self, context: Context, listed: list[Entry]) -> None:
+        self._context = context
         self._listed = listed
 
     def node(self, place: int, name: str) -> Node:
         entry = self._listed[place]
-        if self._world.catalogue.get(entry.id) is not entry:
+        if self._context.catalogue.get(entry.id) is not entry:
             raise NotFound("gone meanwhile")
-        return session_directory(self._world, entry)
+        return session_directory(self._context, entry)
 
 
-def _all_origins(world: World, first: Entry) -> Iterator[str]:
+def _all_origins(context: Context, first: Entry) -> Iterator[str]:
     """Of the session that is looked at, and of the others: one question answers for all."""
     yield from records.origins(first.session)
-    for entry in world.catalogue:
+    for entry in context.catalogue:
         yield from records.origins(entry.session)
 
 
-def session_directory(world: World, entry: Entry) -> "SessionDirectory":
+def session_directory(context: Context, entry: Entry) -> "SessionDirectory":
     """The node of a session."""
-    return world.inodes.intern(("session", entry.id), lambda ino: SessionDirectory(ino, world, entry.id))
+    return context.inodes.intern(("session", entry.id), lambda ino: SessionDirectory(ino, context, entry.id))
 
 
 class IdLink(InSession):
@@ -114,7 +114,7 @@ class IdLink(InSession):
     __slots__ = ()
 
     def attributes(self) -> Attributes:
-        return _link_attributes(self.ino, self.target(), self.entry.first_seen, self.world.keep)
+        return _link_attributes(self.ino, self.target(), self.entry.first_seen, self.context.cache_timeout)
 
     def target(self) -> str:
         return self.entry.name
@@ -127,24 +127,24 @@ class SessionDirectory(InSession, Directory):
 
     def attributes(self) -> Attributes:
         entry = self.entry
-        self.world.catalogue.look()
+        self.context.catalogue.look()
         return Attributes(
             self.ino,
             stat.S_IFDIR | 0o755,
             nlink=2,
             mtime_ns=records.footage_end(entry.session, entry.first_seen),
-            keep=self.world.keep,
+            cache_timeout=self.context.cache_timeout,
         )
 
     def xattrs(self) -> Mapping[str, bytes]:
         session = self.entry.session
         values = {
             "id": encode(session.id),
-            "state": records.state_word(self.world, session).encode(),
+            "state": records.state_word(self.context, session).encode(),
             "progress": _text(records.progress(session)),
-            "expires": _text(records.expires_at(self.world, session.id)),
-            "cameras": "; ".join(map(records.printable, records.labels(self.world, session))).encode(),
-            "kept_alive": b"true" if self.world.keeper.kept(session.id) else b"false",
+            "expires": _text(records.expires_at(self.context, session.id)),
+            "cameras": "; ".join(map(records.printable, records.labels(self.context, session))).encode(),
+            "kept_alive": b"true" if self.context.keeper.kept(session.id) else b"false",
         }
         return _fitting({f"user.exportfs.{key}": value for key, value in values.items()})
 
@@ -153,18 +153,18 @@ class SessionDirectory(InSession, Directory):
             # No result has such a name. What file managers look for is not worth waiting for the server, and what
             # was heard last is better than nothing.
             if name in OURS:
-                await self.world.catalogue.fresh_if_heard(RECORDS_WAIT)
+                await self.context.catalogue.fresh_if_heard(RECORDS_WAIT)
             if name == SESSION_RECORD:
                 await self._acquaint()
             return self._ours(name)
-        await self.world.catalogue.fresh()
+        await self.context.catalogue.fresh()
         entry = self.entry
         if entry.completed and name in entry.places:
             return self.result(entry, entry.places[name])
         return self._ours(name)
 
     async def entries(self) -> Entries:
-        await self.world.catalogue.fresh()
+        await self.context.catalogue.fresh()
         await self._acquaint()
         entry = self.entry
         results = list(entry.names) if entry.completed else []
@@ -173,31 +173,31 @@ class SessionDirectory(InSession, Directory):
 
     async def _acquaint(self) -> None:
         """Before the record is looked at for the first time, which a listing does, too: so that it stands still."""
-        if self.world.cameras.strange(records.origins(self.entry.session)):
-            await self.world.cameras.acquaint(_all_origins(self.world, self.entry))
+        if self.context.cameras.strange(records.origins(self.entry.session)):
+            await self.context.cameras.acquaint(_all_origins(self.context, self.entry))
 
     def result(self, entry: Entry, place: int) -> Node:
         """The node of one result."""
         return self.result_of(entry, entry.names[place], entry.session.state.files[place])
 
     def result_of(self, entry: Entry, name: str, file: ResultFile) -> Node:
-        world, session_id = self.world, self.session_id
+        context, session_id = self.context, self.session_id
         if downloadable(entry.session.summary, file):
             key = ("result", session_id, name, file.path, str(file.size))
-            return world.inodes.intern(key, lambda ino: Result(ino, world, session_id, file))
-        return world.inodes.intern(
-            ("remote", session_id, name, file.path), lambda ino: RemoteLink(ino, world, session_id, file)
+            return context.inodes.intern(key, lambda ino: Result(ino, context, session_id, file))
+        return context.inodes.intern(
+            ("remote", session_id, name, file.path), lambda ino: RemoteLink(ino, context, session_id, file)
         )
 
     def _ours(self, name: str) -> Node:
-        world, session_id = self.world, self.entry.id
+        context, session_id = self.context, self.entry.id
         key = ("ours", session_id, name)
         if name == SESSION_RECORD:
-            return world.inodes.intern(key, lambda ino: SessionRecord(ino, world, session_id), late=True)
+            return context.inodes.intern(key, lambda ino: SessionRecord(ino, context, session_id), late=True)
         if name == REQUEST_RECORD:
-            return world.inodes.intern(key, lambda ino: RequestRecord(ino, world, session_id), late=True)
+            return context.inodes.intern(key, lambda ino: RequestRecord(ino, context, session_id), late=True)
         if name == CONTROL:
-            return world.inodes.intern(key, lambda ino: Control(ino, world, session_id), late=True)
+            return context.inodes.intern(key, lambda ino: Control(ino, context, session_id), late=True)
         raise NotFound("no such result")
 
 
@@ -221,15 +221,15 @@ class Result(InSession):
 
     __slots__ = ("_open", "_seen", "file")
 
-    def __init__(self, ino: int, world: World, session_id: str, file: ResultFile) -> None:
-        super().__init__(ino, world, session_id)
+    def __init__(self, ino: int, context: Context, session_id: str, file: ResultFile) -> None:
+        super().__init__(ino, context, session_id)
         self.file = file
         self._open = 0
         self._seen: SessionState | None = None
         """The state in which this file was found last: looked through once, not with each read."""
 
     def attributes(self) -> Attributes:
-        file, entry = self.file, self.world.catalogue.get(self.session_id)
+        file, entry = self.file, self.context.catalogue.get(self.session_id)
         if entry is None and not self._open:
             raise Gone("the session is gone from the server")
         summary = entry.session.summary if entry else None
@@ -239,8 +239,8 @@ class Result(InSession):
             stat.S_IFREG | 0o444,
             file.size,
             mtime_ns=records.first_moment(entry.first_seen if entry else 0, *stamps),
-            block_size=self.world.library.line.preferred,
-            keep=self.world.keep,
+            block_size=self.context.library.line.preferred,
+            cache_timeout=self.context.cache_timeout,
         )
 
     def xattrs(self) -> Mapping[str, bytes]:
@@ -251,9 +251,9 @@ class Result(InSession):
             raise NotPermitted("results are read-only")
         entry = self.entry
         self.check_not_replaced()
-        reader = self.world.library.open(FileKey(entry.id, self.file.path, self.file.size))
+        reader = self.context.library.open(FileKey(entry.id, self.file.path, self.file.size))
         self._open += 1
-        self.world.keeper.opened(entry.id)
+        self.context.keeper.opened(entry.id)
         return ResultHandle(self, reader)
 
     def check_not_replaced(self) -> None:
@@ -261,9 +261,9 @@ class Result(InSession):
 
         Also where its session was destroyed here: the server may go on giving its bytes for some seconds.
         """
-        if self.world.catalogue.was_destroyed(self.session_id):
+        if self.context.catalogue.was_destroyed(self.session_id):
             raise Gone("the session was destroyed")
-        entry = self.world.catalogue.get(self.session_id)
+        entry = self.context.catalogue.get(self.session_id)
         if entry is None or entry.session.state is self._seen:
             return  # or the session is gone: the server will say so
         sizes = [file.size for file in entry.session.state.files if file.path == self.file.path]
@@ -274,7 +274,7 @@ class Result(InSession):
     def closed(self) -> None:
         """One handle less."""
         self._open -= 1
-        self.world.keeper.closed(self.session_id)
+        self.context.keeper.closed(self.session_id)
 
 
 @dataclass(eq=False)
@@ -283,10 +283,10 @@ class ResultHandle(Handle):
 
     node: Result
     reader: Reader
-    opening = Opening(keep=True)
+    opening = Opening(keep_cache=True)
 
     async def read(self, offset: int, length: int) -> bytes | memoryview:
-        self.node.world.keeper.read(self.node.session_id)
+        self.node.context.keeper.read(self.node.session_id)
         self.node.check_not_replaced()
         data = await self.reader.read(offset, length)
         self.node.check_not_replaced()
@@ -302,14 +302,14 @@ class RemoteLink(InSession):
 
     __slots__ = ("file",)
 
-    def __init__(self, ino: int, world: World, session_id: str, file: ResultFile) -> None:
-        super().__init__(ino, world, session_id)
+    def __init__(self, ino: int, context: Context, session_id: str, file: ResultFile) -> None:
+        super().__init__(ino, context, session_id)
         self.file = file
 
     def attributes(self) -> Attributes:
         stamps = (self.file.max_timestamp, self.file.min_timestamp, self.entry.session.summary.end)
         moment = records.first_moment(self.entry.first_seen, *stamps) / SECOND
-        return _link_attributes(self.ino, self.target(), moment, self.world.keep)
+        return _link_attributes(self.ino, self.target(), moment, self.context.cache_timeout)
 
     def xattrs(self) -> Mapping[str, bytes]:
         return _fitting({"user.mime_type": encode(self.file.mime_type) or None})
@@ -322,7 +322,7 @@ class RemoteLink(InSession):
 
 def _link_attributes(ino: int, target: str, moment: float, keep: float) -> Attributes:
     mtime_ns = int(moment * SECOND)
-    return Attributes(ino, stat.S_IFLNK | 0o777, len(target.encode()), mtime_ns=mtime_ns, keep=keep)
+    return Attributes(ino, stat.S_IFLNK | 0o777, len(target.encode()), mtime_ns=mtime_ns, cache_timeout=keep)
 
 
 def _fitting(values: Mapping[str, bytes | None]) -> dict[str, bytes]:

@@ -6,7 +6,7 @@ import stat
 
 from exportfs.errors import ExportfsError, Gone, InvalidArgument, NotPermitted, ReadOnly, TimedOut
 from exportfs.sessions.catalogue import Entry
-from exportfs.vfs.context import World
+from exportfs.vfs.context import Context
 from exportfs.vfs.node import SECOND, Changes, Handle, Node, Opening, Snapshot, Text
 from exportfs.vfs.sessions import records
 
@@ -19,17 +19,17 @@ MOST_WRITTEN = 64
 class InSession(Node):
     """A node that belongs to a session and goes with it."""
 
-    __slots__ = ("session_id", "world")
+    __slots__ = ("context", "session_id")
 
-    def __init__(self, ino: int, world: World, session_id: str) -> None:
+    def __init__(self, ino: int, context: Context, session_id: str) -> None:
         super().__init__(ino)
-        self.world = world
+        self.context = context
         self.session_id = session_id
 
     @property
     def entry(self) -> Entry:
         """What is known of the session. Raises Gone."""
-        entry = self.world.catalogue.get(self.session_id)
+        entry = self.context.catalogue.get(self.session_id)
         if entry is None:
             raise Gone("the session is gone from the server")
         return entry
@@ -38,9 +38,9 @@ class InSession(Node):
 class SessionRecord(InSession, Text):
     """`.session.json`"""
 
-    def __init__(self, ino: int, world: World, session_id: str) -> None:
+    def __init__(self, ino: int, context: Context, session_id: str) -> None:
         Text.__init__(self, ino)
-        self.world = world
+        self.context = context
         self.session_id = session_id
         self._version: object = None
         self._cached = Snapshot(b"", 0)
@@ -50,11 +50,11 @@ class SessionRecord(InSession, Text):
         # What changes by time alone no version tells.
         version = (
             entry.version,
-            *records.keeping(self.world, entry),
-            records.labels(self.world, entry.session),
+            *records.keeping(self.context, entry),
+            records.labels(self.context, entry.session),
         )
         if version != self._version:
-            text = records.session_record(self.world, entry)
+            text = records.session_record(self.context, entry)
             self._cached = Snapshot(text, self._mtime_ns(entry, text))
             self._version = version
         return self._cached
@@ -67,7 +67,7 @@ class SessionRecord(InSession, Text):
         if known is not None and known[0] == digest:
             return known[1]
         if known is not None:
-            mtime_ns = max(int(self.world.wall() * SECOND), known[1] + SECOND)
+            mtime_ns = max(int(self.context.wall() * SECOND), known[1] + SECOND)
         elif entry.completed:
             mtime_ns = records.footage_end(entry.session, entry.first_seen)
         else:
@@ -79,9 +79,9 @@ class SessionRecord(InSession, Text):
 class RequestRecord(InSession, Text):
     """`.request.json`"""
 
-    def __init__(self, ino: int, world: World, session_id: str) -> None:
+    def __init__(self, ino: int, context: Context, session_id: str) -> None:
         Text.__init__(self, ino)
-        self.world = world
+        self.context = context
         self.session_id = session_id
         self._cached: tuple[bytes, Snapshot] | None = None
 
@@ -101,9 +101,9 @@ class Control(InSession, Text):
 
     mode = stat.S_IFREG | 0o644
 
-    def __init__(self, ino: int, world: World, session_id: str) -> None:
+    def __init__(self, ino: int, context: Context, session_id: str) -> None:
         Text.__init__(self, ino)
-        self.world = world
+        self.context = context
         self.session_id = session_id
 
     def snapshot(self) -> Snapshot:
@@ -118,7 +118,7 @@ class Control(InSession, Text):
     async def open(self, flags: int) -> Handle:
         if flags & os.O_ACCMODE == os.O_RDONLY:
             return await Text.open(self, flags)
-        if self.world.read_only:
+        if self.context.read_only:
             raise ReadOnly("mounted read-only")
         return ControlHandle(self)
 
@@ -130,7 +130,7 @@ class ControlHandle(Handle):
     also if one of its lines is a verb (as in what is read from a `.control`).
     """
 
-    opening = Opening(direct=True)
+    opening = Opening(direct_io=True)
 
     def __init__(self, node: Control) -> None:
         self._node = node
@@ -164,7 +164,7 @@ class ControlHandle(Handle):
         verb = line.rstrip(b" \t\r\n")  # an `echo` of Windows writes a space and two ends
         if verb not in (b"stop", b"destroy"):
             raise self._over
-        actions, session_id = self._node.world.actions, self._node.entry.id
+        actions, session_id = self._node.context.actions, self._node.entry.id
         self._over = TimedOut(
             f"whether the server did it is unknown; to {verb.decode()} it, open .control again"
         )

@@ -12,18 +12,18 @@ from exportfs.model import Session, State, downloadable
 from exportfs.requests import advice, asked_of, sources_of, to_json
 from exportfs.sessions.catalogue import Entry
 from exportfs.timestamps import parse_server, to_rfc3339
-from exportfs.vfs.context import World
+from exportfs.vfs.context import Context
 from exportfs.vfs.node import SECOND
 
 
-def state_word(world: World, session: Session) -> str:
+def state_word(context: Context, session: Session) -> str:
     """`running completed failed stopped removed`."""
     state = session.state
     if state.state is State.REMOVED:
         return "removed"
     if state.state is not State.COMPLETED:
         return "running"
-    if world.actions.was_stopped(session.id):
+    if context.actions.was_stopped(session.id):
         return "stopped"
     return "completed" if state.succeeded else "failed"
 
@@ -51,15 +51,15 @@ def error_of(session: Session, word: str) -> str | None:
     )
 
 
-def expires_at(world: World, session_id: str) -> str | None:
+def expires_at(context: Context, session_id: str) -> str | None:
     """Our estimate of when the server stops or deletes it, RFC 3339 in whole seconds."""
-    left = world.keeper.expires_in(session_id)
+    left = context.keeper.expires_in(session_id)
     if left is None:
         return None
-    return to_rfc3339(datetime.fromtimestamp(int(world.wall() + left), UTC))
+    return to_rfc3339(datetime.fromtimestamp(int(context.wall() + left), UTC))
 
 
-def keeping(world: World, entry: Entry) -> tuple[bool | None, str | None]:
+def keeping(context: Context, entry: Entry) -> tuple[bool | None, str | None]:
     """`kept_alive` and `expires_at` as the record has them.
 
     None for a completed session: they change with the time and with looking, and two copies of evidence are to be
@@ -67,14 +67,14 @@ def keeping(world: World, entry: Entry) -> tuple[bool | None, str | None]:
     """
     if entry.completed:
         return None, None
-    return world.keeper.kept(entry.id), expires_at(world, entry.id)
+    return context.keeper.kept(entry.id), expires_at(context, entry.id)
 
 
-def session_record(world: World, entry: Entry) -> bytes:
+def session_record(context: Context, entry: Entry) -> bytes:
     """The text of `.session.json`."""
     session = entry.session
-    kept_alive, expires = keeping(world, entry)
-    word = state_word(world, session)
+    kept_alive, expires = keeping(context, entry)
+    word = state_word(context, session)
     files = [
         {
             "name": name,
@@ -89,7 +89,7 @@ def session_record(world: World, entry: Entry) -> bytes:
     ]
     error = error_of(session, word)
     coverage = coverage_of(session)
-    started_here = world.journal.of_session(session.id) is not None
+    started_here = context.journal.of_session(session.id) is not None
     record: dict[str, object] = {
         "id": printable(session.id),
         "name": entry.name,
@@ -99,13 +99,13 @@ def session_record(world: World, entry: Entry) -> bytes:
         "kept_alive": kept_alive,
         "expires_at": expires,
         "last_frame_timestamp": printable(session.state.last_frame_timestamp) or None,
-        "cameras": [printable(label) for label in labels(world, session)],
-        "footage": _footage(world, session),
+        "cameras": [printable(label) for label in labels(context, session)],
+        "footage": _footage(context, session),
         "coverage": None if coverage is None else coverage.as_json(),
         "files": [],
         "options": {},
         "error": error,
-        "warnings": _warnings(session, coverage, _footage(world, session), started_here=started_here),
+        "warnings": _warnings(session, coverage, _footage(context, session), started_here=started_here),
     }
     texts = {key: _json(value) for key, value in record.items()}
     texts["files"] = "[" + ",".join(f"\n    {_json(file)}" for file in files) + ("\n  ]" if files else "]")
@@ -188,14 +188,14 @@ def origins(session: Session) -> tuple[str, ...]:
     return _origins(session.options)
 
 
-def labels(world: World, session: Session) -> tuple[str, ...]:
+def labels(context: Context, session: Session) -> tuple[str, ...]:
     """What its cameras are called; the access point of one whose label is not known."""
-    return tuple(world.cameras.label(point) or point for point in origins(session))
+    return tuple(context.cameras.label(point) or point for point in origins(session))
 
 
-def _footage(world: World, session: Session) -> Mapping[str, object] | None:
+def _footage(context: Context, session: Session) -> Mapping[str, object] | None:
     """What the archive said when the export was started; None where it was not started here, or not asked in time."""
-    record = world.journal.of_session(session.id)
+    record = context.journal.of_session(session.id)
     return record.footage if record is not None else None
 
 

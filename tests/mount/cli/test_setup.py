@@ -160,7 +160,7 @@ def test_bash_completes() -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
-def test_for_real(tmp_path: Path) -> None:
+def test_setup_installs_and_undoes(tmp_path: Path) -> None:
     """In a namespace whose system folders are copies: this machine stays as it is."""
     before = Path("/", HELPER).exists()
     with namespace(

@@ -35,7 +35,7 @@ from exportfs.sessions.journal import Journal
 from exportfs.sessions.keepalive import KeepAliveConfig
 from exportfs.sessions.keeper import Keeper
 from exportfs.sessions.starter import Submitter
-from exportfs.vfs.context import World
+from exportfs.vfs.context import Context
 from exportfs.vfs.inodes import Inodes
 from exportfs.vfs.new.directory import NewDirectory
 from exportfs.vfs.new.file import RequestFile, SessionLink, is_request
@@ -159,7 +159,7 @@ class Mounted:
                 break
         journal.prune({entry.id for entry in catalogue})
         submitter = Submitter(server, catalogue, journal, timeout=TIMEOUT)
-        world = World(
+        context = Context(
             catalogue=catalogue,
             keeper=Keeper(server, catalogue, KeepAliveConfig(), lambda _: True, timeout=TIMEOUT),
             submitter=submitter,
@@ -178,7 +178,7 @@ class Mounted:
             agent=None,
             start_soon=self.nursery.start_soon,
         )
-        self.new = NewDirectory(world)
+        self.new = NewDirectory(context)
         self.nursery.start_soon(submitter.watch)
 
 
@@ -540,7 +540,7 @@ def test_a_removed_request_whose_outcome_was_never_said(answer: str, again: str)
 
 
 @pytest.mark.parametrize("broken", ["succeeded", "failed"])
-def test_an_unforeseen_error_while_showing_does_not_end_the_mount(
+def test_an_unexpected_error_while_showing_does_not_end_the_mount(
     broken: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """It ends as an error of the request, or a line in the log; and the session that was started stays the one."""

@@ -54,7 +54,7 @@ def listening(port: int) -> bool:
 
 
 @dataclass
-class World:
+class Setup:
     plan: Plan
     work: Path
     data: Path
@@ -153,7 +153,7 @@ def _wait_listening(name: str, child: Child, port: int) -> None:
 
 
 @contextlib.contextmanager
-def build(plan: Plan, peers: bool, line: bool) -> Iterator[World]:
+def build(plan: Plan, peers: bool, line: bool) -> Iterator[Setup]:
     """All of it, and whatever happens, none of it afterwards."""
     memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     with contextlib.ExitStack() as stack:
@@ -166,7 +166,7 @@ def build(plan: Plan, peers: bool, line: bool) -> Iterator[World]:
             make_file(data / name, size)
         server = Child(python("bench.server", str(data)), work / "server.log", pipes=True)
         stack.callback(server.stop)
-        world = World(
+        setup = Setup(
             plan=plan,
             work=work,
             data=data,
@@ -185,14 +185,14 @@ def build(plan: Plan, peers: bool, line: bool) -> Iterator[World]:
                 try:
                     child, port = start()
                 except Failed as error:
-                    world.missing[name] = str(error)
+                    setup.missing[name] = str(error)
                     continue
                 stack.callback(child.stop)
-                world.helpers[name], world.ports[name] = child, port
+                setup.helpers[name], setup.ports[name] = child, port
         if line:
-            targets = [str(port) for port in world.ports.values()]
+            targets = [str(port) for port in setup.ports.values()]
             proxy = Child(python("bench.proxy", str(plan.delay_ms), *targets), work / "proxy.log", pipes=True)
             stack.callback(proxy.stop)
             own = [int(port) for port in proxy.line().split()]
-            world.line_ports = dict(zip(world.ports, own, strict=True))
-        yield world
+            setup.line_ports = dict(zip(setup.ports, own, strict=True))
+        yield setup
