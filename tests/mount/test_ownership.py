@@ -4,6 +4,8 @@ import json
 import os
 import stat
 import subprocess
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,23 +37,27 @@ def as_user(user: int, *words: object, code: int = 0, **options: Any) -> "subpro
 
 
 @pytest.fixture
-def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of everybody's."""
-    folder = tmp_path_factory.mktemp("desk")
-    for place in (folder, folder.parent, folder.parent.parent):
-        place.chmod(place.stat().st_mode | 0o711)
+def everybodys() -> Iterator[Path]:
+    """Not below tmp_path, which nobody but its owner may enter."""
+    with tempfile.TemporaryDirectory(prefix="exportfs-ownership-") as folder:
+        os.chmod(folder, 0o755)
+        yield Path(folder)
+
+
+@pytest.fixture
+def desk(everybodys: Path) -> Path:
+    """A folder in which every user may write."""
+    folder = everybodys / "desk"
+    folder.mkdir()
     folder.chmod(0o1777)
     return folder
 
 
 @pytest.fixture
-def shared(start_mount: MountFactory, tmp_path: Path) -> MountProcess:
+def shared(everybodys: Path, start_mount: MountFactory) -> MountProcess:
     """A mount of a team's gateway."""
-    for place in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
-        place.chmod(place.stat().st_mode | 0o711)
-    return start_mount(
-        *("--allow-other", "--gid", str(TEAM), "--umask", "027", "--new-mode", "1777", "--uid", str(BEN))
-    )
+    words = ("--allow-other", "--gid", str(TEAM), "--umask", "027", "--new-mode", "1777", "--uid", str(BEN))
+    return start_mount(*words, folder=everybodys)
 
 
 def request(number: int) -> str:
@@ -107,11 +113,9 @@ def test_another_user_writes_requests(shared: MountProcess, simulator: Simulator
 
 @pytest.mark.promise("T16")
 def test_by_default_others_start_nothing(
-    start_mount: MountFactory, simulator: Simulator, tmp_path: Path
+    everybodys: Path, start_mount: MountFactory, simulator: Simulator
 ) -> None:
-    for place in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
-        place.chmod(place.stat().st_mode | 0o711)
-    mount = start_mount("--allow-other", "--umask", "022")
+    mount = start_mount("--allow-other", "--umask", "022", folder=everybodys)
     as_user(ANA, "ls", mount.mountpoint)
     as_user(ANA, "sh", "-c", 'cat > "$0"', mount.mountpoint / "new/x.json", input=request(1), code=2)
     assert simulator.log.count("StartSession") == 0
