@@ -12,6 +12,7 @@ from typing import Any
 
 from exportfs.errors import InvalidArgument, NotFound, Unsupported
 from exportfs.naming import legal_name, percent_encode
+from exportfs.record import STATUS
 
 EXACT_SLICE = timedelta(hours=1)
 """What a footage file tells exactly."""
@@ -264,7 +265,7 @@ def _joined(intervals: list[Interval]) -> list[Interval]:
 def _names(mountpoint: Path) -> list[str]:
     names = [path.name for path in (mountpoint / "cameras").iterdir()]
     if not names:
-        status = json.loads((mountpoint / ".status.json").read_bytes())
+        status = json.loads((mountpoint / STATUS).read_bytes())
         reason = status.get("cameras", {}).get("error")
         if reason:
             raise Unsupported(f"{mountpoint}: {reason}")

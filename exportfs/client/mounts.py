@@ -14,8 +14,8 @@ from exportfs.errors import ExportfsError
 from exportfs.fuse.mountpoint import mount_table, place_of, probe, top
 from exportfs.os_errors import sentence
 from exportfs.program import PROGRAM
+from exportfs.record import STATUS
 
-STATUS = ".status.json"
 _SEE = f"see `{PROGRAM} status` for what is mounted"
 
 

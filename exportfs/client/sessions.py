@@ -8,17 +8,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from exportfs import record
 from exportfs.errors import InvalidArgument, NotFound
+from exportfs.record import COMPLETED as COMPLETED
+from exportfs.record import CONTROL as CONTROL
+from exportfs.record import ENDED as ENDED
+from exportfs.record import FAILED as FAILED
+from exportfs.record import REMOVED as REMOVED
+from exportfs.record import RUNNING as RUNNING
+from exportfs.record import STOPPED as STOPPED
 
-RECORD = ".session.json"
-CONTROL = ".control"
-
-RUNNING = "running"
-COMPLETED = "completed"
-FAILED = "failed"
-STOPPED = "stopped"
-REMOVED = "removed"
-ENDED = frozenset({COMPLETED, FAILED, STOPPED, REMOVED})
+RECORD = record.SESSION
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,17 +103,17 @@ def read_session(directory: Path) -> SessionRecord:
     """What `.session.json` says now. InvalidArgument where it is no record; OSError."""
     path = directory / RECORD
     try:
-        raw = json.loads(path.read_bytes())
+        raw: record.SessionRecord = json.loads(path.read_bytes())
     except ValueError as error:
         raise InvalidArgument(f"{path}: invalid JSON: {error}") from error
     if not isinstance(raw, dict):
         raise InvalidArgument(f"{path}: not a session's record")
     if raw.get("kept_alive") is None:
-        raw |= _keeping(directory)
+        raw.update(_keeping(directory))
     progress = raw.get("progress")
     files = raw.get("files")
-    coverage = raw.get("coverage")
-    coverage = coverage if isinstance(coverage, dict) else {}
+    told = raw.get("coverage")
+    coverage: record.CoverageRecord = told if isinstance(told, dict) else {}
     warnings = coverage.get("warnings")
     cameras = raw.get("cameras")
     return SessionRecord(
@@ -129,13 +129,13 @@ def read_session(directory: Path) -> SessionRecord:
         missing=tuple(filter(None, map(_text, warnings))) if isinstance(warnings, list) else (),
         unsure=_text(coverage.get("note")),
         cameras=tuple(filter(None, map(_text, cameras))) if isinstance(cameras, list) else (),
-        raw=raw,
+        raw=dict(raw),
     )
 
 
-def _keeping(directory: Path) -> dict[str, Any]:
+def _keeping(directory: Path) -> record.SessionRecord:
     """`kept_alive` and `expires_at` of a completed session: its record stands still, its attributes tell them."""
-    found: dict[str, Any] = {}
+    found: record.SessionRecord = {}
     with contextlib.suppress(OSError):
         found["kept_alive"] = os.getxattr(directory, "user.exportfs.kept_alive") == b"true"
         found["expires_at"] = os.getxattr(directory, "user.exportfs.expires").decode("ascii", "replace")
@@ -147,7 +147,7 @@ def removed(directory: Path) -> SessionRecord:
     return SessionRecord(directory, REMOVED, raw={"name": directory.name, "state": REMOVED})
 
 
-def _file(item: Mapping[str, Any]) -> FileRecord:
+def _file(item: record.FileRecord) -> FileRecord:
     size = item.get("size")
     return FileRecord(
         name=_text(item.get("name")),

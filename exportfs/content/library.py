@@ -12,6 +12,7 @@ from exportfs.content.scheduler import Scheduler
 from exportfs.content.shared import Shared
 from exportfs.content.source import Remote, Source
 from exportfs.content.tuning import AHEAD_MOST, REAP_EVERY
+from exportfs.record import StatusRecord
 from exportfs.retry import PatienceConfig
 
 
@@ -80,7 +81,7 @@ class Library:
             self.scheduler.schedule()
             self.scheduler.reap(trio.current_time())
 
-    def status(self) -> dict[str, dict[str, object]]:
+    def status(self) -> StatusRecord:
         """Counters, for people."""
         cache, scheduler, line = self.cache, self.scheduler, self.line
         rate = line.rate

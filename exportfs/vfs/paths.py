@@ -1,5 +1,6 @@
 """The path of a node within the mount, for people who look at what the mount is doing. From memory alone."""
 
+from exportfs import record
 from exportfs.vfs.cameras.directory import CameraDirectory
 from exportfs.vfs.cameras.files import CameraFile
 from exportfs.vfs.context import Context
@@ -7,9 +8,6 @@ from exportfs.vfs.inodes import CAMERAS, INDEX, NEW, PAGES, README, ROOT, SESSIO
 from exportfs.vfs.new.file import RequestFile
 from exportfs.vfs.pages.directory import DayPage
 from exportfs.vfs.sessions.directory import (
-    CONTROL,
-    REQUEST_RECORD,
-    SESSION_RECORD,
     RemoteLink,
     Result,
     SessionDirectory,
@@ -19,7 +17,7 @@ from exportfs.vfs.sessions.files import Control, InSession, RequestRecord, Sessi
 _FIXED = {
     ROOT: "",
     README: "README.txt",
-    STATUS: ".status.json",
+    STATUS: record.STATUS,
     NEW: "new",
     SESSIONS: "sessions",
     CAMERAS: "cameras",
@@ -27,7 +25,7 @@ _FIXED = {
     PAGES: ".pages",
     TEMPLATE: "new/.template.json",
 }
-_RECORDS = ((SessionRecord, SESSION_RECORD), (RequestRecord, REQUEST_RECORD), (Control, CONTROL))
+_RECORDS = ((SessionRecord, record.SESSION), (RequestRecord, record.REQUEST), (Control, record.CONTROL))
 
 
 def path_of(context: Context, ino: int) -> str | None:

@@ -3,6 +3,7 @@
 import stat
 from collections.abc import Callable
 
+from exportfs import record
 from exportfs.errors import NotFound
 from exportfs.vfs.cameras.directory import CamerasDirectory
 from exportfs.vfs.context import Context
@@ -53,7 +54,7 @@ class RootDirectory(Directory):
         self._named: dict[str, Node] = {
             "README.txt": FixedText(README, README_TEXT.encode, context.mounted_at),
             INDEX: IndexPage(context, overview),
-            ".status.json": LivingText(STATUS, status, context.wall, context.mounted_at),
+            record.STATUS: LivingText(STATUS, status, context.wall, context.mounted_at),
             "cameras": self.cameras,
             "new": self.new,
             "sessions": self.sessions,

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from functools import partial
 
 import exportfs
+from exportfs.record import InUse, StatusRecord
 from exportfs.timestamps import to_rfc3339
 from exportfs.vfs.context import Context
 from exportfs.vfs.paths import path_of
@@ -46,7 +47,7 @@ class Activity:
         """Notes an error, for people."""
         self._errors.append({"time": _time(self._wall()), "operation": operation, "message": message})
 
-    def status(self, path_of: Callable[[int], str | None]) -> dict[str, object]:
+    def status(self, path_of: Callable[[int], str | None]) -> StatusRecord:
         """`path_of` gives the path of an inode within the mount, where it is known."""
         now = self.monotonic()
         return {
@@ -77,7 +78,7 @@ class StatusMaker:
     def __call__(self) -> bytes:
         context, catalogue = self.context, self.context.catalogue
         error = catalogue.error
-        status = {
+        status: StatusRecord = {
             "version": exportfs.__version__,
             "mountpoint": os.fspath(context.mountpoint),
             "pid": os.getpid(),
@@ -96,14 +97,14 @@ class StatusMaker:
                 "in_use": self._in_use(),
             },
             "cameras": context.cameras.status(),
-            **context.library.status(),
-            **self.activity.status(partial(path_of, context)),
         }
+        status.update(context.library.status())
+        status.update(self.activity.status(partial(path_of, context)))
         return (json.dumps(status, indent=2) + "\n").encode()
 
-    def _in_use(self) -> list[dict[str, object]]:
+    def _in_use(self) -> list[InUse]:
         """Sessions that are kept alive, or of which we know when the server will end them."""
-        sessions = []
+        sessions: list[InUse] = []
         for entry in self.context.keeper.known():
             kept, expires = (
                 self.context.keeper.kept(entry.id),

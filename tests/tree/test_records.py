@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from exportfs import record as schema
 from exportfs.simulator import Hang, Simulator, SimulatorServer
 from tests.conftest import MountFactory
 from tests.support.harness import ARCHIVE_REQUEST, Tree, eventually, expect_errno
@@ -38,6 +39,20 @@ def test_a_completed_record_stands_still_while_it_is_read(tree: Tree, simulator:
     assert status["name"] == path.removeprefix("sessions/")
     assert status["kept_alive"] is True
     assert status["expires_at"] >= first.decode()
+
+
+@pytest.mark.promise("S1", "T13")
+def test_records_have_the_keys_of_the_schema(tree: Tree, simulator: Simulator) -> None:
+    path = directory(tree, simulator.add_computed(10))
+    found = json.loads(tree.read(f"{path}/.session.json"))
+    assert set(found) == set(schema.SessionRecord.__annotations__)
+    assert set(found["files"][0]) == set(schema.FileRecord.__annotations__)
+    assert set(found["coverage"]) == set(schema.CoverageRecord.__annotations__)
+    tree.read(f"{path}/.session.json")
+    status = json.loads(tree.read(".status.json"))
+    assert set(status) == set(schema.StatusRecord.__annotations__)
+    assert set(status["sessions"]) == set(schema.SessionsStatus.__annotations__)
+    assert set(status["sessions"]["in_use"][0]) == set(schema.InUse.__annotations__)
 
 
 @pytest.mark.promise("S4")

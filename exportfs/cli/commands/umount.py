@@ -17,6 +17,7 @@ from exportfs.errors import ExportfsError
 from exportfs.fuse.holders import holders
 from exportfs.fuse.mount import unmount
 from exportfs.fuse.mountpoint import FILESYSTEM_TYPE, mount_table, place_of, top
+from exportfs.record import STATUS
 
 PROCESS_TIMEOUT = 5.0
 """Seconds that `umount` waits for the login to be closed and the process to end."""
@@ -98,7 +99,7 @@ def process_of(place: Path) -> Process | None:
 
     def ask() -> None:
         with contextlib.suppress(OSError):
-            said.append((place / ".status.json").read_bytes())
+            said.append((place / STATUS).read_bytes())
 
     # In a thread: a call into a mount whose process is stopped cannot be given up.
     thread = threading.Thread(target=ask, daemon=True)

@@ -16,6 +16,7 @@ from exportfs.pages.overview import (
     session_part,
 )
 from exportfs.pages.times import Interval, day_of, maybe, moment, zone
+from exportfs.record import COMPLETED, FAILED, RUNNING, STOPPED
 from exportfs.sessions.catalogue import Entry
 from exportfs.timestamps import parse_server
 from exportfs.vfs.context import Context
@@ -32,7 +33,7 @@ KEPT_PAGES, KEPT_PARTS = 8, 10 * MOST
 INDEX, FOLDER, STILL = "index.html", ".pages", "still.html"
 MINUTE = 60
 T = TypeVar("T")
-STATES = ("running", "completed", "stopped", "failed")
+STATES = (RUNNING, COMPLETED, STOPPED, FAILED)
 
 
 class Overview:

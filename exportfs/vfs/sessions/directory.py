@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from urllib.parse import unquote_to_bytes
 
+from exportfs import record
 from exportfs.content.download import FileKey
 from exportfs.content.reader import Reader
 from exportfs.errors import (
@@ -31,8 +32,7 @@ from exportfs.vfs.node import (
 from exportfs.vfs.sessions import records
 from exportfs.vfs.sessions.files import Control, InSession, RequestRecord, SessionRecord
 
-SESSION_RECORD, REQUEST_RECORD, CONTROL = ".session.json", ".request.json", ".control"
-OURS = frozenset({SESSION_RECORD, REQUEST_RECORD, CONTROL})
+OURS = frozenset({record.SESSION, record.REQUEST, record.CONTROL})
 RECORDS_WAIT = 1.0
 """Seconds that a look at a record waits for a listing that is due."""
 XATTR_SIZE_MAX = 65536
@@ -154,7 +154,7 @@ class SessionDirectory(InSession, Directory):
             # was heard last is better than nothing.
             if name in OURS:
                 await self.context.catalogue.fresh_if_heard(RECORDS_WAIT)
-            if name == SESSION_RECORD:
+            if name == record.SESSION:
                 await self._acquaint()
             return self._ours(name)
         await self.context.catalogue.fresh()
@@ -169,7 +169,7 @@ class SessionDirectory(InSession, Directory):
         entry = self.entry
         results = list(entry.names) if entry.completed else []
         files = entry.session.state.files
-        return Entries([*results, SESSION_RECORD, REQUEST_RECORD], _Results(self, entry, files, len(results)))
+        return Entries([*results, record.SESSION, record.REQUEST], _Results(self, entry, files, len(results)))
 
     async def _acquaint(self) -> None:
         """Before the record is looked at for the first time, which a listing does, too: so that it stands still."""
@@ -192,11 +192,11 @@ class SessionDirectory(InSession, Directory):
     def _ours(self, name: str) -> Node:
         context, session_id = self.context, self.entry.id
         key = ("ours", session_id, name)
-        if name == SESSION_RECORD:
+        if name == record.SESSION:
             return context.inodes.intern(key, lambda ino: SessionRecord(ino, context, session_id), late=True)
-        if name == REQUEST_RECORD:
+        if name == record.REQUEST:
             return context.inodes.intern(key, lambda ino: RequestRecord(ino, context, session_id), late=True)
-        if name == CONTROL:
+        if name == record.CONTROL:
             return context.inodes.intern(key, lambda ino: Control(ino, context, session_id), late=True)
         raise NotFound("no such result")
 

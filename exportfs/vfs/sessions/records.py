@@ -5,10 +5,12 @@ import functools
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 from exportfs.coverage import Coverage, assess
 from exportfs.errors import Corrupt
 from exportfs.model import Session, State, downloadable
+from exportfs.record import COMPLETED, FAILED, REMOVED, RUNNING, STOPPED, FileRecord, SessionRecord
 from exportfs.requests import advice, asked_of, sources_of, to_json
 from exportfs.sessions.catalogue import Entry
 from exportfs.timestamps import parse_server, to_rfc3339
@@ -20,12 +22,12 @@ def state_word(context: Context, session: Session) -> str:
     """`running completed failed stopped removed`."""
     state = session.state
     if state.state is State.REMOVED:
-        return "removed"
+        return REMOVED
     if state.state is not State.COMPLETED:
-        return "running"
+        return RUNNING
     if context.actions.was_stopped(session.id):
-        return "stopped"
-    return "completed" if state.succeeded else "failed"
+        return STOPPED
+    return COMPLETED if state.succeeded else FAILED
 
 
 def progress(session: Session) -> float | None:
@@ -44,7 +46,7 @@ def progress(session: Session) -> float | None:
 
 def error_of(session: Session, word: str) -> str | None:
     """A sentence where the export did not succeed. word: as `state_word` gives it."""
-    if word != "failed":
+    if word != FAILED:
         return None
     return "the server reports that the export did not succeed" + (
         "" if session.state.files else "; there are no results"
@@ -75,7 +77,7 @@ def session_record(context: Context, entry: Entry) -> bytes:
     session = entry.session
     kept_alive, expires = keeping(context, entry)
     word = state_word(context, session)
-    files = [
+    files: list[FileRecord] = [
         {
             "name": name,
             "file_id": printable(file.path),
@@ -90,7 +92,7 @@ def session_record(context: Context, entry: Entry) -> bytes:
     error = error_of(session, word)
     coverage = coverage_of(session)
     started_here = context.journal.of_session(session.id) is not None
-    record: dict[str, object] = {
+    record: SessionRecord = {
         "id": printable(session.id),
         "name": entry.name,
         "state": word,
@@ -193,10 +195,10 @@ def labels(context: Context, session: Session) -> tuple[str, ...]:
     return tuple(context.cameras.label(point) or point for point in origins(session))
 
 
-def _footage(context: Context, session: Session) -> Mapping[str, object] | None:
+def _footage(context: Context, session: Session) -> dict[str, Any] | None:
     """What the archive said when the export was started; None where it was not started here, or not asked in time."""
     record = context.journal.of_session(session.id)
-    return record.footage if record is not None else None
+    return dict(record.footage) if record is not None and record.footage is not None else None
 
 
 def _warnings(

@@ -1,0 +1,128 @@
+"""The schema of the mount's records: `vfs` writes them, `client` reads them, and other programs may.
+
+Each record is one JSON object. Times are RFC 3339 in UTC unless a field says otherwise, sizes bytes, shares 0 to 1. A
+mount of another version may leave keys out or add some: who reads takes what it knows.
+"""
+
+from typing import Any, TypedDict
+
+SESSION = ".session.json"
+REQUEST = ".request.json"
+"""The session's Options, in the form that new/ takes."""
+CONTROL = ".control"
+STATUS = ".status.json"
+
+RUNNING = "running"
+COMPLETED = "completed"
+FAILED = "failed"
+STOPPED = "stopped"
+REMOVED = "removed"
+ENDED = frozenset({COMPLETED, FAILED, STOPPED, REMOVED})
+
+
+class IntervalRecord(TypedDict, total=False):
+    begin: str | None
+    end: str | None
+
+
+class CoverageRecord(TypedDict, total=False):
+    """How much of the footage that was asked for is in the results."""
+
+    asked: IntervalRecord
+    results: IntervalRecord | None
+    share: float | None
+    """None where it cannot be told; `note` says why."""
+    gaps: list[IntervalRecord]
+    warnings: list[str]
+    note: str | None
+
+
+class FileRecord(TypedDict, total=False):
+    """A result."""
+
+    name: str
+    file_id: str
+    """The server's name for it."""
+    size: int
+    mime_type: str
+    min_timestamp: str
+    """Of the footage, in the server's form, as all its timestamps are; empty where it gives none."""
+    max_timestamp: str
+    downloadable: bool
+
+
+class SessionRecord(TypedDict, total=False):
+    """`.session.json`."""
+
+    id: str
+    name: str
+    """Of its directory."""
+    state: str
+    progress: float | None
+    started_here: bool
+    """Whether this user started it, through a mount of this machine."""
+    kept_alive: bool | None
+    """None for a completed session, as for `expires_at`: its record stands still; its extended attributes tell."""
+    expires_at: str | None
+    """Our estimate of when the server stops or deletes it."""
+    last_frame_timestamp: str | None
+    cameras: list[str]
+    """Labels."""
+    footage: dict[str, Any] | None
+    """What the archive had of the interval when the export was started here: `covered`, `gaps`."""
+    coverage: CoverageRecord | None
+    """None for a live export."""
+    files: list[FileRecord]
+    options: dict[str, Any]
+    """As in `.request.json`."""
+    error: str | None
+    warnings: list[str]
+
+
+class InUse(TypedDict, total=False):
+    """A session that is kept alive, or that the server will end at a time that is known."""
+
+    name: str
+    id: str
+    kept_alive: bool
+    expires_at: str | None
+
+
+class SessionsStatus(TypedDict, total=False):
+    count: int
+    refreshed_at: str | None
+    refresh_seconds: float
+    in_use: list[InUse]
+
+
+class OperationRecord(TypedDict, total=False):
+    """A call into the mount that has not been answered yet."""
+
+    op: str
+    pid: int
+    inode: int
+    path: str | None
+    offset: int | None
+    age: float
+    """Seconds."""
+
+
+class StatusRecord(TypedDict, total=False):
+    """`.status.json`. It holds no secret."""
+
+    version: str
+    mountpoint: str
+    pid: int
+    started_at: str
+    read_only: bool
+    server: dict[str, Any]
+    """`address`, `tls`, `last_contact` (seconds ago), `reachable`, `error`."""
+    login: dict[str, Any]
+    sessions: SessionsStatus
+    cameras: dict[str, Any]
+    cache: dict[str, Any]
+    downloads: dict[str, Any]
+    line: dict[str, Any]
+    """What is known of the line to the server."""
+    operations: list[OperationRecord]
+    recent_errors: list[dict[str, str]]
