@@ -48,7 +48,7 @@ def test_records_have_the_keys_of_the_schema(tree: Tree, simulator: Simulator) -
     assert set(found) == set(schema.SessionRecord.__annotations__)
     assert set(found["files"][0]) == set(schema.FileRecord.__annotations__)
     assert set(found["coverage"]) == set(schema.CoverageRecord.__annotations__)
-    tree.read(f"{path}/.session.json")
+    tree.read(f"{path}/{found['files'][0]['name']}")  # now it is in use
     status = json.loads(tree.read(".status.json"))
     assert set(status) == set(schema.StatusRecord.__annotations__)
     assert set(status["sessions"]) == set(schema.SessionsStatus.__annotations__)
