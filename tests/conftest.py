@@ -65,7 +65,13 @@ MountFactory = Callable[..., MountProcess]
 
 
 @pytest.fixture
-def start_mount(server: SimulatorServer, tmp_path: Path) -> Iterator[MountFactory]:
+def fresh() -> bool:
+    """Whether mounts start with an interpreter of their own, which takes them most of a second."""
+    return False
+
+
+@pytest.fixture
+def start_mount(server: SimulatorServer, tmp_path: Path, fresh: bool) -> Iterator[MountFactory]:
     """Starts a real mount of the server with further options; all are ended, and their logs looked at."""
     mounts: list[MountProcess] = []
 
@@ -73,7 +79,7 @@ def start_mount(server: SimulatorServer, tmp_path: Path) -> Iterator[MountFactor
         *options: str, folder: Path = tmp_path, check_log: bool = True, address: str = ""
     ) -> MountProcess:
         options = (*security(server.tls), "--refresh", str(REFRESH), "--timeout", "5", *options)
-        mount = MountProcess(address or server.address, folder, *options)
+        mount = MountProcess(address or server.address, folder, *options, fresh=fresh)
         mounts.append(mount)
         mount.checked = check_log
         return mount.start()

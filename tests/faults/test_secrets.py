@@ -64,7 +64,7 @@ def test_secrets_never_leak(guarded: SimulatorServer, tmp_path: Path, source: st
     env = {} if source == "file" else {"EXPORTFS_PASSWORD": PASSWORD}
     mount = MountProcess(
         guarded.address, tmp_path, "--insecure", "--user", "demo", "--log-level", "debug",
-        "--refresh", "0.3", "--timeout", "4", *options, env=env,
+        "--refresh", "0.3", "--timeout", "4", *options, env=env, fresh=True,
     )  # fmt: skip
     try:
         mount.start()

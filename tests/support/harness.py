@@ -31,6 +31,7 @@ from exportfs.sessions.journal import Journal
 from exportfs.simulator import Certificates
 from exportfs.vfs.filesystem import Filesystem
 from exportfs.vfs.node import Changes, Node
+from tests.support import prepared
 
 Answer = TypeVar("Answer")
 CAMERA = "hosts/Server/DeviceIpint.1/SourceEndpoint.video:0:0"
@@ -378,15 +379,24 @@ def _normal(path: str) -> str:
 
 
 class MountProcess:
-    """A mount as its users run it, in the foreground of a subprocess."""
+    """A mount as its users run it, in the foreground of a subprocess; `fresh`: of an interpreter of its own, for tests
+    of how it starts."""
 
-    def __init__(self, address: str, folder: Path, *options: str, env: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        address: str,
+        folder: Path,
+        *options: str,
+        env: dict[str, str] | None = None,
+        fresh: bool = False,
+    ) -> None:
         self.mountpoint = folder / "mnt"
         self.log = folder / "mount.log"
         self.address = address
         self._folder = folder
         self._options = options
         self._env = env or {}
+        self._fresh = fresh
         self.process: subprocess.Popen[bytes] | None = None
         self.checked = True
         """Whether a traceback in its log fails the test."""
@@ -403,23 +413,20 @@ class MountProcess:
             self.mountpoint.mkdir(parents=True, exist_ok=True)
         # A test that is killed cannot unmount. (It would also end with a thread that is not the main one.)
         main = threading.current_thread() is threading.main_thread()
-        through = ["setpriv", "--pdeathsig", "TERM", "--"] if main else []
+        words = ["mount", self.address, os.fspath(self.mountpoint), "--foreground", *self._options]
+        environment = {**os.environ, "XDG_STATE_HOME": os.fspath(self._folder / "state"), **self._env}
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [
-                    *through,
-                    *OURS,
-                    "mount",
-                    self.address,
-                    os.fspath(self.mountpoint),
-                    "--foreground",
-                    *self._options,
-                ],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env={**os.environ, "XDG_STATE_HOME": os.fspath(self._folder / "state"), **self._env},
-            )
+            if not self._fresh and prepared.shared().serves(environment):
+                self.process = prepared.shared().start(words, environment, log.fileno(), ends_with_us=main)
+            else:
+                through = ["setpriv", "--pdeathsig", "TERM", "--"] if main else []
+                self.process = subprocess.Popen(
+                    [*through, *OURS, *words],
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    env=environment,
+                )
         eventually(self._usable)
         return self
 

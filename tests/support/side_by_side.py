@@ -17,7 +17,7 @@ import pytest
 from xdist.scheduler import LoadScopeScheduling
 from xdist.workermanage import WorkerController
 
-from tests.support import processes
+from tests.support import prepared, processes
 from tests.support.bounds import Bounds, stacks_of
 
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "main")
@@ -116,6 +116,7 @@ class InWorker:
         return path if isinstance(path, Path) else self._folder / "no-such-test"
 
     def pytest_sessionfinish(self) -> None:
+        prepared.close_shared()
         left = processes.marked(mark(WORKER, 0))
         if left and not processes.ended(left, processes.ENDS_WITHIN):
             processes.kill(left)

@@ -1,0 +1,198 @@
+"""Mounts without the second that an interpreter takes to import everything: they are forked from a process that has.
+
+From the arguments on a forked mount is the one that `python -m exportfs mount ...` is: run as that module, with these
+arguments, environment, folder and descriptors 0 to 2 and no others, default signals, and a child of the test.
+What it does not go through is the interpreter's own start; tests of that start one anew (`MountProcess(fresh=True)`),
+as is done by itself where the environment differs in what is read while importing, PYTHON* or LC_* say.
+"""
+
+import ctypes
+import json
+import os
+import runpy
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any, NoReturn
+
+from tests.support.processes import MARK
+
+ROOM = "EXPORTFS_TEST_ROOM"
+"""The environment variable that makes room for what a mount's environment shows in /proc."""
+WORDS_ROOM, ENVIRONMENT_ROOM = 8192, 65536
+FREE = ("EXPORTFS_", "XDG_", "PYTEST_")
+"""Variables beginning with these are read when they are needed, not while importing."""
+PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
+"""linux/prctl.h."""
+ENDS_WITHIN = 10.0
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Child(subprocess.Popen[bytes]):
+    """A child of this process that somebody else has forked."""
+
+    def __init__(self, pid: int, words: list[str]) -> None:
+        # As Popen's own does, but for starting it.
+        self._waitpid_lock: Any = threading.Lock()
+        self._input: Any = None
+        self._communication_started = False
+        self.stdin = self.stdout = self.stderr = None
+        self.args: Any = words
+        self.pid = pid
+        self.returncode: Any = None
+        self._child_created = True
+
+
+class Prepared:
+    """The process that mounts are forked from; one for each process of tests."""
+
+    def __init__(self, mark: dict[str, str]) -> None:
+        self.environment = {**os.environ, **mark}
+        self._lock = threading.Lock()
+        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            room = {ROOM: "x" * ENVIRONMENT_ROOM}
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", __name__, str(theirs.fileno()), "x" * WORDS_ROOM],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                cwd=Path(__file__).parents[2],
+                env={**self.environment, **room},
+            )
+
+    def serves(self, environment: dict[str, str]) -> bool:
+        """Whether a process with this environment would have imported just the same."""
+        return all(
+            self.environment.get(name) == environment.get(name)
+            for name in self.environment.keys() | environment.keys()
+            if not name.startswith(FREE)
+        )
+
+    def start(
+        self, words: list[str], environment: dict[str, str], log: int, *, ends_with_us: bool
+    ) -> subprocess.Popen[bytes]:
+        """`exportfs` with these arguments; `log` is its standard output and error."""
+        wanted = {
+            "words": words,
+            "environment": environment,
+            "folder": os.getcwd(),
+            "umask": _umask(),
+            "ends with us": ends_with_us,
+        }
+        with self._lock:
+            # Its own parent ends at once: it becomes ours.
+            _libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+            try:
+                socket.send_fds(self._socket, [json.dumps(wanted).encode()], [log])
+                pid = int(self._socket.recv(100) or 0)
+            finally:
+                _libc.prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
+        if not pid:
+            raise RuntimeError("the process that mounts are forked from has ended")
+        return Child(pid, [sys.executable, "-m", "exportfs", *words])
+
+    def close(self) -> None:
+        self._socket.close()
+        self._process.wait(ENDS_WITHIN)
+
+
+_shared: Prepared | None = None
+
+
+def shared() -> Prepared:
+    """The one of this process, which outlives the test that needs it first."""
+    global _shared
+    if _shared is None:
+        run, colon, _ = os.environ.get(MARK, "").rpartition(":")
+        _shared = Prepared({MARK: f"{run}:0;"} if colon else {})
+    return _shared
+
+
+def close_shared() -> None:
+    global _shared
+    if _shared is not None:
+        _shared.close()
+        _shared = None
+
+
+def _umask() -> int:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("Umask:"):
+            return int(line.split()[1], 8)
+    raise AssertionError("no umask")
+
+
+# In the process that is forked from.
+
+
+def _serve(requests: socket.socket) -> None:
+    """Returns in processes that are mounts; ends this one with the test's."""
+    import exportfs.app
+    import exportfs.cli.commands.mount  # noqa: F401
+
+    # gRPC's threads would not be there in a child. It starts them with its first channel.
+    assert len(os.listdir("/proc/self/task")) == 1, "something has a thread, and cannot be forked"
+    while True:
+        message, descriptors, _, _ = socket.recv_fds(requests, 1 << 20, 1)
+        if not message:
+            os._exit(0)
+        told, tells = os.pipe()
+        between = os.fork()
+        if not between:
+            begin, begins = os.pipe()
+            child = os.fork()
+            if child:
+                os.write(tells, b"%d" % child)
+                os._exit(0)
+            os.close(begins)
+            os.read(begin, 1)  # until our parent is gone
+            _become(json.loads(message), descriptors[0])
+            return
+        os.close(tells)
+        pid = os.read(told, 100)
+        os.close(told)
+        os.close(descriptors[0])
+        os.waitpid(between, 0)
+        requests.send(pid)
+
+
+def _become(wanted: dict[str, Any], log: int) -> None:
+    """This process as exec would have left it."""
+    for number, descriptor in ((0, os.open(os.devnull, os.O_RDONLY)), (1, log), (2, log)):
+        os.dup2(descriptor, number)
+    os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+    words, environment = wanted["words"], wanted["environment"]
+    os.environ.clear()  # before its memory is written to
+    _show(48, [os.fsencode(word) for word in (sys.executable, "-m", "exportfs", *words)])
+    _show(50, [os.fsencode(f"{name}={value}") for name, value in environment.items()])
+    os.environ.update(environment)
+    os.chdir(wanted["folder"])
+    os.umask(wanted["umask"])
+    sys.argv[1:] = words
+    if wanted["ends with us"]:
+        _libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+
+
+def _show(field: int, words: list[bytes]) -> None:
+    """In /proc/self/cmdline or environ, which are memory of ours between the addresses in a field of stat and the next
+    (proc_pid_stat(5))."""
+    fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
+    begin, end = (int(text) for text in fields[field - 3 : field - 1])
+    text = b"".join(word + b"\0" for word in words)
+    if len(text) > end - begin:
+        raise RuntimeError("too long a command line or environment for a mount that is forked")
+    ctypes.memmove(begin, text.ljust(end - begin, b"\0"), end - begin)
+
+
+def main() -> NoReturn:
+    _serve(socket.socket(fileno=int(sys.argv[1])))
+    runpy.run_module("exportfs", run_name="__main__", alter_sys=True)
+    sys.exit()
+
+
+if __name__ == "__main__":
+    main()
