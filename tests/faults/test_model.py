@@ -9,13 +9,9 @@ import trio.testing
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from exportfs.content.download import FileKey
-from exportfs.content.library import Library
-from exportfs.content.line import Line
 from exportfs.content.reader import Reader
 from exportfs.errors import ExportfsError
-from tests.faults.fake_source import CONTENT, ERRORS, KINDS, FakeSource, Trouble
-from tests.unit.content.fake import fast_line
+from tests.support.fake_source import ERRORS, KINDS, FakeSource, Trouble, content
 
 KIB = 1024
 TIMEOUT = 30.0
@@ -24,6 +20,8 @@ LONGEST = 4 * TIMEOUT
 CACHES = [128 * KIB, 256 * KIB, 512 * KIB, 2048 * KIB, 4096 * KIB, 8192 * KIB]
 """Each makes `Chunks` begin with another size of block: 16, 32, 64, 256, 512 and 1024 KiB."""
 READERS = 4
+LARGEST = 6 << 20
+"""Bytes of a file."""
 
 
 @dataclass(frozen=True)
@@ -44,20 +42,17 @@ reads = st.builds(
 )
 steps = st.lists(reads, min_size=1, max_size=4) | troubles | st.floats(0, 20) | st.integers(0, READERS - 1)
 round_trips = st.sampled_from([0.0, 0.0, 0.03, 0.3])
-sizes = st.sampled_from([len(CONTENT), 1 << 20, 16 * KIB, 1, 0]) | st.integers(0, len(CONTENT))
+sizes = st.sampled_from([LARGEST, 1 << 20, 16 * KIB, 1, 0]) | st.integers(0, LARGEST)
 Step = Sequence[Read] | Trouble | float | int
 
 
 class Context:
     """A library over a fake server, and several readers of its file."""
 
-    def __init__(self, source: FakeSource, cache: int, downloads: int, *, lenient: bool, fast: bool) -> None:
+    def __init__(self, source: FakeSource, cache: int, downloads: int, *, lenient: bool) -> None:
         self.source, self.lenient = source, lenient
-        line = fast_line() if fast else Line()
-        self.library = Library(
-            source, source, line=line, cache_size=cache, max_downloads=downloads, timeout=TIMEOUT
-        )
-        self.key = FileKey("session", "file", source.size)
+        self.library = source.library(cache_size=cache, max_downloads=downloads, timeout=TIMEOUT)
+        self.key = source.key("file")
         self.readers: list[Reader] = [self.library.open(self.key) for _ in range(READERS)]
         self.positions = [0] * READERS
         self.cache = cache
@@ -94,7 +89,7 @@ class Context:
             assert self.lenient, "a fault that passes was not mended"
             assert self.source.sent > sent, "it waited although nothing came"
         else:
-            assert got == CONTENT[offset : min(offset + read.length, size)]
+            assert got == content("file", offset, max(0, min(read.length, size - offset)))
             self.positions[read.reader] = offset + len(got)
 
 
@@ -109,8 +104,10 @@ async def play(
     fast: bool = False,
 ) -> None:
     async with trio.open_nursery() as nursery:
-        source = FakeSource(nursery, size, largest, always=always, round_trip=round_trip)
-        context = Context(source, cache, downloads, lenient=always is not None, fast=fast)
+        source = FakeSource(
+            nursery, {"file": size}, refused=largest, always=always, round_trip=round_trip, fast=fast
+        )
+        context = Context(source, cache, downloads, lenient=always is not None)
         nursery.start_soon(context.library.reap)
         for step in story:
             await context.step(step)

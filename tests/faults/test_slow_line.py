@@ -6,7 +6,7 @@ import trio.testing
 
 from exportfs.content.download import FileKey
 from exportfs.content.library import Library
-from tests.faults.fake_source import CONTENT, FakeSource, Trouble
+from tests.support.fake_source import FakeSource, Trouble, content
 
 KIB = 1024
 TIMEOUT = 30.0
@@ -18,7 +18,7 @@ async def copy(library: Library, key: FileKey, longest: list[float]) -> None:
         begun = trio.current_time()
         data = await reader.read(offset, 128 * KIB)
         longest.append(trio.current_time() - begun)
-        assert data == CONTENT[offset : offset + len(data)]
+        assert data == content(key.file_id, offset, len(data))
         offset += len(data)
     reader.close()
 
@@ -27,13 +27,13 @@ async def copies(rate: float, sizes: list[int]) -> tuple[float, float, float]:
     """Seconds of all and of the longest read, and bytes sent for each byte of them."""
     longest: list[float] = []
     async with trio.open_nursery() as nursery:
-        source = FakeSource(nursery, len(CONTENT), rate=rate)
-        library = Library(source, source, cache_size=256 << 20, max_downloads=4, timeout=TIMEOUT)
+        files = {f"file-{number}": size for number, size in enumerate(sizes)}
+        source = FakeSource(nursery, files, rate=rate, fast=False)
+        library = source.library(timeout=TIMEOUT)
         nursery.start_soon(library.reap)
         async with trio.open_nursery() as readers:
-            for number, size in enumerate(sizes):
-                source.size = size
-                readers.start_soon(copy, library, FileKey("session", f"file-{number}", size), longest)
+            for name in files:
+                readers.start_soon(copy, library, source.key(name), longest)
         seconds = trio.current_time()
         nursery.cancel_scope.cancel()
     return seconds, max(longest), source.sent / sum(sizes)
@@ -62,15 +62,15 @@ def test_a_read_does_not_wait_behind_a_slow_download(downloads: int) -> None:
 
     async def play() -> float:
         async with trio.open_nursery() as nursery:
-            source = FakeSource(nursery, 2 << 20)
+            source = FakeSource(nursery, {"file": 2 << 20}, fast=False)
             source.troubles.append(Trouble("slow"))  # a second a block, for this one download
-            library = Library(source, source, cache_size=128 * KIB, max_downloads=downloads, timeout=TIMEOUT)
-            key = FileKey("session", "file", source.size)
+            library = source.library(cache_size=128 * KIB, max_downloads=downloads, timeout=TIMEOUT)
+            key = source.key("file")
             first, second = library.open(key), library.open(key)
             nursery.start_soon(first.read, 0, 300_000)
             await trio.testing.wait_all_tasks_blocked()
             begun = trio.current_time()
-            assert await second.read(120 * 16 * KIB, 1) == CONTENT[120 * 16 * KIB : 120 * 16 * KIB + 1]
+            assert await second.read(120 * 16 * KIB, 1) == content("file", 120 * 16 * KIB, 1)
             waited = trio.current_time() - begun
             nursery.cancel_scope.cancel()
         return waited

@@ -22,7 +22,7 @@ from exportfs.errors import (
     Unreachable,
     Unsupported,
 )
-from tests.unit.content.fake import FakeDownload, FakeSource, content
+from tests.support.fake_source import FakeDownload, FakeSource, content
 
 KERNEL = 128 * KIB
 
