@@ -27,6 +27,9 @@ from exportfs.retry import Patience
 
 log = logging.getLogger(__name__)
 
+SLOW_BLOCK = 1.0
+"""Seconds after which a block that arrived at last is worth a line at level debug."""
+
 
 class Waiter:
     """Somebody needs the byte at `offset`."""
@@ -66,17 +69,26 @@ class Result:
         Raises Gone, Corrupt, AccessDenied, Busy, TimedOut, Unreachable and others, when trying again is no use.
         """
         patience = Patience(self._shared.patience, trio.current_time())
-        failures = sizes_tried = 0
+        failures = sizes_tried = attempt = 0
+        begun = trio.current_time()
         while True:
             block = self.cached(offset)
             if block is not None:
                 return block
             download = self._serving(offset, end, plan, reader, small=failures >= SMALL_AFTER)
+            attempt += 1
             try:
-                return await self._wait(offset, download, patience)
-            except Preempted:
+                block = await self._wait(offset, download, patience)
+                if trio.current_time() - begun >= SLOW_BLOCK:
+                    self._note(offset, attempt, begun, "is here")
+                return block
+            except Preempted as preempted:
+                self._note(offset, attempt, begun, f"is asked for again: {preempted}")
                 await trio.lowlevel.checkpoint()
             except ExportfsError as error:
+                self._note(
+                    offset, attempt, begun, f"failed in blocks of {download.chunk_size >> 10} KiB: {error}"
+                )
                 if isinstance(error, NotFound) and not download.other_size:
                     raise Gone(str(error)) from None
                 self._shared.retries += 1
@@ -86,6 +98,18 @@ class Result:
                     continue
                 failures = failures + 1 if download.delivered == 0 else 0
                 await self._mend(_as_met_by_a_read(error), patience)
+
+    def _note(self, offset: int, attempt: int, begun: float, what: str) -> None:
+        """For the field: what became of a block that somebody waits for."""
+        log.debug(
+            "session %s, file %r: the block at %d, attempt %d, %s after %.2f s",
+            self.key.session_id,
+            self.key.file_id,
+            offset,
+            attempt,
+            what,
+            trio.current_time() - begun,
+        )
 
     def ahead(self, end: int, plan: Plan, reader: object) -> None:
         """Lets a download go on beyond `end`, as far as the line and the plan want it."""

@@ -110,6 +110,8 @@ class Login:
             if self._attempts != attempts and self._failure is not None:
                 # Whoever was first has had its answer while we waited: it is ours as well.
                 raise type(self._failure)(str(self._failure))
+            if self._token is not None:
+                log.debug("the server refused the token of %s; logging in again", self._user)
             self._token = None
             await self._log_in()
 
@@ -154,6 +156,7 @@ class Login:
             log.info("the login could not be closed: %s", error)
 
     async def _renew(self, token: Token) -> None:
+        log.debug("renewing the login of %s", self._user)
         request = auth.RenewSessionRequest().SerializeToString()
         metadata = ((token.name, token.value),)
         try:
@@ -244,6 +247,12 @@ class Login:
         known = self._token.name if self._token is not None else "auth_token"
         # gRPC takes lower-case keys only, and a server compares them so.
         self._token = Token((answer.token_name or known).lower(), answer.token_value, now, life)
+        log.debug(
+            "logged in as %s for %.0f s; to be renewed in %.0f s",
+            self._user,
+            life,
+            self._token.renew_at - now,
+        )
 
     def _words(self, answer: auth.AuthenticateResponseEx) -> str:
         unknown = f"the server refused the login with code {answer.error_code}"

@@ -88,6 +88,9 @@ def test_secrets_never_leak(guarded: SimulatorServer, tmp_path: Path, source: st
     places["log"] = mount.log.read_bytes()
     places |= {str(path): path.read_bytes() for path in (tmp_path / "state").rglob("*") if path.is_file()}
     assert len(tokens(simulator)) >= 3
+    for said in (b"logged in as demo for ", b"renewing the login of demo"):
+        assert said in places["log"]
+    assert b"keep-alive poll of session " in places["log"]
     for place, content in places.items():
         for value in (PASSWORD, *tokens(simulator)):
             assert value.encode() not in content, place

@@ -1,5 +1,7 @@
 """Reading a result: what is asked of the server for it, and what happens when the server errs."""
 
+import logging
+import re
 from collections.abc import Callable
 
 import pytest
@@ -129,6 +131,22 @@ async def test_a_spoilt_block_is_fetched_again(
     reader = source.library().open(source.key("f"))
     await read_all(reader, 12 * MIB)
     assert left[6] < often
+    nursery.cancel_scope.cancel()
+
+
+async def test_what_a_slow_read_met_is_logged(
+    autojump_clock: MockClock, nursery: trio.Nursery, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "exportfs.content")
+    left = [Interrupted("reset"), Interrupted("reset again")]
+    source = FakeSource(nursery, {"f": MIB}, fault=lambda download, index: left.pop(0) if left else None)
+    reader = source.library().open(source.key("f"))
+    await reader.read(64 * KIB, KIB)
+    lines = [line for line in caplog.messages if "the block at 65536" in line]
+    head = f"session {reader.key.session_id}, file 'f': the block at 65536, attempt"
+    assert len(lines) == 2
+    assert re.fullmatch(f"{head} 1, failed in blocks of 32 KiB: reset after .* s", lines[0])
+    assert re.fullmatch(f"{head} 2, failed in blocks of 16 KiB: reset again after .* s", lines[1])
     nursery.cancel_scope.cancel()
 
 
