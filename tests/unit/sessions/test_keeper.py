@@ -1,6 +1,8 @@
 """The keeper, with a server in memory and a clock that jumps."""
 
+import logging
 import math
+import re
 from itertools import pairwise
 
 import pytest
@@ -135,6 +137,22 @@ async def test_what_a_question_learns_shows(autojump_clock: Clock, kept: Kept) -
     kept.keeper.closed("b")
     await trio.sleep(3)
     assert not kept.keeper.kept("b")
+
+
+async def test_polls_name_their_session(
+    autojump_clock: Clock, kept: Kept, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "exportfs.sessions")
+    kept.server.failing = {"refused": (0.0, Unreachable("no way")), "silent": (math.inf, Unreachable(""))}
+    for name in ("fine", "refused", "silent"):
+        kept.put(name, State.RUNNING, started=True)
+    await trio.sleep(60)
+    assert "keep-alive poll of session fine" in caplog.messages
+    assert "keep-alive poll of session refused failed: no way" in caplog.messages
+    assert any(
+        re.fullmatch(r"keep-alive poll of session silent timed out after [\d.]+ s", line)
+        for line in caplog.messages
+    )
 
 
 @pytest.mark.promise("K5")
