@@ -13,7 +13,7 @@ from tests.support.processes import mounts_below
 
 PROJECT = Path(__file__).parents[1]
 # Each starts runs of pytest.
-pytestmark = pytest.mark.timeout(240)
+pytestmark = [pytest.mark.timeout(240), pytest.mark.slow]
 HEAD = """
 import os, subprocess, sys, threading, time
 import pytest, trio

@@ -81,6 +81,7 @@ def run_beside_others(shell: Shell, command: str) -> tuple[str, int]:
             return printed, code
 
 
+@pytest.mark.slow
 @pytest.mark.mount
 @pytest.mark.parametrize("document", ["getting-started.md", "a-day.md"])
 def test_every_command_of_the_page(tmp_path: Path, document: str) -> None:

@@ -13,6 +13,7 @@ from exportfs.content.reader import Reader
 from exportfs.errors import ExportfsError
 from tests.support.fake_source import ERRORS, KINDS, FakeSource, Trouble, content
 
+pytestmark = pytest.mark.slow
 KIB = 1024
 TIMEOUT = 30.0
 LONGEST = 4 * TIMEOUT

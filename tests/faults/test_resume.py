@@ -101,6 +101,7 @@ BREAKS: dict[str, Callable[[Scene], object]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.promise("E6")
 @pytest.mark.parametrize("what", BREAKS)
 def test_break_in_the_middle(scene: Scene, what: str) -> None:

@@ -114,6 +114,7 @@ def test_silent_network(place: Place, server: SimulatorServer) -> None:
         place.fails(proxy.address, "--insecure", says="and then says nothing", foreground=True)
 
 
+@pytest.mark.slow
 def test_transport(place: Place, guarded: SimulatorServer, server: SimulatorServer, tmp_path: Path) -> None:
     place.fails(
         guarded.address, "--tls-server-name", "Server", says="another CA than one that this system trusts"

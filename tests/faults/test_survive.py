@@ -55,6 +55,7 @@ def status(mount: MountProcess) -> dict[str, object]:
 MALFORMED = [b"\xff" * 64, b"\x08", b"\x0a\xff\xff\xff\xff\x7f", b"\x0a\x02\x0a\x05", b"<html>"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["ListSessions", "DownloadFile", "GetSessionState", "StartSession"])
 def test_malformed_messages(simulator: Simulator, start_mount: MountFactory, method: str) -> None:
     mount = start_mount("--timeout", "2")
@@ -150,6 +151,7 @@ def test_content_that_changes_length(simulator: Simulator, mount: MountProcess) 
         assert os.pread(file.fileno(), 4096, 7 * MIB) == simulator.content(session_id, file_id, 7 * MIB, 4096)
 
 
+@pytest.mark.slow
 def test_many_opens(simulator: Simulator, mount: MountProcess) -> None:
     simulator.add_computed(MIB)
     path = only_result(mount)
@@ -367,6 +369,7 @@ def test_server_without_agents(tmp_path: Path) -> None:
     simulator.close()
 
 
+@pytest.mark.slow
 def test_far_away(simulator: Simulator, tmp_path: Path) -> None:
     """A round trip of 0.7 s, as by satellite, of which TLS takes several: slow, and no fault."""
     tls = make_certificates(tmp_path)

@@ -280,6 +280,7 @@ def log_much(mounting: Mounting, pid: int) -> None:
         answers_in_time(mounting.place)
 
 
+@pytest.mark.slow
 @pytest.mark.promise("C6")
 def test_a_full_pipe_as_standard_error(mounting: Mounting) -> None:
     reading, writing = os.pipe()
@@ -294,6 +295,7 @@ def test_a_full_pipe_as_standard_error(mounting: Mounting) -> None:
         os.close(writing)
 
 
+@pytest.mark.slow
 @pytest.mark.promise("C6")
 def test_a_log_file_that_takes_nothing(mounting: Mounting, tmp_path: Path) -> None:
     """A named pipe whose reader does not read, as a disk that hangs."""

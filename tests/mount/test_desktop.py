@@ -55,24 +55,25 @@ def test_names_that_file_managers_look_for(result: Path, simulator: Simulator) -
     assert simulator.log.counts() == {}
 
 
+@pytest.mark.slow
 def test_names_with_a_server_that_is_gone(
     simulator: Simulator, server: SimulatorServer, start_mount: MountFactory
 ) -> None:
     simulator.add_computed(1000)
-    mount = start_mount("--timeout", "20")
+    mount = start_mount("--timeout", "12")
     (session,) = eventually(lambda: os.listdir(mount.mountpoint / "sessions"))
     server.stop()
     # From when on the mount knows: where nobody looks it asks seldom.
     with pytest.raises(OSError, match=r"."):
         eventually(lambda: not os.listdir(mount.mountpoint / "sessions"))
     assert json.loads((mount.mountpoint / ".status.json").read_text())["server"]["error"]
-    # A call that waited for the server would take 20 s; the limit is the proof.
+    # A call that waited for the server would take 12 s; the limit is the proof.
     names = [
         mount.mountpoint / folder / name
         for folder in ("", "new", "sessions", f"sessions/{session}")
         for name in LOOKED_FOR[:5]
     ]
-    done = subprocess.run(["ls", "-d", *names], capture_output=True, text=True, check=False, timeout=10)
+    done = subprocess.run(["ls", "-d", *names], capture_output=True, text=True, check=False, timeout=8)
     assert done.stdout == ""
     assert done.stderr.count("No such file") == len(names)
 

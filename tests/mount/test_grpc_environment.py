@@ -65,6 +65,7 @@ def look(names: list[str], **variables: str) -> dict[str, dict[str, str] | None]
     return dict(json.loads(line) for line in result.stdout.splitlines())
 
 
+@pytest.mark.slow
 def test_each_module_first() -> None:
     seen = look(modules())
     assert set(seen) == set(modules())

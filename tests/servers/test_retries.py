@@ -99,6 +99,7 @@ async def test_a_proxy_that_ends_connections(
     assert simulator.log.count("StartSession") == len(simulator.sessions.ids()) == 3 * DROPS
 
 
+@pytest.mark.slow
 def test_a_goaway_in_the_middle_of_a_download(
     server: SimulatorServer, simulator: Simulator, tmp_path: Path
 ) -> None:

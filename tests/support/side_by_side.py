@@ -180,6 +180,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeSch
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # Begun last, a long one would run when nothing is left to run beside it.
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
     for item in items:
         known: dict[str, Any] = (
             item._fixtureinfo.name2fixturedefs if isinstance(item, pytest.Function) else {}

@@ -14,7 +14,7 @@ from tests.conftest import MountFactory
 from tests.support.harness import CAMERA, eventually
 from tests.tree.looking import directory, exists, record
 
-pytestmark = pytest.mark.mount
+pytestmark = [pytest.mark.mount, pytest.mark.slow]
 LIVE = {"live": {"sources": [{"origin": CAMERA}]}, "stream": {"format": "MKV"}}
 LIMIT = 4.0
 """Seconds after which the server ends what nobody asks about. With a refresh of 0.2 s we ask every 0.4 s."""

@@ -81,6 +81,7 @@ class StallAt(Action):
             yield index, data
 
 
+@pytest.mark.slow
 def test_interrupted_and_resumed(start_mount: MountFactory, simulator: Simulator, tmp_path: Path) -> None:
     mount = start_mount("--timeout", "60")
     session_id = simulator.add_computed(BIG)

@@ -42,6 +42,7 @@ MAGIC = {
 }
 
 
+@pytest.mark.slow
 def test_every_format(mount: MountProcess) -> None:
     for kind, magic in MAGIC.items():
         interval = ["--from", START] + ([] if kind in ("jpg", "pdf", "image") else ["--duration", "10s"])
@@ -69,6 +70,7 @@ def test_dry_run_prints_a_request_that_can_be_dropped(mount: MountProcess, simul
     ]
 
 
+@pytest.mark.slow
 def test_options_reach_the_server(mount: MountProcess, simulator: Simulator) -> None:
     session = export(mount, "--quality", "fine", "--split", "8K", "--agent", "hosts/Server/MMExportAgent.0")
     (call,) = simulator.log.calls("StartSession")

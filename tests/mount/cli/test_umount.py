@@ -91,6 +91,7 @@ def test_umount_does_not_wait_for_ever(
     assert mount.process.wait(DEADLINE) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.mount
 @pytest.mark.promise("C3")
 def test_a_stopped_process_does_not_keep_umount(start_mount: MountFactory) -> None:

@@ -71,7 +71,7 @@ async def test_access_points_are_found(autojump_clock: MockClock, make: Make) ->
 
 @pytest.mark.parametrize("error", [Unsupported("no such service"), AccessDenied("no right")])
 async def test_without_the_service_or_the_right_there_are_no_cameras(
-    make: Make, error: ExportfsError
+    autojump_clock: MockClock, make: Make, error: ExportfsError
 ) -> None:
     site = FakeSite(camera(1))
     site.failure = error
