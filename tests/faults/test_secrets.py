@@ -54,6 +54,7 @@ def process_tree(pid: int) -> list[int]:
 
 
 @pytest.mark.mount
+@pytest.mark.slow
 @pytest.mark.parametrize("source", ["environment", "file"])
 def test_secrets_never_leak(guarded: SimulatorServer, tmp_path: Path, source: str) -> None:
     simulator = guarded.simulator
