@@ -10,12 +10,12 @@ from trio.testing import MockClock
 from exportfs.errors import InvalidArgument
 from exportfs.vfs.new.directory import RENAME_WAITS
 from exportfs.vfs.new.file import RequestFile
-from tests.tree.new.test_exactly_once_model import CONTENTS, TIMEOUT, FakeServer, Mounted
+from tests.support.fake_server import TIMEOUT, FakeServer
+from tests.tree.new.test_exactly_once_model import CONTENTS, Mounted
 
 
 async def mounted(tmp_path: Path, nursery: trio.Nursery, *answers: str) -> Mounted:
-    server = FakeServer(itertools.chain(answers, itertools.repeat("ok")), itertools.repeat("ok"))
-    server.nursery = nursery
+    server = FakeServer(delay=0.01, starts=itertools.chain(answers, itertools.repeat("ok")), nursery=nursery)
     mount = Mounted(server, tmp_path / "journal", nursery)
     await mount.start()
     return mount

@@ -6,8 +6,6 @@ import itertools
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +16,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from exportfs.errors import (
-    Exhausted,
     ExportfsError,
-    Interrupted,
-    InvalidArgument,
     NotFound,
-    NotSent,
-    TimedOut,
-    Unreachable,
 )
-from exportfs.model import Listing, Session, SessionState, State
-from exportfs.requests import fingerprint, parse, summarize
+from exportfs.requests import fingerprint, parse
 from exportfs.sessions.catalogue import Catalogue
 from exportfs.sessions.control import Actions
 from exportfs.sessions.journal import Journal
@@ -40,104 +31,24 @@ from exportfs.vfs.inodes import Inodes
 from exportfs.vfs.new.directory import NewDirectory
 from exportfs.vfs.new.file import RequestFile, SessionLink, is_request
 from exportfs.vfs.node import Owner
+from tests.support.fake_server import STARTS, TIMEOUT, FakeServer
 from tests.tree.new.drop import request as request_number
 
-TIMEOUT = 30.0
 CONTENTS = {n: json.dumps(request_number(n)).encode() for n in (1, 2)}
 OPTIONS = {n: parse(content).options for n, content in CONTENTS.items()}
 MARKS = {n: fingerprint(options, any_agent=True) for n, options in OPTIONS.items()}
-ANSWERS = ("ok", "slow", "refused", "limit", "unsent", "lost before", "lost after", "late", "hang", "broken")
 NAMES = ("a.json", "b.json", "a.json~", ".x")
 SHM = "/dev/shm" if Path("/dev/shm").is_dir() else None
-
-
-@dataclass
-class FakeServer:
-    """Sessions, and what becomes of the next calls."""
-
-    answers: Iterator[str]
-    lists: Iterator[str]
-    sessions: dict[str, Session] = field(default_factory=dict)
-    started: list[int] = field(default_factory=list)
-    """Numbers of the requests started, in order."""
-    trouble: ExportfsError | None = None
-    nursery: trio.Nursery | None = None
-    when_asked: Callable[[int], None] = lambda _: None
-    """Told of each StartSession, by the number of its request."""
-
-    async def list_sessions(self) -> Listing:
-        match next(self.lists):
-            case "slow":
-                await trio.sleep(5)
-            case "down":
-                await trio.sleep(TIMEOUT)
-                raise Unreachable("the server cannot be reached")
-            case "short":
-                return Listing((), 0.0)
-            case _:
-                await trio.sleep(0.01)
-        return Listing(tuple(self.sessions.values()), 0.0)
-
-    async def get_session_state(self, session_id: str) -> SessionState:
-        await trio.sleep(0.01)
-        if session_id not in self.sessions:
-            raise NotFound("There is no session with provided ID")
-        return self.sessions[session_id].state
-
-    async def stop_session(self, session_id: str) -> SessionState:
-        return await self.get_session_state(session_id)
-
-    async def destroy_session(self, session_id: str) -> None:
-        self.sessions.pop(session_id, None)
-
-    def _start(self, options: bytes) -> str:
-        number = _number(options)
-        session_id = f"hosts/Server/{len(self.started)}"
-        self.started.append(number)
-        self.sessions[session_id] = Session(
-            session_id, options, summarize(options), SessionState(State.RUNNING)
-        )
-        return session_id
-
-    async def _start_late(self, options: bytes, seconds: float) -> None:
-        await trio.sleep(seconds)
-        self._start(options)
-
-    async def start_session(self, options: bytes, *, within: float) -> str:
-        answer = next(self.answers)
-        self.when_asked(_number(options))
-        await trio.sleep(0.05)
-        match answer:
-            case "slow":
-                await trio.sleep(within / 2)
-            case "refused":
-                raise InvalidArgument("the server answered INVALID_ARGUMENT")
-            case "limit":
-                raise Exhausted("the server answered RESOURCE_EXHAUSTED")
-            case "unsent":
-                raise NotSent("the server cannot be reached")
-            case "lost before":
-                raise Unreachable("the server cannot be reached: Socket closed")
-            case "lost after":
-                self._start(options)
-                raise Interrupted("the server answered INTERNAL")
-            case "late":
-                assert self.nursery is not None
-                self.nursery.start_soon(self._start_late, options, within + 20)
-                await trio.sleep(within)
-                raise TimedOut("the server did not answer in time")
-            case "hang":
-                await trio.sleep(within)
-                raise TimedOut("the server did not answer in time")
-            case "broken":
-                self._start(options)
-                raise RuntimeError("nobody foresaw this")
-        return self._start(options)
 
 
 def _number(options: bytes) -> int:
     (number,) = [n for n, known in OPTIONS.items() if known == options]
     return number
+
+
+def started(server: FakeServer) -> list[int]:
+    """Numbers of the requests, in order."""
+    return [_number(options) for options in server.started]
 
 
 class Mounted:
@@ -197,9 +108,10 @@ class Scenario:
         """Names that have a session, since they were last removed, and the number of its request."""
         self.twice: list[tuple[str, int]] = []
         """Of those, the ones for which the server was asked once more."""
-        server.when_asked = self._sent
+        server.on_start = self._sent
 
-    def _sent(self, number: int) -> None:
+    def _sent(self, options: bytes) -> None:
+        number = _number(options)
         names = {name for name, under_way in self._under_way() if under_way == number}
         self.twice += [(name, number) for name in names if (name, number) in self.has]
 
@@ -250,7 +162,7 @@ class Scenario:
                 failure = error
             whole = file.version == version and asked_as == file.name and asked_as and is_request(asked_as)
             if failure is None and whole and bytes(file.content) == data:
-                assert number in self.server.started, "a success for what was not started"
+                assert number in started(self.server), "a success for what was not started"
         finally:
             with contextlib.suppress(ExportfsError):
                 await handle.release()
@@ -291,7 +203,7 @@ class Scenario:
         assert self.twice == [], "sent once more for a name that has its session"
         for number in CONTENTS:
             allowed = sum(1 for _, _, n in self.asked if n == number) + self.merged.count(number)
-            assert self.server.started.count(number) <= allowed, (self.server.started, self.asked)
+            assert started(self.server).count(number) <= allowed, (started(self.server), self.asked)
 
     async def check_end(self) -> None:
         """Everything that was started is known, and linked where a request asks for it."""
@@ -357,7 +269,7 @@ async def run_steps(server: FakeServer, folder: Path, steps: list[Any]) -> None:
                     await trio.testing.wait_all_tasks_blocked()
                     scenario.check_bound()
                 else:
-                    server.answers, server.lists = itertools.repeat("ok"), itertools.repeat("ok")
+                    server.starts, server.lists = itertools.repeat("ok"), itertools.repeat("ok")
                     await trio.sleep(400)
                     await scenario.check_end()
                     outer.cancel_scope.cancel()
@@ -367,7 +279,9 @@ async def run_steps(server: FakeServer, folder: Path, steps: list[Any]) -> None:
 
 def play(steps: list[Any], answers: list[str], lists: list[str]) -> FakeServer:
     server = FakeServer(
-        itertools.chain(answers, itertools.repeat("ok")), itertools.chain(lists, itertools.repeat("ok"))
+        delay=0.01,
+        starts=itertools.chain(answers, itertools.repeat("ok")),
+        lists=itertools.chain(lists, itertools.repeat("ok")),
     )
     with tempfile.TemporaryDirectory(dir=SHM) as folder:
         try:
@@ -387,7 +301,7 @@ def play(steps: list[Any], answers: list[str], lists: list[str]) -> FakeServer:
 )
 @given(
     ACTS,
-    st.lists(st.sampled_from(ANSWERS), max_size=8),
+    st.lists(st.sampled_from(STARTS), max_size=8),
     st.lists(st.sampled_from(("ok", "ok", "slow", "down")), max_size=12),
 )
 def test_no_interleaving_starts_two_or_loses_one(
@@ -489,7 +403,7 @@ def test_what_made_room_is_still_the_same_request(answer: str, again: list[Any],
     assert len(play(steps, [answer], []).started) == 1
 
 
-@pytest.mark.parametrize("answer", ANSWERS)
+@pytest.mark.parametrize("answer", STARTS)
 @pytest.mark.parametrize("wait", [0.03, 8.0, 25.0])
 @pytest.mark.parametrize(
     ("steps", "most"),

@@ -13,7 +13,7 @@ from exportfs.sessions.control import Actions
 from exportfs.sessions.journal import Journal
 from exportfs.sessions.keepalive import KeepAliveConfig
 from exportfs.sessions.keeper import Keeper
-from tests.unit.sessions.fakes import FakeServer, session
+from tests.support.fake_server import FakeServer, session
 
 TIMEOUT = 30.0
 

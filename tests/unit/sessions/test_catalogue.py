@@ -14,8 +14,8 @@ from exportfs.model import OptionsSummary, ResultFile, SessionState, State
 from exportfs.sessions.catalogue import FAIL_FAST, IDLE_LEAST, IDLE_RATE, LOOKED, OVERHEAD, STRETCH, Catalogue
 from exportfs.sessions.control import Actions
 from exportfs.sessions.journal import Journal
+from tests.support.fake_server import SESSION_BYTES, FakeServer, session, watched
 from tests.support.hostile import MIME_TYPES, texts
-from tests.unit.sessions.fakes import SESSION_BYTES, FakeServer, session, watched
 
 FILES = st.lists(
     st.builds(ResultFile, path=texts(3), size=st.integers(0, 2**64 - 1), mime_type=MIME_TYPES), max_size=4

@@ -14,7 +14,7 @@ from exportfs.model import OptionsSummary, State
 from exportfs.sessions.catalogue import Catalogue
 from exportfs.sessions.keepalive import LIVE_LIMIT, RUNNING_LIMIT, KeepAliveConfig
 from exportfs.sessions.keeper import Keeper
-from tests.unit.sessions.fakes import LIVE, SUMMARY, FakeServer, session, watched
+from tests.support.fake_server import LIVE, SUMMARY, FakeServer, session, watched
 
 CONFIG = KeepAliveConfig(keep=900.0, refresh=5.0)
 TIMEOUT = 30.0
