@@ -141,22 +141,21 @@ def _serve(requests: socket.socket) -> None:
         if not message:
             os._exit(0)
         told, tells = os.pipe()
+        begin, begins = os.pipe()
         between = os.fork()
         if not between:
-            begin, begins = os.pipe()
             child = os.fork()
             if child:
                 os.write(tells, b"%d" % child)
                 os._exit(0)
             os.close(begins)
-            os.read(begin, 1)  # until our parent is gone
+            os.read(begin, 1)  # until our parent is gone: its end must not count as that of the test
             _become(json.loads(message), descriptors[0])
             return
-        os.close(tells)
         pid = os.read(told, 100)
-        os.close(told)
-        os.close(descriptors[0])
         os.waitpid(between, 0)
+        for descriptor in (told, tells, begin, begins, descriptors[0]):
+            os.close(descriptor)
         requests.send(pid)
 
 
