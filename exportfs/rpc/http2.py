@@ -157,7 +157,8 @@ class Http2Connection:
         """Lets the server send so many bytes more."""
         if self._http2 is not None and number in self._streams:
             # The server may have ended the stream in what was just received, though we have not come to that yet.
-            with contextlib.suppress(h2.exceptions.ProtocolError):
+            # Where it has ended the connection, h2 knows the stream no more.
+            with contextlib.suppress(h2.exceptions.ProtocolError, KeyError):
                 self._http2.increment_flow_control_window(amount, number)
             self._send.set()
 
@@ -171,7 +172,7 @@ class Http2Connection:
             return
         self._calls.pop(number, None)
         assert self._http2 is not None
-        with contextlib.suppress(h2.exceptions.ProtocolError):
+        with contextlib.suppress(h2.exceptions.ProtocolError, KeyError):
             self._http2.reset_stream(number, ErrorCodes.CANCEL)
         self._send.set()
         self._start_waiting()

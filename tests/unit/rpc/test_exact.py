@@ -130,6 +130,26 @@ async def test_a_call_on_a_connection_that_is_just_ending(scene: Scene) -> None:
         nursery.cancel_scope.cancel()
 
 
+async def test_a_stream_that_h2_knows_no_more(scene: Scene) -> None:
+    """The server has ended it, or the connection, and we have not come to that yet."""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(scene.downloads.run)
+        await trio.testing.wait_all_tasks_blocked()
+        sink = Collector()
+        download = scene.downloads.start(scene.fetch(0, 40, stop=False), sink)
+        download.window(64 * KIB)
+        with trio.fail_after(20):
+            while not sink.data:  # a sink of threads knows no event of trio's
+                await trio.lowlevel.checkpoint()
+        connection = scene.downloads._http2
+        assert connection is not None
+        assert connection._http2 is not None
+        connection._http2.streams.clear()
+        download.window(128 * KIB)
+        download.cancel()
+        nursery.cancel_scope.cancel()
+
+
 async def test_keys_are_logged_nowhere(scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever the environment says: also where it names a file that cannot be written."""
     for place in (tmp_path / "keys", tmp_path / "missing" / "keys"):
