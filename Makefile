@@ -46,6 +46,7 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/codespell
+	$(BIN)/python -m pytest -q -n0 tests/docs/test_words.py
 	$(BIN)/lint-imports --no-logo
 
 # Mutated requests and random histories of new/; EXPORTFS_FUZZ=1000000 make fuzz: longer.

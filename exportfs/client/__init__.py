@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from exportfs.client.copy_session import copy_sessions as copy_sessions
     from exportfs.client.endings import ending as ending
     from exportfs.client.endings import footage_lines as footage_lines
+    from exportfs.client.fetched import fetched_before as fetched_before
+    from exportfs.client.fetched import remember_fetched as remember_fetched
+    from exportfs.client.fetched import started_before as started_before
     from exportfs.client.find import find_session as find_session
     from exportfs.client.find import find_sessions as find_sessions
     from exportfs.client.hand_over import Form as Form
@@ -52,6 +55,7 @@ _WHERE = {
     "control": ("destroy", "stop"),
     "copy_session": ("Copy", "Observer", "Outcome", "copy_sessions"),
     "endings": ("ending", "footage_lines"),
+    "fetched": ("fetched_before", "remember_fetched", "started_before"),
     "find": ("find_session", "find_sessions"),
     "hand_over": ("Form",),
     "mounts": ("MountStatus", "read_mount", "usable_mounts"),

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -22,17 +21,16 @@ from exportfs.cli.params.quantities import DURATION, FILE
 from exportfs.cli.params.times import TIME
 from exportfs.cli.terminal.following import follow, verdict
 from exportfs.cli.terminal.text import echo_path
+from exportfs.client.fetched import fetched_before, remember_fetched, started_before
 from exportfs.client.hand_over import Form
 from exportfs.client.request import Wish, build, default_name
-from exportfs.client.sessions import COMPLETED, SessionRecord, locate, read_session
+from exportfs.client.sessions import COMPLETED, read_session
 from exportfs.client.signing import Signer
 from exportfs.client.submit import interrupt_held_back, submit
-from exportfs.errors import InvalidArgument, NotFound
+from exportfs.errors import InvalidArgument
 
 DIGEST_LENGTH = 10
 """Characters of the hash in the request's name: the same request again has the same name, and starts nothing new."""
-MEMORY = ".axxon-exportfs-fetch.json"
-"""In DEST: which request became which folder, so that what is there already is not exported once more."""
 
 
 @click.command(short_help="Export a camera's footage and copy it, in one go.")
@@ -96,12 +94,12 @@ def fetch(
     say_interval(wish, sure=yes)
     mount = chosen_mount(mountpoint, option="--mount")
     digest = hashlib.sha256(text.encode()).hexdigest()[:DIGEST_LENGTH]
-    there = _fetched(dest, digest)
+    there = fetched_before(dest, digest)
     if there is not None:
         complain(f"{there}: fetched already; remove this folder to fetch it again")
         echo_path(there)
         return 0
-    directory = _started(mount, default_name(wish, digest))
+    directory = started_before(mount, default_name(wish, digest))
     if directory is None:
         if not force:
             check_wish(mount, wish)
@@ -121,37 +119,5 @@ def fetch(
         return code
     copied = copy_all([read_session(directory)], dest, as_json, Form(bagit, sign))
     if copied != 1:
-        _remember(dest, digest, record)
+        remember_fetched(dest, digest, record)
     return copied or code
-
-
-def _started(mount: Path, stem: str) -> Path | None:
-    """The session that this very request started before, if it is still on the server."""
-    link = mount / "new" / stem
-    if not link.is_symlink():
-        return None
-    with suppress(NotFound):
-        return locate(link)
-    return None
-
-
-def _fetched(dest: Path, digest: str) -> Path | None:
-    """The folder that holds what was asked for, whole."""
-    name = _memory(dest).get(digest)
-    folder = dest / str(name)
-    return folder if name and (folder / "manifest.json").is_file() else None
-
-
-def _remember(dest: Path, digest: str, record: SessionRecord) -> None:
-    memory = {**_memory(dest), digest: record.name}
-    beside = dest / f"{MEMORY}.part"
-    beside.write_text(json.dumps(memory, indent=1) + "\n")
-    beside.replace(dest / MEMORY)
-
-
-def _memory(dest: Path) -> dict[str, object]:
-    try:
-        memory = json.loads((dest / MEMORY).read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return memory if isinstance(memory, dict) else {}
