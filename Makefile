@@ -33,9 +33,9 @@ WORKERS ?= $(shell n=$$(nproc 2>/dev/null || echo 1); echo $$((n + 1)))
 test: test-system $(READY)
 	$(BIN)/python -m pytest -n $(WORKERS) $(PYTEST_ARGS)
 
-# What needs no mount.
+# What is run while one works: seconds, and no mount.
 test-fast: $(READY)
-	$(BIN)/python -m pytest -n $(WORKERS) -m "not mount and not slow" $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) -m "not mount and not slow" tests/unit tests/docs $(PYTEST_ARGS)
 
 # On bare Debian 12 and 13, made with debootstrap; as root. EXPORTFS_MACHINES=whole runs the whole suite there.
 test-machines: $(READY)

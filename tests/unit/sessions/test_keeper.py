@@ -167,6 +167,7 @@ async def test_a_question_that_fails_is_repeated(autojump_clock: Clock, kept: Ke
     assert len(kept.asked("a")) > before
 
 
+@pytest.mark.slow
 @pytest.mark.promise("K5")
 async def test_many_sessions_share_the_calls(autojump_clock: Clock, kept: Kept) -> None:
     for number in range(500):
@@ -223,6 +224,7 @@ HANGS = (TIMEOUT - 1, Unreachable("this node is down"))
 NEVER_ENDS = (float("inf"), TimedOut("never raised"))
 
 
+@pytest.mark.slow
 @pytest.mark.promise("K1", "K5")
 @pytest.mark.parametrize(
     "kinds",
