@@ -161,6 +161,7 @@ def documents(tree: Path, contents: list[Distribution]) -> None:
 def copyright_of(contents: list[Distribution]) -> str:
     lines = [
         f"{NAME}: see README.md beside this file for what it is and where it comes from.",
+        "Its source states no licence yet.",
         "",
         f"Below /{PREFIX} are also these packages, each with its licence in its .dist-info:",
         "",

@@ -33,7 +33,8 @@ for _ in $(seq 300); do [ -s /tmp/simulator ] && break; kill -0 $simulator; slee
 # By root, as fstab has it.
 export EXPORTFS_PASSWORD=demo # the simulator's
 mkdir -p /mnt/vms
-mount -t fuse.axxon-exportfs 127.0.0.1:20110 /mnt/vms -o insecure,username=demo
+mount -t fuse.axxon-exportfs 127.0.0.1:20110 /mnt/vms -o insecure,username=demo 2>/tmp/err || { cat /tmp/err; exit 1; }
+if [ -s /tmp/err ]; then cat /tmp/err; exit 1; fi
 ls /mnt/vms/sessions/*/*
 cat /mnt/vms/sessions/*/*.* | wc -c
 umount /mnt/vms
@@ -57,7 +58,14 @@ if mounted; then exit 1; fi
 kill $simulator
 wait $simulator || true
 
+# Without the program, configuration and journals are kept, for the next one; a purge removes both, and no user's.
+(umask 077; mkdir -p /etc/axxon-exportfs /var/lib/axxon-exportfs; echo secret >/etc/axxon-exportfs/hq.password)
+apt-get remove -y axxon-exportfs
+if [ -e /usr/lib/axxon-exportfs ]; then exit 1; fi
+[ -s /etc/axxon-exportfs/hq.password ]
+[ -d /var/lib/axxon-exportfs ]
 apt-get purge -y axxon-exportfs
+[ -d /home/ana/.local/state/axxon-exportfs ]
 if dpkg-query -W axxon-exportfs 2>/dev/null; then exit 1; fi
 everything >/tmp/after
 diff /tmp/before /tmp/after
