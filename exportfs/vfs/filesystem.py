@@ -1,6 +1,7 @@
 """The filesystem as one object: what the kernel asks, by inode and handle numbers. Knows nothing of the kernel's
 bindings; whatever goes wrong is one of our errors."""
 
+import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NoReturn
@@ -138,7 +139,9 @@ class Filesystem:
         if self._directory(parent) is not self.root.new:
             raise NotPermitted("files can be created in new/ only")
         file, handle = await self.root.new.create(name, mode, flags)
-        file.uid, file.gid = uid, gid
+        folder = self.root.new.attributes()
+        # As everywhere (inode(7)): in a set-group-ID directory files get its group.
+        file.uid, file.gid = uid, folder.gid if folder.mode & stat.S_ISGID else gid
         return file, *self._opened(handle)
 
     async def read(self, handle: int, offset: int, length: int) -> bytes | memoryview:

@@ -132,3 +132,16 @@ def test_a_mount_that_others_cannot_look_into_says_so(server: Any, tmp_path: Pat
         assert done.stderr.count("\n") == 1
     finally:
         subprocess.run([*OURS, "umount", place], check=True, timeout=DEADLINE)
+
+
+@pytest.mark.promise("T16")
+def test_an_error_belongs_to_who_is_to_read_it(everybodys: Path, start_mount: MountFactory) -> None:
+    """And may remove it; a set-group-ID new/ gives its group."""
+    words = ("--allow-other", "--umask", "022", "--gid", str(TEAM), "--new-mode", "3777")
+    new = start_mount(*words, folder=everybodys).mountpoint / "new"
+    alone = ["setpriv", f"--reuid={ANA}", "--regid=4103", f"--groups={TEAM}", "--"]
+    subprocess.run([*alone, "tee", new / "bad.json"], input=b"wrong", check=False, timeout=DEADLINE)
+    error = eventually(lambda: list(new.glob("*.error")))[0]
+    assert (error.stat().st_uid, (new / "bad.json").stat().st_gid) == (ANA, TEAM)
+    as_user(BEN, "rm", "-f", error, code=1)
+    as_user(ANA, "rm", error)

@@ -261,7 +261,7 @@ class NewDirectory(Directory):
         self.clear_error(name)
         if name not in self._files:
             return
-        node = ErrorText(self._number(), str(error), self.now())
+        node = ErrorText(self._number(), str(error), self.now(), self._files[name])
         self._errors[name] = node
         self._context.inodes.pin(node)
         self._touch()

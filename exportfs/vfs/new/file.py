@@ -4,7 +4,7 @@ import hashlib
 import os
 import stat
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 from exportfs.errors import BadHandle, NotPermitted, ReadOnly, TooLarge
@@ -215,11 +215,15 @@ class RequestHandle(Handle):
 
 
 class ErrorText(Text):
-    """`NAME.error`: what is wrong with the file NAME, in words."""
+    """`NAME.error`: what is wrong with the file NAME, in words. It belongs to whom that belongs to."""
 
-    def __init__(self, ino: int, text: str, moment: float) -> None:
+    def __init__(self, ino: int, text: str, moment: float, about: RequestFile) -> None:
         super().__init__(ino)
+        self._about = about
         self._snapshot = Snapshot(text.rstrip().encode("utf-8", "replace") + b"\n", int(moment * SECOND))
+
+    def attributes(self) -> Attributes:
+        return replace(super().attributes(), uid=self._about.uid, gid=self._about.gid)
 
     def snapshot(self) -> Snapshot:
         return self._snapshot
