@@ -4,6 +4,8 @@ import json
 from contextlib import suppress
 from pathlib import Path
 
+from exportfs.client.hand_over import BAG, PAYLOAD
+from exportfs.client.manifest import MANIFEST, SIGNATURES
 from exportfs.client.sessions import SessionRecord, locate
 from exportfs.errors import NotFound
 
@@ -28,7 +30,25 @@ def fetched_before(dest: Path, digest: str) -> Path | None:
     """The folder below `dest` that holds what the request with this digest asked for, whole."""
     name = _memory(dest).get(digest)
     folder = dest / str(name)
-    return folder if name and (folder / "manifest.json").is_file() else None
+    return folder if name and (_payload(folder) / MANIFEST).is_file() else None
+
+
+def lacking(folder: Path, *, bag: bool, signed: bool) -> str:
+    """What is asked for now and was not when the folder was fetched, in words; empty where nothing is."""
+    if bag and not (folder / BAG).is_file():
+        return "not as a bag"
+    if signed and not any((_payload(folder) / name).is_file() for name in SIGNATURES):
+        return "not signed"
+    return ""
+
+
+def missing_footage(folder: Path) -> list[str]:
+    """The warnings of what was fetched before: its footage stays missing however often one asks."""
+    try:
+        session = json.loads((_payload(folder) / MANIFEST).read_bytes())["session"]
+        return [str(line) for line in (session["coverage"] or {})["warnings"]]
+    except (OSError, ValueError, LookupError, TypeError):
+        return []
 
 
 def remember_fetched(dest: Path, digest: str, record: SessionRecord) -> None:
@@ -37,6 +57,11 @@ def remember_fetched(dest: Path, digest: str, record: SessionRecord) -> None:
     beside = dest / f"{MEMORY}.part"
     beside.write_text(json.dumps(memory, indent=1) + "\n")
     beside.replace(dest / MEMORY)
+
+
+def _payload(folder: Path) -> Path:
+    """Where results and manifest are: in a bag one level down."""
+    return folder / PAYLOAD if (folder / BAG).is_file() else folder
 
 
 def _memory(dest: Path) -> dict[str, object]:

@@ -19,9 +19,9 @@ from exportfs.cli.params.hand_over import form_options
 from exportfs.cli.params.mountpoint import chosen_mount
 from exportfs.cli.params.quantities import DURATION, FILE
 from exportfs.cli.params.times import TIME
-from exportfs.cli.terminal.following import follow, verdict
+from exportfs.cli.terminal.following import FOOTAGE_MISSING, follow, verdict
 from exportfs.cli.terminal.text import echo_path
-from exportfs.client.fetched import fetched_before, remember_fetched, started_before
+from exportfs.client.fetched import fetched_before, lacking, missing_footage, remember_fetched, started_before
 from exportfs.client.hand_over import Form
 from exportfs.client.request import Wish, build, default_name
 from exportfs.client.sessions import COMPLETED, read_session
@@ -95,11 +95,18 @@ def fetch(
     mount = chosen_mount(mountpoint, option="--mount")
     digest = hashlib.sha256(text.encode()).hexdigest()[:DIGEST_LENGTH]
     there = fetched_before(dest, digest)
-    if there is not None:
+    lacks = lacking(there, bag=bagit, signed=sign is not None) if there is not None else ""
+    if there is not None and not lacks:
         complain(f"{there}: fetched already; remove this folder to fetch it again")
         echo_path(there)
-        return 0
+        warnings = missing_footage(there)
+        for line in warnings:
+            complain(line)
+        return FOOTAGE_MISSING if warnings else 0
     directory = started_before(mount, default_name(wish, digest))
+    if there is not None and directory is None:
+        complain(f"{there}: fetched already, but {lacks}; remove this folder to fetch it again")
+        return 1
     if directory is None:
         if not force:
             check_wish(mount, wish)

@@ -101,6 +101,30 @@ def test_fetch_is_one_export_however_often(mount: MountProcess, simulator: Simul
     assert simulator.log.count("StartSession") == 1
 
 
+def test_fetch_as_a_bag_and_signed(mount: MountProcess, simulator: Simulator, tmp_path: Path) -> None:
+    key = tmp_path / "key"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True, timeout=DEADLINE)
+    begin, _ = gap_of(simulator)
+    interval = ("--from", utc(begin - 40), "--to", utc(begin + 20))
+    plain = ("fetch", "2.Gate south", tmp_path / "plain", "--mount", mount.mountpoint, *interval)
+    bag = ("fetch", "2.Gate south", tmp_path / "bag", "--mount", mount.mountpoint, *interval, "--bagit")
+    folder = Path(command(*plain, code=3).stdout.strip())
+    assert not (folder / "SHA256SUMS.sig").exists()
+    again = command(*plain, code=3)  # footage is missing however often one asks
+    assert "fetched already" in again.stderr
+    command(*plain, "--sign", key, code=3)
+    assert (folder / "SHA256SUMS.sig").is_file()
+    bagged = Path(command(*bag, "--sign", key, code=3).stdout.strip())
+    assert (bagged / "bagit.txt").is_file()
+    assert (bagged / "data" / "SHA256SUMS.sig").is_file()
+    command("destroy", "--yes", next((mount.mountpoint / "sessions").iterdir()))
+    assert "fetched already" in command(*bag, "--sign", key, code=3).stderr  # and no second export is begun
+    (folder / "SHA256SUMS.sig").unlink()
+    assert "but not signed" in command(*plain, "--sign", key, code=1).stderr
+    assert "but not as a bag" in command(*plain, "--bagit", code=1).stderr
+    assert simulator.log.count("StartSession") == 1
+
+
 class TestLongExport:
     @pytest.fixture
     def simulator(self) -> Iterator[Simulator]:
