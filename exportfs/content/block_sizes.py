@@ -9,6 +9,8 @@ and the more to be sent again when the line breaks: there blocks are as small as
 second.
 """
 
+import logging
+
 from exportfs.content.line import Line
 from exportfs.content.tuning import (
     BLOCK_QUICK,
@@ -27,6 +29,8 @@ from exportfs.errors import (
     TimedOut,
     Unreachable,
 )
+
+log = logging.getLogger(__name__)
 
 _PASSING = (AccessDenied, Unreachable, TimedOut)
 """Login, connection and silence: these say nothing about a size."""
@@ -85,6 +89,7 @@ class BlockSizes:
             if self._quick >= QUICK_BEFORE_UP:
                 self._down -= 1
                 self._quick = 0
+                self._note("larger blocks are tried again: they came quickly")
 
     def stalled(self, size: int) -> None:
         """Not even one block of this size came before the download was given up."""
@@ -97,11 +102,18 @@ class BlockSizes:
             self._sizes.remove(size)
             self._served.discard(size)
             self._down = self._quick = 0
+            self._note(f"blocks of {size >> 10} KiB are not asked for again: the server refuses them")
 
     def _slow(self, size: int, steps: int) -> None:
         if size == self.stream:
-            self._down = min(self._down + steps, len(self._sizes) - 1)
+            before, self._down = self._down, min(self._down + steps, len(self._sizes) - 1)
             self._quick = 0
+            if self._down != before:
+                self._note(f"blocks of {size >> 10} KiB took too long")
+
+    def _note(self, why: str) -> None:
+        """For the field: a change of the largest block."""
+        log.debug("streams have blocks of %d KiB from now on: %s", self.stream >> 10, why)
 
 
 class FileSizes:

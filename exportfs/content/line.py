@@ -40,7 +40,6 @@ from exportfs.content.tuning import (
     SEEK_FAST,
     SLOW,
     SLOW_SECONDS,
-    WIDE_FAR,
     WINDOW_FIRST,
     WINDOW_LEAST,
     WINDOW_MOST,
@@ -177,11 +176,6 @@ class Line:
     def quick(self) -> bool:
         """Whether seeks are served sooner by a thread than to the byte: what is wasted costs nothing there."""
         return self._fast and self.round_trip < NEAR
-
-    @property
-    def far(self) -> bool:
-        """Whether wide streams need the larger window."""
-        return self.round_trip >= WIDE_FAR
 
     @property
     def presumed_fast(self) -> bool:

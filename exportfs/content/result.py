@@ -101,14 +101,17 @@ class Result:
 
     def _note(self, offset: int, attempt: int, begun: float, what: str) -> None:
         """For the field: what became of a block that somebody waits for."""
+        line = self._shared.line
         log.debug(
-            "session %s, file %r: the block at %d, attempt %d, %s after %.2f s",
+            "session %s, file %r: the block at %d, attempt %d, %s after %.2f s (window %d KiB, %s)",
             self.key.session_id,
             self.key.file_id,
             offset,
             attempt,
             what,
             trio.current_time() - begun,
+            line.window >> 10,
+            "rate unknown" if line.rate is None else f"rate {line.rate / 1024:.0f} KiB/s",
         )
 
     def ahead(self, end: int, plan: Plan, reader: object) -> None:

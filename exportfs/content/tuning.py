@@ -49,8 +49,6 @@ NEAR = 0.002
 """Seconds of round trip: a server nearer than this is taken for one on the local network until measured otherwise."""
 NEAR_HINT = 12 * MIB
 """Bytes a second: a first arrival slower than this speaks against it."""
-WIDE_FAR = 0.005
-"""Seconds of round trip from which on wide streams get the larger window (rpc/channel.py)."""
 
 # --- Sequential reading (content/read_ahead.py) -----------------------------------------------------------------
 

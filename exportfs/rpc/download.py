@@ -76,7 +76,6 @@ class Downloads:
         self._nursery: trio.Nursery | None = None
         self._http2: Http2Connection | None = None
         self._exact = config is not None
-        self.far = False
         # Threads that wait to be allowed more would keep the process from ending.
         connections.at_close(self._cancel_all)
 
