@@ -123,9 +123,8 @@ def test_follows_running_exports(mount: MountProcess, browser: Browser, simulato
     assert violations(browser, but=(REFRESHES,)) == []
     simulator.sessions.stop(running)
     eventually(lambda: "1 running" not in index.read_text())
-    for _ in range(
-        3
-    ):  # the page may have refreshed itself already, while axe looked or before a listing came
+    # The page may have refreshed itself already, while axe looked or before a listing came.
+    for _ in range(3):
         browser.wait_for("Page.loadEventFired")  # which nobody asked for but the page
         if browser.evaluate("document.querySelectorAll('progress').length") == 0:
             break
