@@ -62,11 +62,13 @@ class FuseSession:
         try:
             await pyfuse3.main(min_tasks=2, max_tasks=MOST_TASKS)
         # Not `except*`: whether what is raised there comes in a group depends on Python's version.
-        except BaseExceptionGroup as group:
+        except (OSError, BaseExceptionGroup) as error:
+            group = error if isinstance(error, BaseExceptionGroup) else ExceptionGroup("", [error])
             failures, others = group.split(OSError)
-            unknown = [error for error in _leaves(failures) if error.errno not in ENDS] if failures else []
             if others is not None:
                 raise others from None
+            assert failures is not None
+            unknown = [leaf for leaf in _leaves(failures) if leaf.errno not in ENDS]
             if unknown:
                 raise ExportfsError(f"/dev/fuse failed: {unknown[0]}") from None
             log.info("the kernel has ended the mount")

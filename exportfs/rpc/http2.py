@@ -283,35 +283,45 @@ class Http2Connection:
         while http2 is not None and self.usable and self._waiting:
             if http2.open_outbound_streams >= http2.remote_settings.max_concurrent_streams:
                 return
-            stream, method, request, metadata = self._waiting.pop(0)
-            pause = PING_EVERY if self._pings > PINGS_AT_FIRST else PING_EVERY_AT_FIRST
-            if not self._streams and trio.current_time() - self._ping_at >= pause:
-                self._ping()
-            number = http2.get_next_available_stream_id()
-            headers = [
-                (b":method", b"POST"),
-                (b":scheme", b"http" if self._config.insecure else b"https"),
-                (b":path", method.encode()),
-                (b":authority", self._authority.encode()),
-                (b"te", b"trailers"),
-                (b"content-type", b"application/grpc"),
-                (b"user-agent", b"axxon-exportfs/" + exportfs.__version__.encode()),
-                (b"grpc-accept-encoding", b"identity"),
-                *((name.lower().encode(), value.encode()) for name, value in metadata),
-            ]
+            waiting = self._waiting.pop(0)
             try:
-                http2.send_headers(number, headers)
+                self._call(http2, *waiting)
             except h2.exceptions.ProtocolError:
                 # Closed, and we have not come to that yet: `run` ends what waits.
-                self._waiting.append((stream, method, request, metadata))
+                self._waiting.append(waiting)
                 self.usable = False
                 self._scope.cancel()
                 return
-            http2.send_data(number, b"\0" + len(request).to_bytes(4, "big") + request, end_stream=True)
-            self._streams[number] = stream
-            self._calls[number] = _Answer(metadata)
-            stream.opened(number)
-            self._send.set()
+
+    def _call(
+        self,
+        http2: h2.connection.H2Connection,
+        stream: Stream,
+        method: str,
+        request: bytes,
+        metadata: Metadata,
+    ) -> None:
+        pause = PING_EVERY if self._pings > PINGS_AT_FIRST else PING_EVERY_AT_FIRST
+        if not self._streams and trio.current_time() - self._ping_at >= pause:
+            self._ping()
+        number = http2.get_next_available_stream_id()
+        headers = [
+            (b":method", b"POST"),
+            (b":scheme", b"http" if self._config.insecure else b"https"),
+            (b":path", method.encode()),
+            (b":authority", self._authority.encode()),
+            (b"te", b"trailers"),
+            (b"content-type", b"application/grpc"),
+            (b"user-agent", b"axxon-exportfs/" + exportfs.__version__.encode()),
+            (b"grpc-accept-encoding", b"identity"),
+            *((name.lower().encode(), value.encode()) for name, value in metadata),
+        ]
+        http2.send_headers(number, headers)
+        http2.send_data(number, b"\0" + len(request).to_bytes(4, "big") + request, end_stream=True)
+        self._streams[number] = stream
+        self._calls[number] = _Answer(metadata)
+        stream.opened(number)
+        self._send.set()
 
     def _ping(self) -> None:
         assert self._http2 is not None

@@ -35,6 +35,15 @@ def test_the_kernel_ends_it(monkeypatch: pytest.MonkeyPatch, number: int) -> Non
     serve(monkeypatch, OSError(number, "x"), OSError(errno.ECONNABORTED, "x"))
 
 
+async def fail_alone() -> None:
+    raise OSError(errno.ENODEV, "x")
+
+
+def test_an_error_that_comes_in_no_group(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module.pyfuse3, "main", lambda **_: fail_alone())
+    trio.run(module.FuseSession(cast(ExportOperations, None), Path("/nowhere")).serve)
+
+
 def test_the_kernel_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ExportfsError, match="out of disks"):
         serve(monkeypatch, OSError(errno.EIO, "out of disks"))

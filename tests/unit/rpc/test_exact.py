@@ -1,5 +1,6 @@
 """Exact downloads from a real gRPC server: what is asked for comes, and nothing is sent beyond it."""
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -109,7 +110,8 @@ async def test_the_first_ping_is_not_the_only_one(scene: Scene) -> None:
         nursery.cancel_scope.cancel()
 
 
-async def test_a_call_on_a_connection_that_is_just_ending(scene: Scene) -> None:
+@pytest.mark.parametrize("ping", [False, True], ids=["the call", "the ping before it"])
+async def test_a_call_on_a_connection_that_is_just_ending(scene: Scene, ping: bool) -> None:
     """It fails, and is made again on another one; who started it sees no exception."""
     async with trio.open_nursery() as nursery:
         nursery.start_soon(scene.downloads.run)
@@ -121,6 +123,7 @@ async def test_a_call_on_a_connection_that_is_just_ending(scene: Scene) -> None:
         assert connection is not None
         assert connection._http2 is not None
         connection._http2.close_connection()
+        connection._ping_at = -math.inf if ping else math.inf
         failed, again = Collector(), Collector()
         scene.downloads.start(scene.fetch(0, 2), failed).window(256 * KIB)
         scene.downloads.start(scene.fetch(0, 2), again).window(256 * KIB)
