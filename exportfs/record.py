@@ -20,24 +20,24 @@ REMOVED = "removed"
 ENDED = frozenset({COMPLETED, FAILED, STOPPED, REMOVED})
 
 
-class IntervalRecord(TypedDict, total=False):
+class IntervalJson(TypedDict, total=False):
     begin: str | None
     end: str | None
 
 
-class CoverageRecord(TypedDict, total=False):
+class CoverageJson(TypedDict, total=False):
     """How much of the footage that was asked for is in the results."""
 
-    asked: IntervalRecord
-    results: IntervalRecord | None
+    asked: IntervalJson
+    results: IntervalJson | None
     share: float | None
     """None where it cannot be told; `note` says why."""
-    gaps: list[IntervalRecord]
+    gaps: list[IntervalJson]
     warnings: list[str]
     note: str | None
 
 
-class FileRecord(TypedDict, total=False):
+class FileJson(TypedDict, total=False):
     """A result."""
 
     name: str
@@ -51,7 +51,7 @@ class FileRecord(TypedDict, total=False):
     downloadable: bool
 
 
-class SessionRecord(TypedDict, total=False):
+class SessionJson(TypedDict, total=False):
     """`.session.json`."""
 
     id: str
@@ -70,9 +70,9 @@ class SessionRecord(TypedDict, total=False):
     """Labels."""
     footage: dict[str, Any] | None
     """What the archive had of the interval when the export was started here: `covered`, `gaps`."""
-    coverage: CoverageRecord | None
+    coverage: CoverageJson | None
     """None for a live export."""
-    files: list[FileRecord]
+    files: list[FileJson]
     options: dict[str, Any]
     """As in `.request.json`."""
     error: str | None
@@ -95,7 +95,7 @@ class SessionsStatus(TypedDict, total=False):
     in_use: list[InUse]
 
 
-class OperationRecord(TypedDict, total=False):
+class OperationJson(TypedDict, total=False):
     """A call into the mount that has not been answered yet."""
 
     op: str
@@ -107,7 +107,7 @@ class OperationRecord(TypedDict, total=False):
     """Seconds."""
 
 
-class StatusRecord(TypedDict, total=False):
+class StatusJson(TypedDict, total=False):
     """`.status.json`. It holds no secret."""
 
     version: str
@@ -124,5 +124,5 @@ class StatusRecord(TypedDict, total=False):
     downloads: dict[str, Any]
     line: dict[str, Any]
     """What is known of the line to the server."""
-    operations: list[OperationRecord]
+    operations: list[OperationJson]
     recent_errors: list[dict[str, str]]

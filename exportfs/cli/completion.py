@@ -10,9 +10,8 @@ from click.shell_completion import CompletionItem
 
 from exportfs.cli.params.mountpoint import split_mount
 from exportfs.client.cameras import find_camera
-from exportfs.client.mounts import usable_mounts
+from exportfs.client.mounts import answering_mounts
 from exportfs.errors import ExportfsError
-from exportfs.fuse.mountpoint import probe
 
 ANSWER_TIMEOUT = 0.5
 """Seconds that a mount has to answer while somebody waits for a completion."""
@@ -75,7 +74,7 @@ def _mount(ctx: click.Context) -> Path | None:
 def _mounts() -> list[Path]:
     """Those that answer at once."""
     try:
-        return [mount for mount in usable_mounts() if not probe(mount, ANSWER_TIMEOUT)]
+        return answering_mounts(ANSWER_TIMEOUT)
     except ExportfsError:
         return []
 

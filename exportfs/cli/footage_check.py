@@ -25,9 +25,9 @@ def check_wish(mountpoint: Path, wish: Wish) -> None:
     if wish.live:
         return
     start, end = wish.interval()
-    what = "interval"
-    if end is None:  # a picture
-        what, start, end = "moment", start - PICTURE_SLACK, start + PICTURE_SLACK
+    picture = end is None
+    if end is None:
+        start, end = start - PICTURE_SLACK, start + PICTURE_SLACK
     for name in wish.cameras:
         try:
             check = check_footage(mountpoint, name, start, end)
@@ -36,11 +36,12 @@ def check_wish(mountpoint: Path, wish: Wish) -> None:
         if check is None or (wish.archive is not None and not _is_archive(check, wish.archive)):
             continue
         if check.covered <= 0:
+            what = "moment" if picture else "interval"
             raise Failure(
                 f"{check.camera.label} has no footage of this {what} in {check.archive}{_nearest(check)}; "
                 "--force exports all the same"
             )
-        if what == "moment":
+        if picture:
             continue
         gaps = [gap for gap in check.gaps if gap.length > SLACK]
         if gaps:

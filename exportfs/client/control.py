@@ -1,27 +1,28 @@
 """Stopping and destroying sessions: a word written to their `.control`."""
 
+import contextlib
 import os
 from pathlib import Path
 
-from exportfs.client.sessions import CONTROL, ENDED, read_session
+from exportfs.client.sessions import read_session
 from exportfs.errors import InvalidArgument
+from exportfs.record import CONTROL, ENDED
 
 
-def stop(directory: Path) -> str:
-    """Stops a running export; what it has so far are its results. Its state afterwards, `running` where the mount
-    does not know of the end yet.
+def stop(directory: Path) -> tuple[bool, str]:
+    """Stops a running export; what it has so far are its results.
 
-    One that has ended already is left as it is: its state is given, and nothing is sent. Raises OSError with the errno
-    of the mount's answer, InvalidArgument where there is no session.
+    Whether there was anything to stop (one that has ended is left as it is), and its state afterwards: `running` where
+    the mount does not know of the end yet. Raises OSError with the errno of the mount's answer, InvalidArgument where
+    there is no session.
     """
     state = read_session(directory).state
     if state in ENDED:
-        return state
+        return False, state
     write_verb(directory, "stop")
-    try:
-        return read_session(directory).state
-    except (OSError, InvalidArgument):
-        return state
+    with contextlib.suppress(OSError, InvalidArgument):
+        state = read_session(directory).state
+    return True, state
 
 
 def destroy(directory: Path) -> None:

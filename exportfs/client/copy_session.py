@@ -23,10 +23,11 @@ from exportfs.client.copy_file import (
 )
 from exportfs.client.endings import ending, footage_lines
 from exportfs.client.hand_over import Form, hand_over, set_aside_foreign, write_index
-from exportfs.client.manifest import Manifest, is_plain, local_names, side_name
+from exportfs.client.manifest import Manifest, is_plain, local_names, set_aside, side_name
 from exportfs.client.mounts import server_address
-from exportfs.client.sessions import ENDED, FAILED, REMOVED, FileRecord, SessionRecord
+from exportfs.client.sessions import FileRecord, SessionRecord
 from exportfs.errors import Corrupt, ExportfsError, InvalidArgument
+from exportfs.record import ENDED, FAILED, REMOVED
 
 PLAIN = Form()
 
@@ -201,23 +202,16 @@ def _bring(outcome: Outcome, manifest: Manifest, job: Job, file: FileRecord, obs
     sha256 = finished(job, report)
     if sha256 is None:
         if os.path.lexists(job.target):
-            _set_aside(job.target, observer)
+            aside = set_aside(job.target).name
+            observer.note(
+                f"{job.target}: differs from what was copied there; it is renamed to {aside}, "
+                "and the result is copied again"
+            )
         sha256 = copy_result(job, report)
     manifest.add(name, file, sha256, datetime.now(UTC))
     manifest.save()
     forget(job)
     outcome.copied.append(name)
-
-
-def _set_aside(target: Path, observer: Observer) -> None:
-    """What bears a result's name and is not what was copied: kept, but not under that name."""
-    number = 1
-    while os.path.lexists(aside := target.with_name(side_name(target.name, (), f"other{number}"))):
-        number += 1
-    target.rename(aside)
-    observer.note(
-        f"{target}: differs from what was copied there; it is renamed to {aside.name}, and the result is copied again"
-    )
 
 
 def _missing(outcome: Outcome, manifest: Manifest, file: FileRecord, source: Path, reason: str) -> None:

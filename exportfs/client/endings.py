@@ -1,6 +1,7 @@
 """How a session ended, in sentences."""
 
-from exportfs.client.sessions import COMPLETED, FAILED, REMOVED, STOPPED, SessionRecord
+from exportfs.client.sessions import SessionRecord
+from exportfs.record import COMPLETED, FAILED, REMOVED, STOPPED
 
 
 def footage_lines(record: SessionRecord) -> list[str]:

@@ -5,10 +5,11 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from exportfs.client.mounts import answers, usable_mounts
-from exportfs.client.sessions import CONTROL, locate
+from exportfs.client.mounts import answering_mounts
+from exportfs.client.sessions import locate
 from exportfs.errors import ExportfsError, InvalidArgument, NotFound
 from exportfs.program import PROGRAM
+from exportfs.record import CONTROL
 
 
 def find_session(path: Path) -> Path:
@@ -23,7 +24,7 @@ def find_session(path: Path) -> Path:
         name = str(path)
         if os.sep in name or not name:
             raise
-        mounts = [mount for mount in usable_mounts() if answers(mount)]
+        mounts = answering_mounts()
         found = {found: mount for mount in mounts for found in _named(mount, name)}
         if len(found) > 1:
             raise InvalidArgument(

@@ -12,7 +12,7 @@ from typing import Any
 
 from exportfs import __version__
 from exportfs.client.copy_file import DestinationTrouble, hash_file
-from exportfs.client.manifest import MANIFEST, SIGNATURES, SUMS, Manifest, replace_file, side_name
+from exportfs.client.manifest import MANIFEST, SIGNATURES, SUMS, Manifest, replace_file, set_aside
 from exportfs.client.signing import Signer
 from exportfs.errors import ExportfsError, InvalidArgument
 from exportfs.os_errors import sentence
@@ -67,7 +67,7 @@ def hand_over(folder: Path, manifest: Manifest, form: Form, note: Note) -> str |
     for name in SIGNATURES:
         stale = manifest.folder / name
         if os.path.lexists(stale) and (signer is None or name != signer.file):
-            note(f"{stale}: signs what the folder held before; it is {_set_aside(stale).name} now")
+            note(f"{stale}: signs what the folder held before; it is {set_aside(stale).name} now")
     if form.bag:
         _write_bag(folder, manifest)
     return failure
@@ -93,14 +93,7 @@ def is_ours(page: Path) -> bool:
 def set_aside_foreign(page: Path, note: Note) -> None:
     """What bears the report's name and is somebody else's: kept, but not under that name."""
     if os.path.lexists(page) and not is_ours(page):
-        note(f"{page}: is not from {PROGRAM}; it is {_set_aside(page).name} now")
-
-
-def _set_aside(path: Path) -> Path:
-    number = 1
-    while os.path.lexists(aside := path.with_name(side_name(path.name, (), f"other{number}"))):
-        number += 1
-    return path.rename(aside)
+        note(f"{page}: is not from {PROGRAM}; it is {set_aside(page).name} now")
 
 
 # Bags.

@@ -78,6 +78,14 @@ def side_name(name: str, names: Iterable[str], suffix: str) -> str:
     return side
 
 
+def set_aside(path: Path) -> Path:
+    """Renames what bears a name of ours and is something else, and says to what. Raises OSError."""
+    number = 1
+    while os.path.lexists(aside := path.with_name(side_name(path.name, (), f"other{number}"))):
+        number += 1
+    return path.rename(aside)
+
+
 def is_plain(name: str) -> bool:
     """Whether a name stays in its directory, in sight."""
     return bool(name) and not name.startswith(".") and "/" not in name and "\0" not in name

@@ -11,7 +11,7 @@ from typing import Any
 
 from exportfs.client.sessions import SessionRecord, read_session
 from exportfs.errors import ExportfsError
-from exportfs.fuse.mountpoint import mount_table, place_of, probe, top
+from exportfs.fuse.mountpoint import PROBE_TIMEOUT, mount_table, place_of, probe, top
 from exportfs.os_errors import sentence
 from exportfs.program import PROGRAM
 from exportfs.record import STATUS
@@ -123,6 +123,6 @@ def usable_mounts(*, own: bool = False) -> list[Path]:
     return list(dict.fromkeys(entry.place for entry in table if entry.ours and entry.place not in others))
 
 
-def answers(mountpoint: Path) -> bool:
-    """Whether a mount can be used just now: its process is there and is not stopped. Never waits for long."""
-    return probe(mountpoint) == 0
+def answering_mounts(within: float = PROBE_TIMEOUT) -> list[Path]:
+    """Those of `usable_mounts` that can be used just now: their process is there, and answers in so many seconds."""
+    return [mount for mount in usable_mounts() if not probe(mount, within)]

@@ -1,5 +1,6 @@
 """From what is wanted to a request: the protobuf JSON form of `Options`."""
 
+import json
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -119,6 +120,11 @@ def build(wish: Wish) -> dict[str, Any]:
     if wish.agent is not None:
         request["exportAgentAccessPoint"] = wish.agent
     return request
+
+
+def request_text(wish: Wish) -> str:
+    """The text of the request file. Raises InvalidArgument, as `build` does."""
+    return json.dumps(build(wish), indent=2, ensure_ascii=False) + "\n"
 
 
 def _live(wish: Wish) -> dict[str, Any]:

@@ -10,13 +10,7 @@ from typing import Any
 
 from exportfs import record
 from exportfs.errors import InvalidArgument, NotFound
-from exportfs.record import COMPLETED as COMPLETED
-from exportfs.record import CONTROL as CONTROL
-from exportfs.record import ENDED as ENDED
-from exportfs.record import FAILED as FAILED
-from exportfs.record import REMOVED as REMOVED
-from exportfs.record import RUNNING as RUNNING
-from exportfs.record import STOPPED as STOPPED
+from exportfs.record import COMPLETED, REMOVED, RUNNING, STOPPED
 
 RECORD = record.SESSION
 
@@ -103,7 +97,7 @@ def read_session(directory: Path) -> SessionRecord:
     """What `.session.json` says now. InvalidArgument where it is no record; OSError."""
     path = directory / RECORD
     try:
-        raw: record.SessionRecord = json.loads(path.read_bytes())
+        raw: record.SessionJson = json.loads(path.read_bytes())
     except ValueError as error:
         raise InvalidArgument(f"{path}: invalid JSON: {error}") from error
     if not isinstance(raw, dict):
@@ -113,7 +107,7 @@ def read_session(directory: Path) -> SessionRecord:
     progress = raw.get("progress")
     files = raw.get("files")
     told = raw.get("coverage")
-    coverage: record.CoverageRecord = told if isinstance(told, dict) else {}
+    coverage: record.CoverageJson = told if isinstance(told, dict) else {}
     warnings = coverage.get("warnings")
     cameras = raw.get("cameras")
     return SessionRecord(
@@ -133,9 +127,9 @@ def read_session(directory: Path) -> SessionRecord:
     )
 
 
-def _keeping(directory: Path) -> record.SessionRecord:
+def _keeping(directory: Path) -> record.SessionJson:
     """`kept_alive` and `expires_at` of a completed session: its record stands still, its attributes tell them."""
-    found: record.SessionRecord = {}
+    found: record.SessionJson = {}
     with contextlib.suppress(OSError):
         found["kept_alive"] = os.getxattr(directory, "user.exportfs.kept_alive") == b"true"
         found["expires_at"] = os.getxattr(directory, "user.exportfs.expires").decode("ascii", "replace")
@@ -147,7 +141,7 @@ def removed(directory: Path) -> SessionRecord:
     return SessionRecord(directory, REMOVED, raw={"name": directory.name, "state": REMOVED})
 
 
-def _file(item: record.FileRecord) -> FileRecord:
+def _file(item: record.FileJson) -> FileRecord:
     size = item.get("size")
     return FileRecord(
         name=_text(item.get("name")),

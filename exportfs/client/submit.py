@@ -2,7 +2,6 @@
 
 import contextlib
 import errno
-import json
 import os
 import secrets
 import signal
@@ -10,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 
-from exportfs.client.request import Wish, build, check_name, default_name
+from exportfs.client.request import Wish, check_name, default_name, request_text
 from exportfs.errors import ExportfsError, InvalidArgument, NotFound
 from exportfs.os_errors import sentence
 
@@ -49,7 +48,7 @@ def export(mountpoint: Path, wish: Wish, *, name: str | None = None) -> Path:
     InvalidArgument for wishes that do not go together and for a name that exists, ExportfsError with the mount's own
     sentence where no export was started, or where that is not known.
     """
-    text = json.dumps(build(wish), indent=2, ensure_ascii=False) + "\n"
+    text = request_text(wish)
     stem = default_name(wish, secrets.token_hex(4)) if name is None else check_name(name)
     return submit(mountpoint, stem, text.encode())
 

@@ -5,8 +5,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from exportfs.client.sessions import ENDED, SessionRecord, read_session, removed
+from exportfs.client.sessions import SessionRecord, read_session, removed
 from exportfs.errors import InvalidArgument, TimedOut
+from exportfs.record import ENDED
 
 FIRST_POLL_SECONDS = 0.1
 """Before the second look, twice as long before each further one: short exports are over soon."""

@@ -12,7 +12,7 @@ from exportfs.content.scheduler import Scheduler
 from exportfs.content.shared import Shared
 from exportfs.content.source import Remote, Source
 from exportfs.content.tuning import AHEAD_MOST, REAP_EVERY
-from exportfs.record import StatusRecord
+from exportfs.record import StatusJson
 from exportfs.retry import PatienceConfig
 
 
@@ -81,7 +81,7 @@ class Library:
             self.scheduler.schedule()
             self.scheduler.reap(trio.current_time())
 
-    def status(self) -> StatusRecord:
+    def status(self) -> StatusJson:
         """Counters, for people."""
         cache, scheduler, line = self.cache, self.scheduler, self.line
         rate = line.rate

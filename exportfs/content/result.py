@@ -11,7 +11,7 @@ from exportfs.content.choice import Means, Underway, ahead, choose
 from exportfs.content.download import Download, FileKey, Phase, Preempted, WrongLength
 from exportfs.content.read_ahead import Plan
 from exportfs.content.shared import Shared
-from exportfs.content.tuning import LADDER, REACH_SECONDS, REACH_WIDE, SERVED_HALVES, SMALL_AFTER
+from exportfs.content.tuning import LADDER, REACH_SECONDS, REACH_WIDE, SERVED_HALVES, SLOW_BLOCK, SMALL_AFTER
 from exportfs.errors import (
     AccessDenied,
     Corrupt,
@@ -26,9 +26,6 @@ from exportfs.errors import (
 from exportfs.retry import Patience
 
 log = logging.getLogger(__name__)
-
-SLOW_BLOCK = 1.0
-"""Seconds after which a block that arrived at last is worth a line at level debug."""
 
 
 class Waiter:

@@ -78,6 +78,9 @@ CALL_SECONDS = 0.002
 SMALL_AFTER = 2
 """After so many failures in a row blocks are small: a connection that breaks often still brings a few."""
 
+SLOW_BLOCK = 1.0
+"""Seconds after which a block that arrived at last is worth a line at level debug."""
+
 # --- Blocks (content/block_sizes.py) ----------------------------------------------------------------------------
 
 LADDER = (1024 * KIB, 512 * KIB, 256 * KIB, 64 * KIB, 32 * KIB, 16 * KIB)

@@ -17,7 +17,7 @@ from exportfs.coverage.file_times import (
 from exportfs.coverage.sources import by_camera, sources_without_file
 from exportfs.coverage.spans import SECOND, Span, minus, to_moment, to_us, union, where_deep
 from exportfs.model import ResultFile
-from exportfs.record import CoverageRecord, IntervalRecord
+from exportfs.record import CoverageJson, IntervalJson
 from exportfs.timestamps import parse_server, to_rfc3339
 
 GAPS_NAMED = 3
@@ -40,7 +40,7 @@ class Coverage:
     note: str | None = None
     """Why `share` cannot be told."""
 
-    def as_json(self) -> CoverageRecord:
+    def as_json(self) -> CoverageJson:
         """As `.session.json` has it: times in RFC 3339, UTC."""
         return {
             "asked": _interval(self.asked),
@@ -279,7 +279,7 @@ def _unknown(why: str) -> str:
     return f"whether all footage asked for is there cannot be told: {why}"
 
 
-def _interval(pair: tuple[datetime | None, datetime | None]) -> IntervalRecord:
+def _interval(pair: tuple[datetime | None, datetime | None]) -> IntervalJson:
     return {"begin": _iso(pair[0]), "end": _iso(pair[1])}
 
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from functools import partial
 
 import exportfs
-from exportfs.record import InUse, StatusRecord
+from exportfs.record import InUse, StatusJson
 from exportfs.timestamps import to_rfc3339
 from exportfs.vfs.context import Context
 from exportfs.vfs.paths import path_of
@@ -47,7 +47,7 @@ class Activity:
         """Notes an error, for people."""
         self._errors.append({"time": _time(self._wall()), "operation": operation, "message": message})
 
-    def status(self, path_of: Callable[[int], str | None]) -> StatusRecord:
+    def status(self, path_of: Callable[[int], str | None]) -> StatusJson:
         """`path_of` gives the path of an inode within the mount, where it is known."""
         now = self.monotonic()
         return {
@@ -78,7 +78,7 @@ class StatusMaker:
     def __call__(self) -> bytes:
         context, catalogue = self.context, self.context.catalogue
         error = catalogue.error
-        status: StatusRecord = {
+        status: StatusJson = {
             "version": exportfs.__version__,
             "mountpoint": os.fspath(context.mountpoint),
             "pid": os.getpid(),

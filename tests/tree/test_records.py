@@ -45,12 +45,12 @@ def test_a_completed_record_stands_still_while_it_is_read(tree: Tree, simulator:
 def test_records_have_the_keys_of_the_schema(tree: Tree, simulator: Simulator) -> None:
     path = directory(tree, simulator.add_computed(10))
     found = json.loads(tree.read(f"{path}/.session.json"))
-    assert set(found) == set(schema.SessionRecord.__annotations__)
-    assert set(found["files"][0]) == set(schema.FileRecord.__annotations__)
-    assert set(found["coverage"]) == set(schema.CoverageRecord.__annotations__)
+    assert set(found) == set(schema.SessionJson.__annotations__)
+    assert set(found["files"][0]) == set(schema.FileJson.__annotations__)
+    assert set(found["coverage"]) == set(schema.CoverageJson.__annotations__)
     tree.read(f"{path}/{found['files'][0]['name']}")  # now it is in use
     status = json.loads(tree.read(".status.json"))
-    assert set(status) == set(schema.StatusRecord.__annotations__)
+    assert set(status) == set(schema.StatusJson.__annotations__)
     assert set(status["sessions"]) == set(schema.SessionsStatus.__annotations__)
     assert set(status["sessions"]["in_use"][0]) == set(schema.InUse.__annotations__)
 

@@ -20,7 +20,7 @@ from exportfs.cli.params.quantities import DURATION, SIZE
 from exportfs.cli.params.times import TIME, doubts, understood
 from exportfs.cli.terminal.following import follow, verdict
 from exportfs.cli.terminal.text import echo_path, on_terminal
-from exportfs.client.request import Wish, build, check_name, default_name
+from exportfs.client.request import Wish, check_name, default_name, request_text
 from exportfs.client.sessions import SessionRecord
 from exportfs.client.submit import interrupt_held_back, submit
 from exportfs.errors import InvalidArgument
@@ -99,11 +99,10 @@ def export(
     # The other options are called as the fields of a wish are.
     wish = Wish(**wishes)
     try:
-        request = build(wish)
+        text = request_text(wish)
         stem = check_name(name) if name is not None else default_name(wish, secrets.token_hex(4))
     except InvalidArgument as error:
         raise click.UsageError(str(error)) from error
-    text = json.dumps(request, indent=2, ensure_ascii=False) + "\n"
     if not wish.live:
         say_interval(wish, sure=yes or dry_run)
     if dry_run:

@@ -1,7 +1,6 @@
 """`fetch`: export, wait and copy in one command that can be repeated until it is through."""
 
 import hashlib
-import json
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -23,11 +22,12 @@ from exportfs.cli.terminal.following import FOOTAGE_MISSING, follow, verdict
 from exportfs.cli.terminal.text import echo_path
 from exportfs.client.fetched import fetched_before, lacking, missing_footage, remember_fetched, started_before
 from exportfs.client.hand_over import Form
-from exportfs.client.request import Wish, build, default_name
-from exportfs.client.sessions import COMPLETED, read_session
+from exportfs.client.request import Wish, default_name, request_text
+from exportfs.client.sessions import read_session
 from exportfs.client.signing import Signer
 from exportfs.client.submit import interrupt_held_back, submit
 from exportfs.errors import InvalidArgument
+from exportfs.record import COMPLETED
 
 DIGEST_LENGTH = 10
 """Characters of the hash in the request's name: the same request again has the same name, and starts nothing new."""
@@ -87,7 +87,7 @@ def fetch(
     if wish.live:
         raise click.UsageError("the interval is missing: give two of --from, --to and --duration")
     try:
-        text = json.dumps(build(wish), indent=2, ensure_ascii=False) + "\n"
+        text = request_text(wish)
         wish.interval()
     except InvalidArgument as error:
         raise click.UsageError(str(error)) from error

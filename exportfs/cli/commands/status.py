@@ -19,8 +19,8 @@ from exportfs.cli.params.arguments import JSON
 from exportfs.cli.params.quantities import FILE
 from exportfs.cli.terminal.following import FOOTAGE_MISSING
 from exportfs.client.mounts import MountStatus, read_mount
-from exportfs.client.sessions import COMPLETED
 from exportfs.fuse.mountpoint import mountpoints
+from exportfs.record import COMPLETED
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -9,7 +9,7 @@ from exportfs.cli.failures import complain
 from exportfs.cli.params.arguments import SESSIONS
 from exportfs.cli.terminal.text import printable
 from exportfs.client import control
-from exportfs.client.sessions import COMPLETED, ENDED, read_session
+from exportfs.record import COMPLETED
 
 
 @click.command(short_help="Stop running exports; what they have so far is kept.")
@@ -25,11 +25,10 @@ def stop(paths: tuple[Path, ...]) -> int:
 
 def _stop(directory: Path) -> None:
     """Says so where there is nothing to stop."""
-    before = read_session(directory).state
-    after = control.stop(directory)
-    if before in ENDED:
-        complain(f"{directory.name}: nothing to stop: its state is {after} already")
-    elif after == COMPLETED:
+    was_running, state = control.stop(directory)
+    if not was_running:
+        complain(f"{directory.name}: nothing to stop: its state is {state} already")
+    elif state == COMPLETED:
         complain(f"{directory.name}: it was completed before it could be stopped")
     else:
         click.echo(f"stopped {printable(directory.name)}")

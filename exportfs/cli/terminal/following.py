@@ -10,8 +10,9 @@ from exportfs.cli.failures import complain
 from exportfs.cli.terminal.progress import Bar, Bars, shares
 from exportfs.cli.terminal.text import human_size
 from exportfs.client.endings import ending, footage_lines
-from exportfs.client.sessions import COMPLETED, ENDED, SessionRecord
+from exportfs.client.sessions import SessionRecord
 from exportfs.client.wait import Clock, wait_for
+from exportfs.record import COMPLETED, ENDED
 
 
 def follow(

@@ -8,7 +8,8 @@ from rich.text import Text
 
 from exportfs.cli.terminal.text import human_duration, human_size, printable
 from exportfs.client.endings import footage_lines
-from exportfs.client.sessions import COMPLETED, FAILED, RUNNING, SessionRecord
+from exportfs.client.sessions import SessionRecord
+from exportfs.record import COMPLETED, FAILED, RUNNING
 
 STYLES = {RUNNING: "cyan", COMPLETED: "green", FAILED: "red"}
 INDENT = 2

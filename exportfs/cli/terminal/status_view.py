@@ -14,7 +14,8 @@ from exportfs.cli.terminal.session_view import expiry, moment, sessions_in
 from exportfs.cli.terminal.text import human_duration, human_size, printable
 from exportfs.client.endings import footage_lines
 from exportfs.client.mounts import MountStatus, members
-from exportfs.client.sessions import RUNNING, SessionRecord
+from exportfs.client.sessions import SessionRecord
+from exportfs.record import RUNNING
 
 _PIPE_WIDTH = 10_000
 _OPERATIONS_SHOWN = 5

@@ -320,9 +320,11 @@ class RemoteLink(InSession):
         return "remote:" + (encoded[: encoded.rindex("%")] if "%" in encoded[-2:] else encoded)
 
 
-def _link_attributes(ino: int, target: str, moment: float, keep: float) -> Attributes:
+def _link_attributes(ino: int, target: str, moment: float, cache_timeout: float) -> Attributes:
     mtime_ns = int(moment * SECOND)
-    return Attributes(ino, stat.S_IFLNK | 0o777, len(target.encode()), mtime_ns=mtime_ns, cache_timeout=keep)
+    return Attributes(
+        ino, stat.S_IFLNK | 0o777, len(target.encode()), mtime_ns=mtime_ns, cache_timeout=cache_timeout
+    )
 
 
 def _fitting(values: Mapping[str, bytes | None]) -> dict[str, bytes]:

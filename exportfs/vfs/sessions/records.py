@@ -5,12 +5,11 @@ import functools
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
 
 from exportfs.coverage import Coverage, assess
 from exportfs.errors import Corrupt
 from exportfs.model import Session, State, downloadable
-from exportfs.record import COMPLETED, FAILED, REMOVED, RUNNING, STOPPED, FileRecord, SessionRecord
+from exportfs.record import COMPLETED, FAILED, REMOVED, RUNNING, STOPPED, FileJson, SessionJson
 from exportfs.requests import advice, asked_of, sources_of, to_json
 from exportfs.sessions.catalogue import Entry
 from exportfs.timestamps import parse_server, to_rfc3339
@@ -77,7 +76,7 @@ def session_record(context: Context, entry: Entry) -> bytes:
     session = entry.session
     kept_alive, expires = keeping(context, entry)
     word = state_word(context, session)
-    files: list[FileRecord] = [
+    files: list[FileJson] = [
         {
             "name": name,
             "file_id": printable(file.path),
@@ -91,8 +90,9 @@ def session_record(context: Context, entry: Entry) -> bytes:
     ]
     error = error_of(session, word)
     coverage = coverage_of(session)
+    footage = _footage(context, session)
     started_here = context.journal.of_session(session.id) is not None
-    record: SessionRecord = {
+    record: SessionJson = {
         "id": printable(session.id),
         "name": entry.name,
         "state": word,
@@ -102,12 +102,12 @@ def session_record(context: Context, entry: Entry) -> bytes:
         "expires_at": expires,
         "last_frame_timestamp": printable(session.state.last_frame_timestamp) or None,
         "cameras": [printable(label) for label in labels(context, session)],
-        "footage": _footage(context, session),
+        "footage": None if footage is None else dict(footage),
         "coverage": None if coverage is None else coverage.as_json(),
         "files": [],
         "options": {},
         "error": error,
-        "warnings": _warnings(session, coverage, _footage(context, session), started_here=started_here),
+        "warnings": _warnings(session, coverage, footage, started_here=started_here),
     }
     texts = {key: _json(value) for key, value in record.items()}
     texts["files"] = "[" + ",".join(f"\n    {_json(file)}" for file in files) + ("\n  ]" if files else "]")
@@ -195,10 +195,10 @@ def labels(context: Context, session: Session) -> tuple[str, ...]:
     return tuple(context.cameras.label(point) or point for point in origins(session))
 
 
-def _footage(context: Context, session: Session) -> dict[str, Any] | None:
+def _footage(context: Context, session: Session) -> Mapping[str, object] | None:
     """What the archive said when the export was started; None where it was not started here, or not asked in time."""
     record = context.journal.of_session(session.id)
-    return dict(record.footage) if record is not None and record.footage is not None else None
+    return record.footage if record is not None else None
 
 
 def _warnings(

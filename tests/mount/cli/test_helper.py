@@ -32,6 +32,10 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="mount(8) is for root"
         ("ro,allow_other,cache-size=1G", ["--read-only", "--allow-other", "--cache-size=1G"]),
         (r"tls-server-name=a\,b,comment=x", ["--tls-server-name=a,b"]),
         ("user=-x", ["--user=-x"]),
+        (
+            "uid=root,gid=4100,umask=027,new_mode=1777",
+            ["--uid=root", "--gid=4100", "--umask=027", "--new-mode=1777"],
+        ),
     ],
 )
 def test_options(options: str, words: list[str]) -> None:
