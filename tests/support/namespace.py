@@ -1,10 +1,13 @@
 """A mount namespace of a test's own, in which root can write to the system's folders and nothing of it stays."""
 
 import contextlib
+import os
+import stat
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+PROJECT = Path(__file__).resolve().parents[2]
 SCRIPT = r"""
 set -e
 mount --make-rprivate /
@@ -16,6 +19,13 @@ for folder in "$@"; do
     mkdir "$scratch/$name" "$scratch/$name.work"
     mount -t overlay -o "lowerdir=$folder,upperdir=$scratch/$name,workdir=$scratch/$name.work" none "$folder"
 done
+if [ -n "$EVERYBODYS" ]; then
+    exec 3<"$PROJECT"
+    mount -t tmpfs -o mode=755 none "$EVERYBODYS"
+    mkdir -p "$PROJECT"
+    mount --no-canonicalize --bind /proc/self/fd/3 "$PROJECT"
+    exec 3<&-
+fi
 echo ready
 exec cat
 """
@@ -38,18 +48,26 @@ class Namespace:
             stdin=subprocess.DEVNULL,
             check=False,
             timeout=within,
+            cwd="/",
         )
         assert code in (None, done.returncode), f"{words}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done
 
 
 @contextlib.contextmanager
-def namespace(scratch: Path, *folders: str) -> Iterator[Namespace]:
-    """`scratch` is an empty directory; `folders` of the system become writable copies of themselves. Needs root."""
+def namespace(scratch: Path, *folders: str, alone: bool = False) -> Iterator[Namespace]:
+    """`scratch` is an empty directory; `folders` of the system become writable copies of themselves. Needs root.
+
+    alone: where the project lies below a folder of everybody's, such as /tmp, that holds the project alone and is
+    root's: what others could replace is not installed for root.
+    """
+    open_to_all = (folder for folder in PROJECT.parents if folder.stat().st_mode & stat.S_IWOTH)
+    everybodys = next(open_to_all, "") if alone else ""
     with subprocess.Popen(
         ["unshare", "-m", "--propagation", "private", "sh", "-c", SCRIPT, scratch, scratch, *folders],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
+        env={**os.environ, "PROJECT": os.fspath(PROJECT), "EVERYBODYS": os.fspath(everybodys)},
     ) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == b"ready\n"

@@ -163,9 +163,8 @@ def test_bash_completes() -> None:
 def test_setup_installs_and_undoes(tmp_path: Path) -> None:
     """In a namespace whose system folders are copies: this machine stays as it is."""
     before = Path("/", HELPER).exists()
-    with namespace(
-        tmp_path, "/etc", os.path.realpath("/sbin"), "/usr/share", "/usr/local", "/var/lib"
-    ) as here:
+    folders = ("/etc", os.path.realpath("/sbin"), "/usr/share", "/usr/local", "/var/lib")
+    with namespace(tmp_path, *folders, alone=True) as here:
         here.run(*OURS, "setup", "--system")
         here.run("test", "-x", f"/{HELPER}")
         unit_file = here.run("cat", "/etc/systemd/system/axxon-exportfs@.service").stdout
