@@ -89,7 +89,8 @@ def handler(function: Handler[P, R]) -> Handler[P, R]:
 class ExportOperations(pyfuse3.Operations):
     """pyfuse3's view of the filesystem."""
 
-    supports_dot_lookup = False
+    supports_dot_lookup = True
+    """Of any number, also of one that the kernel has forgotten: for handles of NFS."""
     enable_writeback_cache = False
 
     def __init__(self, filesystem: Filesystem, owner: Owner, activity: Activity, *, timeout: float) -> None:
@@ -307,7 +308,9 @@ class ExportOperations(pyfuse3.Operations):
         return attributes
 
     def _attributes_of(self, node: Node) -> EntryAttributes:
-        return self._attributes(node.attributes())
+        entry = self._attributes(node.attributes())
+        entry.generation = node.generation
+        return entry
 
     def _attributes(self, attributes: Attributes) -> EntryAttributes:
         entry = EntryAttributes()

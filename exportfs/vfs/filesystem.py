@@ -16,6 +16,7 @@ from exportfs.errors import (
     ReadOnly,
     Unsupported,
 )
+from exportfs.vfs.by_number import ByNumber
 from exportfs.vfs.context import Context
 from exportfs.vfs.new.file import RequestFile
 from exportfs.vfs.node import Attributes, Changes, Directory, Entries, Handle, Node, Opening
@@ -64,13 +65,21 @@ class Filesystem:
         self._context = context
         self._inodes = context.inodes
         self.root = RootDirectory(context, status, lambda: str(status.server().get("address", "")))
+        self._by_number = ByNumber(context, self.root)
         self._handles: dict[int, Handle] = {}
         self._directories: dict[int, OpenDirectory] = {}
         self._next = 0
         self._space: tuple[int, Space] = (-1, Space(0, FREE, 0))
 
     async def lookup(self, parent: int, name: str) -> Node:
-        """The node of a name in a directory. Raises NotFound, Gone, and what a listing raises."""
+        """The node of a name in a directory. Raises NotFound, Gone, and what a listing raises.
+
+        `.` and `..` are of anything, known to the kernel or not: so it follows a handle that somebody kept.
+        """
+        if name == ".":
+            return await self._by_number.find(parent)
+        if name == "..":
+            return self._by_number.parent(await self._by_number.find(parent))
         return await self._directory(parent).lookup(name)
 
     def looked_up(self, node: Node) -> None:

@@ -1,9 +1,11 @@
 """Inode numbers, and the nodes that the kernel knows.
 
-A number follows from what it stands for, so it is the same after every remount.
+A number follows from what it stands for, so it is the same after every remount. Those of files in new/ do not, and are
+given anew by each mount; the generation beside them is the mount's own.
 """
 
 import hashlib
+import secrets
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -22,6 +24,9 @@ _LATE = 1 << 61
 the same before and after a copy only if the record comes after the results."""
 _HASH = _LATE - 1
 
+MOST_REMEMBERED = 1000
+"""Numbers whose meaning is remembered beyond their use."""
+
 N = TypeVar("N", bound=Node)
 
 
@@ -33,12 +38,16 @@ class Inodes:
         self._keys: dict[int, tuple[str, ...]] = {}
         self._lookups: dict[int, int] = {}
         self._pinned: set[int] = set()
+        self._remembered: dict[int, tuple[str, ...]] = {}
+        self._generation = secrets.randbits(32)
+        """Of what this mount numbers by counting."""
 
     def __len__(self) -> int:
         return len(self._nodes)
 
     def pin(self, node: Node) -> None:
         """A node that is there until its directory says otherwise (`unpin`)."""
+        node.generation = self._generation if node.ino >= FIRST_IN_NEW else 0
         self._nodes[node.ino] = node
         self._pinned.add(node.ino)
 
@@ -58,9 +67,21 @@ class Inodes:
         """The node of a number, where there is one."""
         return self._nodes.get(ino)
 
-    def intern(self, key: tuple[str, ...], make: Callable[[int], N], *, late: bool = False) -> N:
-        """The node that stands for `key`, made where there is none yet; `late`: numbered after all that are not."""
-        number = _hash(key) | (_LATE if late else 0)
+    def is_hash(self, ino: int) -> bool:
+        """Whether the number is of those that follow from what they stand for."""
+        return bool(ino & _BIT)
+
+    def remembered(self, ino: int) -> tuple[str, ...] | None:
+        """What a number stands for, or stood for when it was last in use, where that was to be remembered."""
+        return self._remembered.get(ino)
+
+    def intern(
+        self, key: tuple[str, ...], make: Callable[[int], N], *, late: bool = False, remember: bool = False
+    ) -> N:
+        """The node that stands for `key`, made where there is none yet; `late`: numbered after all that are not;
+        `remember`: what its number stands for, since no listing tells."""
+        number, generation = _hash(key)
+        number |= _LATE if late else 0
         while True:
             known = self._keys.get(number)
             if known == key:
@@ -69,6 +90,11 @@ class Inodes:
                 break
             number = number & ~_HASH | (number + 1) & _HASH  # two hashes met; the later one moves on
         node = make(number)
+        node.generation = generation
+        if remember:
+            self._remembered[number] = key
+            if len(self._remembered) > MOST_REMEMBERED:
+                del self._remembered[next(iter(self._remembered))]
         self._keys[number] = key
         self._nodes[number] = node
         return node
@@ -97,9 +123,9 @@ class Inodes:
             self._nodes.pop(ino, None)
 
 
-def _hash(key: tuple[str, ...]) -> int:
-    digest = hashlib.blake2b(digest_size=8)
-    for part in key:
-        data = encode(part)
-        digest.update(len(data).to_bytes(8, "little") + data)
-    return _BIT | int.from_bytes(digest.digest(), "little") & _HASH
+def _hash(key: tuple[str, ...]) -> tuple[int, int]:
+    """A number and a generation."""
+    parts = [encode(part) for part in key]
+    data = b"".join(len(part).to_bytes(8, "little") + part for part in parts)
+    number, generation = (hashlib.blake2b(data, digest_size=size).digest() for size in (8, 4))
+    return _BIT | int.from_bytes(number, "little") & _HASH, int.from_bytes(generation, "little")

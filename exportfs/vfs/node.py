@@ -79,10 +79,12 @@ class Handle:
 class Node:
     """Anything with an inode number."""
 
-    __slots__ = ("ino",)
+    __slots__ = ("generation", "ino")
 
     def __init__(self, ino: int) -> None:
         self.ino = ino
+        self.generation = 0
+        """Tells apart what has the same number one after the other (32 bits); `Inodes` sets it."""
 
     def attributes(self) -> Attributes:
         """From memory, always at once. Raises Gone where the server no longer has it."""

@@ -40,7 +40,7 @@ More: axxon-exportfs --help
 class RootDirectory(Directory):
     """The mount point."""
 
-    __slots__ = ("_mtime_ns", "_named", "_unlisted", "cameras", "new", "sessions")
+    __slots__ = ("_mtime_ns", "_named", "_unlisted", "cameras", "new", "pages", "sessions")
 
     def __init__(self, context: Context, status: TextMaker, server: Callable[[], str]) -> None:
         """server: the server's address, for people."""
@@ -50,7 +50,8 @@ class RootDirectory(Directory):
         self.sessions = SessionsDirectory(context)
         self._mtime_ns = int(context.mounted_at * SECOND)
         overview = Overview(context, server)
-        self._unlisted: dict[str, Node] = {FOLDER: PagesDirectory(context, overview)}
+        self.pages = PagesDirectory(context, overview)
+        self._unlisted: dict[str, Node] = {FOLDER: self.pages}
         self._named: dict[str, Node] = {
             "README.txt": FixedText(README, README_TEXT.encode, context.mounted_at),
             INDEX: IndexPage(context, overview),

@@ -41,8 +41,7 @@ class CamerasDirectory(Directory):
             raise NotFound("no such camera")
         if cameras.known(name) is camera:
             return camera_directory(self._context, camera)
-        context, point = self._context, camera.access_point
-        return context.inodes.intern(("camera link", point), lambda ino: CameraLink(ino, context, point))
+        return camera_link(self._context, camera)
 
     async def entries(self) -> Entries:
         await self._context.cameras.fresh()
@@ -65,6 +64,12 @@ def camera_directory(context: Context, camera: Camera) -> "CameraDirectory":
     """The node of a camera."""
     point = camera.access_point
     return context.inodes.intern(("camera", point), lambda ino: CameraDirectory(ino, context, point))
+
+
+def camera_link(context: Context, camera: Camera) -> "CameraLink":
+    """The node of the link that an access point is."""
+    point = camera.access_point
+    return context.inodes.intern(("camera link", point), lambda ino: CameraLink(ino, context, point))
 
 
 class OfCamera(Node):
@@ -120,7 +125,10 @@ class CameraDirectory(OfCamera, Directory):
         if asked_for(name, everything(context)) is None:
             raise NotFound("no such file")
         footage = context.inodes.intern(
-            ("footage", point, name), lambda ino: FootageFile(ino, context, point, name), late=True
+            ("footage", point, name),
+            lambda ino: FootageFile(ino, context, point, name),
+            late=True,
+            remember=True,
         )
         try:
             await footage.look()

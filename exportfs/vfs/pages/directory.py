@@ -83,12 +83,16 @@ class PagesDirectory(Directory):
         return Attributes(PAGES, stat.S_IFDIR | 0o555, nlink=2, mtime_ns=mtime_ns)
 
     async def lookup(self, name: str) -> Node:
-        if name not in self._overview.names():
+        if name not in self.names():
             raise NotFound("no such page")
         return self.page(name)
 
     async def entries(self) -> Entries:
-        return Entries(self._overview.names(), _Pages(self))
+        return Entries(self.names(), _Pages(self))
+
+    def names(self) -> list[str]:
+        """Of all pages that there are."""
+        return self._overview.names()
 
     def page(self, name: str) -> DayPage:
         """The node of a page."""

@@ -75,8 +75,7 @@ class SessionsDirectory(Directory):
         entry = catalogue.get(unquote_to_bytes(encode(name)).decode("utf-8", "surrogateescape"))
         if entry is None or percent_encode(entry.id) != name:
             raise NotFound("no such session")
-        context, session_id = self._context, entry.id
-        return context.inodes.intern(("id", session_id), lambda ino: IdLink(ino, context, session_id))
+        return id_link(self._context, entry)
 
     async def entries(self) -> Entries:
         await self._context.catalogue.fresh()
@@ -106,6 +105,11 @@ def _all_origins(context: Context, first: Entry) -> Iterator[str]:
 def session_directory(context: Context, entry: Entry) -> "SessionDirectory":
     """The node of a session."""
     return context.inodes.intern(("session", entry.id), lambda ino: SessionDirectory(ino, context, entry.id))
+
+
+def id_link(context: Context, entry: Entry) -> "IdLink":
+    """The node of the link that an id is."""
+    return context.inodes.intern(("id", entry.id), lambda ino: IdLink(ino, context, entry.id))
 
 
 class IdLink(InSession):
@@ -156,12 +160,12 @@ class SessionDirectory(InSession, Directory):
                 await self.context.catalogue.fresh_if_heard(RECORDS_WAIT)
             if name == record.SESSION:
                 await self._acquaint()
-            return self._ours(name)
+            return self.ours(name)
         await self.context.catalogue.fresh()
         entry = self.entry
         if entry.completed and name in entry.places:
             return self.result(entry, entry.places[name])
-        return self._ours(name)
+        return self.ours(name)
 
     async def entries(self) -> Entries:
         await self.context.catalogue.fresh()
@@ -189,7 +193,8 @@ class SessionDirectory(InSession, Directory):
             ("remote", session_id, name, file.path), lambda ino: RemoteLink(ino, context, session_id, file)
         )
 
-    def _ours(self, name: str) -> Node:
+    def ours(self, name: str) -> Node:
+        """The node of a record or of `.control`. Raises NotFound."""
         context, session_id = self.context, self.entry.id
         key = ("ours", session_id, name)
         if name == record.SESSION:
@@ -213,7 +218,7 @@ class _Results(NodeMaker):
     def node(self, place: int, name: str) -> Node:
         if place < self._count:
             return self._directory.result_of(self._entry, name, self._files[place])
-        return self._directory._ours(name)
+        return self._directory.ours(name)
 
 
 class Result(InSession):
