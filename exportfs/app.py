@@ -36,6 +36,7 @@ from exportfs.supervision import Notifier, explain_on_signal
 from exportfs.vfs.context import Context
 from exportfs.vfs.filesystem import Filesystem
 from exportfs.vfs.inodes import Inodes
+from exportfs.vfs.metrics.file import MetricsFile, Sources
 from exportfs.vfs.node import Owner
 from exportfs.vfs.status import Activity, StatusMaker
 
@@ -62,11 +63,14 @@ class Mount:
         *,
         ask_code: AskCode | None = None,
         hang_up: Callable[[], bool] | None = None,
+        log_lines_dropped: Callable[[], int] = int,
     ) -> None:
-        """`hang_up` is called upon SIGHUP and says whether the mount goes on; None: SIGHUP ends it."""
+        """`hang_up` is called upon SIGHUP and says whether the mount goes on; None: SIGHUP ends it.
+        `log_lines_dropped`: how many there were, for `.metrics`."""
         self.config = config
         self._ask_code = ask_code
         self._hang_up = hang_up
+        self._log_lines_dropped = log_lines_dropped
         self._notifier = Notifier()
 
     async def run(self, ready: Callable[[], None]) -> None:
@@ -99,7 +103,9 @@ class Mount:
         journal.load()
         journal.compact()
         journal.prune({entry.id for entry in catalogue})
-        filesystem, context, activity = assemble(config, nursery, server, journal, catalogue)
+        filesystem, context, activity = assemble(
+            config, nursery, server, journal, catalogue, self._log_lines_dropped
+        )
         operations = ExportOperations(filesystem, context.owner, activity, timeout=config.timeout)
         fuse = FuseSession(operations, config.mountpoint)
         source = config.source or config.server.address
@@ -159,7 +165,12 @@ def _taken(number: int, frame: object) -> None:
 
 
 def assemble(
-    config: MountConfig, nursery: trio.Nursery, server: Server, journal: Journal, catalogue: Catalogue
+    config: MountConfig,
+    nursery: trio.Nursery,
+    server: Server,
+    journal: Journal,
+    catalogue: Catalogue,
+    log_lines_dropped: Callable[[], int] = int,
 ) -> tuple[Filesystem, Context, Activity]:
     """The filesystem object and what stands behind it; starts nothing."""
     keeper = Keeper(
@@ -210,7 +221,9 @@ def assemble(
     )
     activity = Activity(trio.current_time, time.time)
     status = StatusMaker(context, activity, lambda: _server_status(config, server), server.login.status)
-    return Filesystem(context, status), context, activity
+    calls, login = server.connections.calls, server.login.figures
+    metrics = Sources(context, activity, config.server.address, calls, login, log_lines_dropped)
+    return Filesystem(context, status, MetricsFile(metrics)), context, activity
 
 
 def _server_status(config: MountConfig, server: Server) -> dict[str, object]:
@@ -261,10 +274,12 @@ def run(
     *,
     ask_code: AskCode | None = None,
     hang_up: Callable[[], bool] | None = None,
+    log_lines_dropped: Callable[[], int] = int,
 ) -> None:
     """Runs one mount in this process. Raises ExportfsError with what to do, where it cannot begin."""
     try:
-        trio.run(Mount(config, ask_code=ask_code, hang_up=hang_up).run, ready)
+        mount = Mount(config, ask_code=ask_code, hang_up=hang_up, log_lines_dropped=log_lines_dropped)
+        trio.run(mount.run, ready)
     except BaseExceptionGroup as group:
         error = unwrapped(group)
         if isinstance(error, ExportfsError | KeyboardInterrupt):

@@ -10,6 +10,9 @@ from collections.abc import Sequence
 class ExportfsError(Exception):
     """Base of all errors raised on purpose. An instance of the base itself means: input/output error."""
 
+    status: str | None = None
+    """The name of the status with which the server answered, for counting; None where it did not."""
+
 
 class InvalidArgument(ExportfsError):
     """The request is wrong and will stay wrong."""

@@ -11,6 +11,8 @@ REQUEST = ".request.json"
 """The session's Options, in the form that new/ takes."""
 CONTROL = ".control"
 STATUS = ".status.json"
+METRICS = ".metrics"
+"""Not a record: the mount's counters, in the OpenMetrics text format."""
 
 RUNNING = "running"
 COMPLETED = "completed"

@@ -122,6 +122,8 @@ class LogWriter:
         self._lines: deque[tuple[str, int]] = deque()
         self._bytes = 0
         self._dropped = 0
+        """Since it was last said."""
+        self.dropped_in_all = 0
         self._reopen = False
         self._busy = False
         self._turn = threading.Condition(threading.Lock())
@@ -137,7 +139,7 @@ class LogWriter:
         size = len(text) + 64
         with self._turn:
             if self._lines and (len(self._lines) >= MOST_LINES or self._bytes + size > MOST_BYTES):
-                self._dropped += 1
+                self._drop()
                 return
             self._lines.append((text, severity))
             self._bytes += size
@@ -188,7 +190,11 @@ class LogWriter:
             self._sink.write(text, severity)
         except OSError:  # a full disk, nobody at the other end of a pipe: there is no other place to say so
             with self._turn:
-                self._dropped += 1
+                self._drop()
+
+    def _drop(self) -> None:
+        self._dropped += 1
+        self.dropped_in_all += 1
 
 
 WARNING = 4

@@ -48,6 +48,11 @@ class Log:
         """Whether SIGHUP is for the log, and not the end of the mount."""
         return self._file or not self._foreground
 
+    @property
+    def dropped(self) -> int:
+        """Lines that were dropped since the start."""
+        return 0 if self._writer is None else self._writer.dropped_in_all
+
     def hang_up(self) -> bool:
         """Upon SIGHUP: opens the log anew, and says whether the mount goes on. It ends where it runs in the foreground
         of a terminal that is gone, unless SIGHUP was ignored when it was started (nohup)."""

@@ -57,6 +57,8 @@ class Library:
             ahead_most=min(AHEAD_MOST, cache_size // (2 * max_downloads)),
         )
         self._open: dict[FileKey, tuple[Result, int]] = {}
+        self.bytes_read = 0
+        """Sent to whoever reads results."""
 
     def open(self, key: FileKey) -> Reader:
         """A reader of one result; `Reader.close` must follow."""
@@ -80,6 +82,16 @@ class Library:
             self._leaving = trio.Event()
             self.scheduler.schedule()
             self.scheduler.reap(trio.current_time())
+
+    @property
+    def bytes_fetched(self) -> int:
+        """Of whole blocks that came from the server."""
+        return self._shared.bytes
+
+    @property
+    def retries(self) -> int:
+        """Blocks that were asked for once more after a failure."""
+        return self._shared.retries
 
     def status(self) -> StatusJson:
         """Counters, for people."""

@@ -17,6 +17,7 @@ import grpc
 
 from exportfs.config import KIB, MIB, ServerConfig
 from exportfs.errors import Interrupted, NotSent
+from exportfs.metrics import CallCounters
 from exportfs.rpc import authorities
 
 T = TypeVar("T")
@@ -127,6 +128,8 @@ class Connections:
         self._at_close: list[Callable[[], None]] = []
         self._closing: list[threading.Thread] = []
         self._out_of_threads = False
+        self.calls = CallCounters()
+        """Calls that were made over them; touched in trio's thread only."""
 
     def acquire(self, lane: Lane, line: int = 0) -> Connection:
         """The lane's connection of this number, made where there is none. `release` must follow. Raises NotSent where

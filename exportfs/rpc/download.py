@@ -19,9 +19,11 @@ import trio
 
 from exportfs.config import ServerConfig
 from exportfs.errors import Corrupt, ExportfsError, Interrupted
+from exportfs.metrics import CallCounters
 from exportfs.model import Fetch
 from exportfs.naming import encode
 from exportfs.rpc.channel import Connection, Connections, Lane, Metadata
+from exportfs.rpc.counted import CANCELLED, STALLED, Tally, code_of
 from exportfs.rpc.exact import ExactDownload
 from exportfs.rpc.http2 import Http2Connection, LineObserver, NoExact, Unusable
 from exportfs.rpc.login import Login
@@ -41,6 +43,7 @@ class Sink(Protocol):
         """After the last block: None for a clean end of the stream."""
 
 
+METHOD = "DownloadFile"
 MOST_THREADS = 128
 """More than downloads run at a time: one that was cancelled may take a moment to notice."""
 HOLD_BACK = 0.02
@@ -98,7 +101,7 @@ class Downloads:
         """Asks for the blocks of `fetch`. Never raises: failures go to the sink."""
         if fetch.wide or fetch.quick or not self._exact or self._nursery is None:
             return self._start_wide(fetch, sink)
-        fallback = _Fallback(self, fetch, sink)
+        fallback = _Fallback(self, fetch, sink, self._connections.calls)
         try:
             metadata = self._login.metadata()
         except ExportfsError as error:
@@ -141,7 +144,8 @@ class Downloads:
 class _Fallback:
     """An exact download that begins anew over gRPC where its connection cannot be used with this server."""
 
-    def __init__(self, downloads: Downloads, fetch: Fetch, sink: Sink) -> None:
+    def __init__(self, downloads: Downloads, fetch: Fetch, sink: Sink, calls: CallCounters) -> None:
+        self._tally = Tally(calls, METHOD)
         self._downloads = downloads
         self._fetch = fetch
         self._sink = sink
@@ -155,7 +159,7 @@ class _Fallback:
         request = download_request(self._fetch)
         download = ExactDownload(connection, self._fetch, self)
         self._handle = download
-        connection.start(download, SERVICE + "DownloadFile", request, metadata)
+        connection.start(download, SERVICE + METHOD, request, metadata)
 
     def late(self, error: ExportfsError) -> None:
         """Fails, but not before who started it knows of it."""
@@ -179,6 +183,7 @@ class _Fallback:
             self._handle = self._downloads._start_wide(fetch, self._sink)
             return
         self._cancelled = True
+        self._tally.ended(code_of(error))
         try:
             self._sink.ended(error)
         except Exception:
@@ -195,10 +200,14 @@ class _Fallback:
 
     def cancel(self) -> None:
         self._cancelled = True
+        if not isinstance(self._handle, Download):  # which counts for itself
+            self._tally.ended(CANCELLED)
         if self._handle is not None:
             self._handle.cancel()
 
     def suspect(self) -> None:
+        if not isinstance(self._handle, Download):
+            self._tally.ended(STALLED)
         if self._handle is not None:
             self._handle.suspect()
 
@@ -220,6 +229,7 @@ class Download:
         self._connections = connections
         self._login = login
         self._sink = sink
+        self._tally = Tally(connections.calls, METHOD)
         self._lane = Lane.STREAMS if fetch.wide else Lane.SEEKS
         self._stop = fetch.stop
         self._request = download_request(fetch)
@@ -241,7 +251,7 @@ class Download:
         try:
             self._metadata = self._login.metadata()
             self._connection = self._connections.acquire(self._lane)
-            start = self._connection.stream(SERVICE + "DownloadFile")
+            start = self._connection.stream(SERVICE + METHOD)
             self._call = self._connections.begin(
                 self._connection, lambda: start(self._request, metadata=self._metadata)
             )
@@ -279,6 +289,7 @@ class Download:
 
     def cancel(self) -> None:
         """Ends the call; the sink hears nothing more."""
+        self._tally.ended(CANCELLED)
         with self._turn:
             self._cancelled = True
             self._turn.notify()
@@ -289,6 +300,7 @@ class Download:
 
     def suspect(self) -> None:
         """Nothing moves: the next download in this lane gets a new connection."""
+        self._tally.ended(STALLED)
         if self._connection is not None:
             self._connections.suspect(self._connection)
 
@@ -358,4 +370,5 @@ class Download:
             self._sink.block(*self._queue.popleft())
         if end is not None and not self._cancelled:
             self._cancelled = True
+            self._tally.ended(code_of(end[0]))
             self._sink.ended(end[0])

@@ -10,6 +10,7 @@ from google.protobuf.message import DecodeError
 
 from exportfs.config import ServerConfig
 from exportfs.errors import AccessDenied, Corrupt, ExportfsError, Unauthenticated
+from exportfs.metrics import LoginFigures
 from exportfs.rpc.channel import Metadata
 from exportfs.rpc.renewal import Backoff, Token
 from exportfs.rpc.status import redact
@@ -72,6 +73,8 @@ class Login:
         self._failure: ExportfsError | None = None
         """What the last of them ended with."""
         self._expires_at: datetime | None = None
+        self._failures = 0
+        """Logins and renewals that failed, for counting."""
 
     @property
     def needed(self) -> bool:
@@ -94,6 +97,14 @@ class Login:
             "expires_at": to_rfc3339(self._expires_at) if self._expires_at else None,
             "error": str(self._refusal) if self._refusal else None,
         }
+
+    def figures(self) -> LoginFigures | None:
+        """For counting; None where there is no login."""
+        if not self.needed:
+            return None
+        token, now = self._token, trio.current_time()
+        valid = token is not None and now < token.expires
+        return LoginFigures(valid, None if token is None else now - token.obtained, self._failures)
 
     async def refresh(self, refused: Metadata) -> None:
         """A fresh login, unless the token has already changed since the refused call was made.
@@ -165,6 +176,9 @@ class Login:
             # Expired or revoked in between (a suspended laptop), or not to be renewed: only a fresh login helps.
             answer = auth.AuthenticateResponseEx(error_code=_Code.AUTHENTICATE_CODE_GENERAL_ERROR)
             log.info("the login was not renewed: %s", error)
+        except ExportfsError:
+            self._failures += 1
+            raise
         async with self._lock:
             if self._token is not token:
                 return
@@ -182,6 +196,7 @@ class Login:
             await self._authenticate()
         except ExportfsError as error:
             self._failure = error
+            self._failures += 1
             raise
         finally:
             self._attempts += 1

@@ -10,6 +10,7 @@ import trio
 
 from exportfs.errors import Corrupt, ExportfsError, Interrupted, TimedOut
 from exportfs.rpc.channel import Connections, Lane, Metadata
+from exportfs.rpc.counted import counted
 from exportfs.rpc.status import translate
 
 T = TypeVar("T")
@@ -35,6 +36,23 @@ async def collect(
     `timeout` seconds and `most` bytes (Corrupt beyond). Where nothing at all has come within `first_within`
     seconds, the connection is given up (TimedOut).
     """
+    with counted(connections.calls, method):
+        return await _collect(
+            connections, method, request, metadata, timeout, take, most, first_within=first_within
+        )
+
+
+async def _collect(
+    connections: Connections,
+    method: str,
+    request: bytes,
+    metadata: Metadata,
+    timeout: float,
+    take: Callable[[bytes], T],
+    most: int,
+    *,
+    first_within: float,
+) -> list[T]:
     token = trio.lowlevel.current_trio_token()
     begun, done = trio.Event(), trio.Event()
     outcome: list[T] = []

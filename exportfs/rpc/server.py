@@ -82,7 +82,7 @@ class Server:
                     continue
                 if isinstance(error, TimedOut):
                     first_within = self._timeout
-                await self._pause(patience, error)
+                await self._pause("ListSessions", patience, error)
 
     async def get_session_state(self, session_id: str) -> SessionState:
         """Resets the timers that stop a running session and delete a completed one's files (documented)."""
@@ -108,7 +108,7 @@ class Server:
             except ExportfsError as error:
                 lost = lost or isinstance(error, Interrupted | Unreachable | TimedOut)
                 slow = slow or isinstance(error, TimedOut)
-                await self._pause(patience, error)
+                await self._pause("DestroySession", patience, error)
 
     async def start_session(self, options: bytes, *, within: float) -> str:
         """Starts one export and returns its id. Never repeats the call where it may have had an effect: only where the
@@ -130,9 +130,11 @@ class Server:
                 patience.after(error, trio.current_time())
                 with trio.move_on_at(patience.deadline):
                     await self._log_in_to_start(error)
+                self.connections.calls.retried("StartSession")
                 continue
             except NotProcessed as error:
                 await trio.sleep(patience.after(error, trio.current_time()))
+                self.connections.calls.retried("StartSession")
                 continue
             self._heard(asked)
             session_id = convert.text(raw, 1)
@@ -250,7 +252,7 @@ class Server:
                 return await self._once(method, _id(session_id), patience, slow=slow)
             except ExportfsError as error:
                 slow = slow or isinstance(error, TimedOut)
-                await self._pause(patience, error)
+                await self._pause(method, patience, error)
 
     async def _once(self, method: str, request: bytes, patience: Patience, *, slow: bool) -> bytes:
         metadata, asked = self.login.metadata(), trio.current_time()
@@ -261,7 +263,8 @@ class Server:
         self._heard(asked)
         return raw
 
-    async def _pause(self, patience: Patience, error: ExportfsError) -> None:
+    async def _pause(self, method: str, patience: Patience, error: ExportfsError) -> None:
+        """Mends what can be mended, and returns when the method is to be called again. Raises what is final."""
         self.trouble = error
         pause = patience.after(error, trio.current_time())
         while True:
@@ -276,6 +279,7 @@ class Server:
         if scope.cancelled_caught:
             raise TimedOut("the login was not answered in time")
         await trio.sleep(pause)
+        self.connections.calls.retried(method)
 
     def _patience(self) -> Patience:
         return Patience(PatienceConfig(timeout=self._timeout), trio.current_time())

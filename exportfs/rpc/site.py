@@ -1,6 +1,7 @@
 """The calls about cameras, archives and footage (DomainService, ArchiveService)."""
 
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import TypeVar
 
 from exportfs.config import MIB
@@ -9,6 +10,7 @@ from exportfs.naming import encode
 from exportfs.rpc import site_convert
 from exportfs.rpc.attempts import repeated
 from exportfs.rpc.channel import Connections
+from exportfs.rpc.counted import short
 from exportfs.rpc.login import Login
 from exportfs.rpc.paged import collect
 from exportfs.rpc.unary import Bridge
@@ -99,7 +101,7 @@ class SiteClient:
         async def attempt(left: float) -> bytes:
             return await self._bridge.call(method, request, self._login.metadata(), left)
 
-        return await repeated(attempt, self._mend, timeout=self._timeout)
+        return await repeated(attempt, self._mend, self._retried(method), timeout=self._timeout)
 
     async def _stream(self, method: str, request: bytes, take: Callable[[bytes], T]) -> list[T]:
         async def attempt(left: float) -> list[T]:
@@ -108,7 +110,10 @@ class SiteClient:
                 self._connections, method, request, metadata, left, take, _LONGEST_ANSWER, first_within=left
             )
 
-        return await repeated(attempt, self._mend, timeout=self._timeout)
+        return await repeated(attempt, self._mend, self._retried(method), timeout=self._timeout)
+
+    def _retried(self, method: str) -> Callable[[], None]:
+        return partial(self._connections.calls.retried, short(method))
 
     async def _pages(
         self, method: str, take: Callable[[bytes], tuple[list[T], str]], *fields: tuple[int, int]

@@ -101,8 +101,17 @@ def translate_status(
         # A server's words may quote the token that it refused.
         details = redact(details, secret)
     http = _HTTP.search(details)
-    if http is not None:
-        return _of_a_proxy(int(http[1]), code)
+    translated = (
+        _of_a_server(code, details, metadata, proxy) if http is None else _of_a_proxy(int(http[1]), code)
+    )
+    translated.status = code.name
+    return translated
+
+
+def _of_a_server(
+    code: grpc.StatusCode, details: str, metadata: Sequence[tuple[str, str]], proxy: str | None
+) -> ExportfsError:
+    """details: in one line, and without secrets."""
     words = _WORDS.get(code)
     if words is None:
         words = f"the server answered {code.name}"

@@ -12,6 +12,7 @@ import trio
 
 from exportfs.errors import ExportfsError, TimedOut, Unreachable
 from exportfs.rpc.channel import Connection, Connections, Lane, Metadata
+from exportfs.rpc.counted import counted
 from exportfs.rpc.status import translate
 
 _LATE = 1.0
@@ -33,6 +34,10 @@ class Bridge:
 
         Raises one of our errors. When the caller is cancelled, so is the call.
         """
+        with counted(self._connections.calls, method):
+            return await self._call(method, request, metadata, timeout)
+
+    async def _call(self, method: str, request: bytes, metadata: Metadata, timeout: float) -> bytes:
         token = trio.lowlevel.current_trio_token()
         done = trio.Event()
 

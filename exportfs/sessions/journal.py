@@ -76,6 +76,8 @@ class Journal:
         """Changes that could not be written when they came, the oldest first."""
         self._trouble = ""
         """Why not, as said in the log."""
+        self.write_failures = 0
+        """For counting."""
 
     def load(self) -> None:
         """Reads the file; what it does not understand it leaves alone. Raises ExportfsError where it may not."""
@@ -92,6 +94,11 @@ class Journal:
     @property
     def records(self) -> list[Record]:
         return list(self._records.values())
+
+    @property
+    def unwritten(self) -> int:
+        """Changes that could not be written so far."""
+        return len(self._unwritten)
 
     def session_ids(self) -> set[str]:
         """Sessions that were started here."""
@@ -284,6 +291,7 @@ class Journal:
                         os.ftruncate(descriptor, end)
                     raise
         except OSError as error:
+            self.write_failures += 1
             raise ExportfsError(f"cannot write the journal {self._path}: {error.strerror}") from None
 
     def _replay_all(self, descriptor: int) -> None:

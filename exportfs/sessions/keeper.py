@@ -6,6 +6,7 @@ from collections.abc import Callable
 import trio
 
 from exportfs.errors import ExportfsError, NotFound
+from exportfs.metrics import PollCounters
 from exportfs.model import SessionState, State
 from exportfs.sessions import keepalive
 from exportfs.sessions.catalogue import Catalogue, Entry
@@ -53,6 +54,7 @@ class Keeper:
         self._failing = Lane(1)
         self._failures = 0
         """How many sessions that are kept have failed last."""
+        self.polls = PollCounters()
 
     def opened(self, session_id: str) -> None:
         """A result of this session was opened. `closed` must follow."""
@@ -80,6 +82,11 @@ class Keeper:
         use, now = self._described(session_id), trio.current_time()
         moment = keepalive.expires(use, now, self._config) if use else None
         return None if moment is None else moment - now
+
+    @property
+    def failing(self) -> int:
+        """Sessions that are to be kept and whose last poll failed."""
+        return self._failures
 
     def known(self) -> list[Entry]:
         """Sessions that were in use, or asked about."""
@@ -158,7 +165,9 @@ class Keeper:
         finally:
             lane.asking.discard(session_id)
         use = self._use(session_id)
+        self.polls.ended += 1
         if state is None:
+            self.polls.failed += 1
             use.last_failed = trio.current_time()
             return
         use.last_asked, use.last_failed = trio.current_time(), None

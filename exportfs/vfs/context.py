@@ -1,12 +1,13 @@
 """What the nodes of the tree need: the parts behind it, gathered in one place."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from exportfs.cameras.catalogue import Cameras
 from exportfs.cameras.footage import FootageReader
 from exportfs.content.library import Library
+from exportfs.metrics import RequestCounters
 from exportfs.sessions.catalogue import KERNEL, Catalogue
 from exportfs.sessions.control import Actions
 from exportfs.sessions.journal import Journal
@@ -40,6 +41,7 @@ class Context:
     agent: str | None
     start_soon: Callable[..., None]
     """Starts a task that outlives the call that wanted it (`nursery.start_soon` of the mount)."""
+    requests: RequestCounters = field(default_factory=RequestCounters)
 
     @property
     def cache_timeout(self) -> float:

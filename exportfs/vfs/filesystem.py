@@ -18,6 +18,7 @@ from exportfs.errors import (
 )
 from exportfs.vfs.by_number import ByNumber
 from exportfs.vfs.context import Context
+from exportfs.vfs.metrics.file import MetricsFile
 from exportfs.vfs.new.file import RequestFile
 from exportfs.vfs.node import Attributes, Changes, Directory, Entries, Handle, Node, Opening
 from exportfs.vfs.root import RootDirectory
@@ -61,10 +62,10 @@ Emit = Callable[[str, Node, int], bool]
 class Filesystem:
     """One mount's tree. Names are text, with surrogate escapes for what is not UTF-8."""
 
-    def __init__(self, context: Context, status: StatusMaker) -> None:
+    def __init__(self, context: Context, status: StatusMaker, metrics: MetricsFile) -> None:
         self._context = context
         self._inodes = context.inodes
-        self.root = RootDirectory(context, status, lambda: str(status.server().get("address", "")))
+        self.root = RootDirectory(context, status, metrics, lambda: str(status.server().get("address", "")))
         self._by_number = ByNumber(context, self.root)
         self._handles: dict[int, Handle] = {}
         self._directories: dict[int, OpenDirectory] = {}

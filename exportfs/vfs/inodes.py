@@ -13,7 +13,7 @@ from exportfs.errors import Gone
 from exportfs.naming import encode
 from exportfs.vfs.node import Node
 
-ROOT, README, STATUS, NEW, SESSIONS, TEMPLATE, CAMERAS, INDEX, PAGES = 1, 2, 3, 4, 5, 6, 7, 8, 9
+ROOT, README, STATUS, NEW, SESSIONS, TEMPLATE, CAMERAS, INDEX, PAGES, METRICS = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
 FIRST_IN_NEW = 1 << 20
 """Files in new/ live in memory and are numbered from here."""
 _BIT = 1 << 62

@@ -4,7 +4,7 @@ from exportfs import record
 from exportfs.vfs.cameras.directory import CameraDirectory
 from exportfs.vfs.cameras.files import CameraFile
 from exportfs.vfs.context import Context
-from exportfs.vfs.inodes import CAMERAS, INDEX, NEW, PAGES, README, ROOT, SESSIONS, STATUS, TEMPLATE
+from exportfs.vfs.inodes import CAMERAS, INDEX, METRICS, NEW, PAGES, README, ROOT, SESSIONS, STATUS, TEMPLATE
 from exportfs.vfs.new.file import RequestFile
 from exportfs.vfs.pages.directory import DayPage
 from exportfs.vfs.sessions.directory import (
@@ -18,6 +18,7 @@ _FIXED = {
     ROOT: "",
     README: "README.txt",
     STATUS: record.STATUS,
+    METRICS: record.METRICS,
     NEW: "new",
     SESSIONS: "sessions",
     CAMERAS: "cameras",

@@ -8,6 +8,7 @@ from exportfs.errors import NotFound
 from exportfs.vfs.cameras.directory import CamerasDirectory
 from exportfs.vfs.context import Context
 from exportfs.vfs.inodes import README, ROOT, STATUS
+from exportfs.vfs.metrics.file import MetricsFile
 from exportfs.vfs.new.directory import NewDirectory
 from exportfs.vfs.new.file import FixedText, LivingText, TextMaker
 from exportfs.vfs.node import SECOND, Attributes, Directory, Entries, FixedNodes, Node
@@ -40,9 +41,11 @@ More: axxon-exportfs --help
 class RootDirectory(Directory):
     """The mount point."""
 
-    __slots__ = ("_mtime_ns", "_named", "_unlisted", "cameras", "new", "pages", "sessions")
+    __slots__ = ("_metrics", "_mtime_ns", "_named", "_unlisted", "cameras", "new", "pages", "sessions")
 
-    def __init__(self, context: Context, status: TextMaker, server: Callable[[], str]) -> None:
+    def __init__(
+        self, context: Context, status: TextMaker, metrics: MetricsFile, server: Callable[[], str]
+    ) -> None:
         """server: the server's address, for people."""
         super().__init__(ROOT)
         self.new = NewDirectory(context)
@@ -51,7 +54,8 @@ class RootDirectory(Directory):
         self._mtime_ns = int(context.mounted_at * SECOND)
         overview = Overview(context, server)
         self.pages = PagesDirectory(context, overview)
-        self._unlisted: dict[str, Node] = {FOLDER: self.pages}
+        self._metrics = metrics
+        self._unlisted: dict[str, Node] = {FOLDER: self.pages, record.METRICS: metrics}
         self._named: dict[str, Node] = {
             "README.txt": FixedText(README, README_TEXT.encode, context.mounted_at),
             INDEX: IndexPage(context, overview),
@@ -70,6 +74,8 @@ class RootDirectory(Directory):
         node = self._named.get(name) or self._unlisted.get(name)
         if node is None:
             raise NotFound("no such file")
+        if node is self._metrics:
+            await self._metrics.load()
         return node
 
     async def entries(self) -> Entries:

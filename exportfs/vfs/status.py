@@ -41,10 +41,13 @@ class Activity:
         self.monotonic = monotonic
         self._wall = wall
         self.operations: dict[int, Operation] = {}
+        self.errors: dict[str, int] = {}
+        """How many there were, by operation."""
         self._errors: deque[dict[str, str]] = deque(maxlen=MOST_ERRORS)
 
     def failed(self, operation: str, message: str) -> None:
         """Notes an error, for people."""
+        self.errors[operation] = self.errors.get(operation, 0) + 1
         self._errors.append({"time": _time(self._wall()), "operation": operation, "message": message})
 
     def status(self, path_of: Callable[[int], str | None]) -> StatusJson:

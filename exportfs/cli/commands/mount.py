@@ -114,7 +114,13 @@ def _serve(config: MountConfig, ready: Callable[[], None], log: logs.Log) -> Non
 
     hang_up = log.hang_up if log.takes_hangups else None
     try:
-        app.run(config, usable, ask_code=ask_code if on_terminal() else None, hang_up=hang_up)
+        app.run(
+            config,
+            usable,
+            ask_code=ask_code if on_terminal() else None,
+            hang_up=hang_up,
+            log_lines_dropped=lambda: log.dropped,
+        )
     except (Unreachable, TimedOut) as error:
         if started:
             raise

@@ -6,6 +6,7 @@ from collections.abc import Container, Iterator
 from dataclasses import asdict, replace
 
 from exportfs.errors import Exists, ExportfsError, IsADirectory, NoSpace, NotFound, NotPermitted, ReadOnly
+from exportfs.metrics import Outcome
 from exportfs.naming import percent_encode
 from exportfs.sessions.catalogue import Entry
 from exportfs.sessions.journal import Record
@@ -240,6 +241,7 @@ class NewDirectory(Directory):
 
     def _adopted(self, record: Record, entry: Entry) -> None:
         """A session turned up whose submission had failed."""
+        self._context.requests.ended(Outcome.ADOPTED)
         self._context.keeper.watch(entry.id)
         if not record.forgotten:
             self._submissions.show_success(record.name, record.fingerprint, entry.id)

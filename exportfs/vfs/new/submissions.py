@@ -11,7 +11,17 @@ from typing import Protocol, TypeVar
 
 import trio
 
-from exportfs.errors import Exists, ExportfsError, InvalidArgument, TimedOut, TooLarge
+from exportfs.errors import (
+    AccessDenied,
+    Busy,
+    Exists,
+    ExportfsError,
+    InvalidArgument,
+    TimedOut,
+    TooLarge,
+    Unsupported,
+)
+from exportfs.metrics import Outcome
 from exportfs.requests import Completeness, Request, completeness, fingerprint, parse
 from exportfs.vfs.context import Context
 from exportfs.vfs.new.file import RequestFile, is_request, suggested_name
@@ -21,6 +31,9 @@ from exportfs.vfs.new.named_cameras import resolved
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+_REFUSALS = (InvalidArgument, AccessDenied, Busy, TooLarge, Unsupported)
+"""The server's, once a request was sent."""
 
 WAIT_SHARE = 0.97
 """Part of the timeout that close() waits for the outcome of its submission; a submission takes a little less."""
@@ -100,8 +113,10 @@ class Submissions:
             deadline = self._deadline()
             request = await resolved(self._context, request, content)
         except ExportfsError as error:
+            invalid = isinstance(error, InvalidArgument | TooLarge)
+            self._context.requests.ended(Outcome.INVALID if invalid else Outcome.FAILED)
             if file.version == version and file.name is not None and is_request(file.name):
-                if isinstance(error, InvalidArgument | TooLarge):
+                if invalid:
                     file.judged = version
                     file.asked = None
                 self._shown.failed(file.name, error)
@@ -165,6 +180,7 @@ class Submissions:
             file.judged, file.asked = version, mark
         if not self._shown.linkable(name):
             error = Exists(f"nothing was sent: the link to the session would replace the file {name[:-5]}")
+            self._context.requests.ended(Outcome.INVALID)
             self._shown.failed(name, error)
             raise error
         submission = self._own(file, mark)
@@ -206,6 +222,7 @@ class Submissions:
         if started is None or catalogue.get(started) is None:
             return False
         file.started = (mark, started)
+        self._context.requests.ended(Outcome.REPEATED)
         self._shown.succeeded(name, started)
         return True
 
@@ -235,12 +252,20 @@ class Submissions:
             for key in [key for key, value in self._under_way.items() if value is submission]:
                 del self._under_way[key]
             submission.done.set()
+        self._context.requests.ended(self._ended(submission))
         if submission.error is not None:
             try:
                 for name in submission.names:
                     self._show_failure(name, mark, submission.error)
             except Exception:  # from a task of the mount it would end it
                 log.exception("the error of %s cannot be shown", submission.name)
+
+    def _ended(self, submission: Submission) -> Outcome:
+        if submission.error is None:
+            return Outcome.STARTED
+        if submission.mark in self.unknown():
+            return Outcome.UNKNOWN
+        return Outcome.REFUSED if isinstance(submission.error, _REFUSALS) else Outcome.FAILED
 
     async def _note_footage(self, submission: Submission, request: Request) -> None:
         """Beside the export's start, which it neither delays nor refuses."""
@@ -279,6 +304,7 @@ class Submissions:
 
     def given_up(self, name: str, mark: str) -> None:
         """It is certain that a request whose outcome was unknown started nothing."""
+        self._context.requests.ended(Outcome.ABANDONED)
         message = "the server did not start this export; write the request again to ask for it again"
         self._show_failure(name, mark, ExportfsError(message))
 

@@ -295,6 +295,7 @@ class ResultHandle(Handle):
         self.node.check_not_replaced()
         data = await self.reader.read(offset, length)
         self.node.check_not_replaced()
+        self.node.context.library.bytes_read += len(data)
         return data
 
     async def release(self) -> None:

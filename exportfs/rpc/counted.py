@@ -1,0 +1,68 @@
+"""Counting calls: each by its method, the status that it ended with, and how long that took."""
+
+import contextlib
+from collections.abc import Iterator
+
+import grpc
+import trio
+
+from exportfs.errors import Corrupt, ExportfsError, TimedOut, Unauthenticated, Unreachable
+from exportfs.metrics import CallCounters
+
+OK = grpc.StatusCode.OK.name
+CANCELLED = grpc.StatusCode.CANCELLED.name
+STALLED = grpc.StatusCode.DEADLINE_EXCEEDED.name
+_WITHOUT_STATUS = (
+    (TimedOut, grpc.StatusCode.DEADLINE_EXCEEDED),
+    (Unreachable, grpc.StatusCode.UNAVAILABLE),
+    (Unauthenticated, grpc.StatusCode.UNAUTHENTICATED),
+    (Corrupt, grpc.StatusCode.DATA_LOSS),
+)
+"""What calls count as that the server did not end with a status."""
+
+
+def code_of(error: ExportfsError | None) -> str:
+    """The status that a call ended with, by what became of it: the server's own, or else the nearest."""
+    if error is None:
+        return OK
+    if error.status is not None:
+        return error.status
+    nearest = (code for kind, code in _WITHOUT_STATUS if isinstance(error, kind))
+    return next(nearest, grpc.StatusCode.UNKNOWN).name
+
+
+@contextlib.contextmanager
+def counted(calls: CallCounters, method: str) -> Iterator[None]:
+    """Counts the call that is made within. One that is cancelled from outside counts as CANCELLED."""
+    begun = trio.current_time()
+    code = CANCELLED
+    try:
+        yield
+        code = OK
+    except ExportfsError as error:
+        code = code_of(error)
+        raise
+    finally:
+        calls.ended(short(method), code, trio.current_time() - begun)
+
+
+def short(method: str) -> str:
+    """A method's name without that of its service."""
+    return method.rpartition("/")[2]
+
+
+class Tally:
+    """Counts one call that ends in one of several places, once."""
+
+    __slots__ = ("_begun", "_calls", "_method", "_over")
+
+    def __init__(self, calls: CallCounters, method: str) -> None:
+        self._calls = calls
+        self._method = method
+        self._begun = trio.current_time()
+        self._over = False
+
+    def ended(self, code: str) -> None:
+        if not self._over:
+            self._over = True
+            self._calls.ended(self._method, code, trio.current_time() - self._begun)

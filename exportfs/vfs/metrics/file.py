@@ -1,0 +1,67 @@
+"""The node of `.metrics`: found by its name in the root, and not listed."""
+
+import importlib
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import trio
+
+from exportfs.metrics import CallCounters, LoginFigures
+from exportfs.vfs.context import Context
+from exportfs.vfs.inodes import METRICS
+from exportfs.vfs.new.file import LivingText
+from exportfs.vfs.node import Snapshot
+from exportfs.vfs.status import Activity
+
+_RENDERER = "exportfs.vfs.metrics.openmetrics"
+"""With it comes prometheus_client, whose import takes some 30 ms and looks into /proc: not for mounts whose metrics
+nobody reads."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Where the numbers are. Those of rooms that the tree does not know come from whoever wires the mount."""
+
+    context: Context
+    activity: Activity
+    server: str
+    """Host and port."""
+    calls: CallCounters
+    login: Callable[[], LoginFigures | None]
+    """None where the mount has no login."""
+    log_lines_dropped: Callable[[], int]
+
+
+OLDEST = 1.0
+"""Seconds for which the text stands: it takes some milliseconds to make, in the thread that answers everybody, and
+looking at a file, opening and reading it are three occasions."""
+
+
+class MetricsFile(LivingText):
+    """`.metrics`"""
+
+    def __init__(self, sources: Sources) -> None:
+        super().__init__(METRICS, self._render, sources.context.wall, sources.context.mounted_at)
+        self._sources = sources
+        self._renderer: Callable[[], bytes] | None = None
+        self._recent: tuple[float, Snapshot] | None = None
+
+    async def load(self) -> None:
+        """Loads what rendering needs in a thread, while the mount goes on answering. To be awaited before it is looked
+        at; without that, the look itself does it."""
+        if _RENDERER not in sys.modules:
+            await trio.to_thread.run_sync(importlib.import_module, _RENDERER, abandon_on_cancel=True)
+
+    def snapshot(self) -> Snapshot:
+        now = trio.current_time()
+        if self._recent is None or now - self._recent[0] >= OLDEST:
+            self._recent = now, super().snapshot()
+        return self._recent[1]
+
+    def _render(self) -> bytes:
+        if self._renderer is None:
+            from exportfs.vfs.metrics.openmetrics import renderer
+
+            self._renderer = renderer(self._sources)
+        return self._renderer()
