@@ -71,7 +71,9 @@ def _retries(sources: Sources) -> Values:
 
 def _operation_errors(sources: Sources) -> Values:
     # From the start: where the first error brings the series, Prometheus sees no increase.
-    return {(name,): number for name, number in (dict.fromkeys(OPERATIONS, 0) | sources.activity.errors).items()}
+    return {
+        (name,): number for name, number in (dict.fromkeys(OPERATIONS, 0) | sources.activity.errors).items()
+    }
 
 
 def _logged_in(sources: Sources) -> int | None:
