@@ -35,6 +35,8 @@ from tests.tree.looking import LIVE_REQUEST, calls_but_listings, directory, resu
 
 METRICS = ".metrics"
 PREFIX = "axxon_exportfs_"
+OLD_TYPES = ("counter", "gauge", "histogram")
+"""Those that the format before OpenMetrics has as well: node exporter takes nothing of a file with another one."""
 Samples = dict[str, float]
 
 
@@ -43,6 +45,7 @@ def samples_of(text: bytes) -> Samples:
     found: Samples = {}
     for family in text_string_to_metric_families(text.decode()):
         assert family.name.startswith(PREFIX)
+        assert family.type in OLD_TYPES
         assert family.documentation
         for sample in family.samples:
             labels = dict(sample.labels)
@@ -274,6 +277,27 @@ def test_a_journal_that_cannot_be_written(tree: Tree, tmp_path: Path) -> None:
     after = grows(tree, "journal_write_failures_total", ask)
     assert after["requests_total failed"] == 1
     assert after["requests_total started"] == 0
+    assert after["journal_unwritten"] == 0  # what was not started need not be known
+
+
+@pytest.mark.promise("T18")
+def test_what_the_journal_does_not_take_waits(tree: Tree, tmp_path: Path) -> None:
+    tree.write("new/a.json", json.dumps(ARCHIVE_REQUEST).encode())
+    (journal,) = (tmp_path / "state").rglob("*.jsonl")
+    journal.rename(tmp_path / "aside")
+    journal.mkdir()
+    after = grows(tree, "journal_write_failures_total", lambda: tree.unlink("new/a.json"))
+    assert after["journal_unwritten"] == 1
+    journal.rmdir()
+    (tmp_path / "aside").rename(journal)
+    eventually(lambda: samples(tree)["journal_unwritten"] == 0, every=0.2)
+
+
+@pytest.mark.mount
+@pytest.mark.promise("T18", "C6")
+def test_log_lines_that_are_dropped(start_mount: MountFactory) -> None:
+    mount = start_mount("--log-file", "/dev/full")
+    assert samples(mount.tree)["log_lines_dropped_total"] > 0  # that it is mounted, for one
 
 
 class TestWithLogin:

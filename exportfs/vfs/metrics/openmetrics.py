@@ -22,6 +22,7 @@ from exportfs.vfs.metrics.file import Sources
 from exportfs.vfs.sessions import records
 
 PREFIX = "axxon_exportfs_"
+UNITS = ("bytes", "seconds")
 STATES = (record.RUNNING, record.COMPLETED, record.FAILED, record.STOPPED)
 
 OPERATIONS = ("create", "flush", "open", "read", "readdir", "rename", "unlink", "write")
@@ -179,7 +180,9 @@ class MountCollector(Collector):
         yield self._calls()
 
     def _family(self, name: str, family: Family) -> Metric:
-        made = family.kind(name, family.help, labels=("mountpoint", *family.labels))
+        last_word = name.rpartition("_")[2]
+        unit = last_word if last_word in UNITS else ""
+        made = family.kind(name, family.help, labels=("mountpoint", *family.labels), unit=unit)
         values = family.values(self._sources)
         if values is None:
             return made
@@ -189,7 +192,9 @@ class MountCollector(Collector):
         return made
 
     def _calls(self) -> Metric:
-        made = HistogramMetricFamily(PREFIX + CALLS, CALLS_HELP, labels=("mountpoint", "method", "code"))
+        made = HistogramMetricFamily(
+            PREFIX + CALLS, CALLS_HELP, labels=("mountpoint", "method", "code"), unit="seconds"
+        )
         bounds = [*map(floatToGoString, BUCKETS), "+Inf"]
         for (method, code), durations in sorted(self._sources.calls.durations.items()):
             buckets = list(zip(bounds, durations.cumulative(), strict=True))

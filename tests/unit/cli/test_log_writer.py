@@ -52,6 +52,7 @@ def test_what_is_not_taken_is_dropped_and_counted(monkeypatch: pytest.MonkeyPatc
     dropped = 1000 - (len(gate.taken) - 1)
     assert 985 <= dropped <= 990
     assert gate.taken[-1] == f"log messages dropped here, because the log was blocked: {dropped}"
+    assert writer.dropped_in_all == dropped
 
 
 def test_bytes_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
