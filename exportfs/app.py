@@ -21,6 +21,7 @@ from exportfs.errors import ExportfsError
 from exportfs.fuse.mountpoint import check_mountpoint
 from exportfs.fuse.operations import ExportOperations
 from exportfs.fuse.session import FuseSession
+from exportfs.metrics import RequestCounters
 from exportfs.pages.rendering import load as load_pages
 from exportfs.processor import busy_seconds
 from exportfs.rpc.download import Downloads
@@ -31,7 +32,8 @@ from exportfs.sessions.control import Actions
 from exportfs.sessions.journal import Journal
 from exportfs.sessions.keepalive import KeepAliveConfig
 from exportfs.sessions.keeper import Keeper
-from exportfs.sessions.starter import Submitter
+from exportfs.sessions.ledger import Ledger
+from exportfs.sessions.starter import Submitter, new_key
 from exportfs.supervision import Notifier, explain_on_signal
 from exportfs.vfs.context import Context
 from exportfs.vfs.filesystem import Filesystem
@@ -100,9 +102,6 @@ class Mount:
         nursery.start_soon(for_ever, catalogue.run)
         await catalogue.update()
         journal = Journal(journal_path(config))
-        journal.load()
-        journal.compact()
-        journal.prune({entry.id for entry in catalogue})
         filesystem, context, activity = assemble(
             config, nursery, server, journal, catalogue, self._log_lines_dropped
         )
@@ -172,15 +171,18 @@ def assemble(
     catalogue: Catalogue,
     log_lines_dropped: Callable[[], int] = int,
 ) -> tuple[Filesystem, Context, Activity]:
-    """The filesystem object and what stands behind it; starts nothing."""
+    """The filesystem object and what stands behind it; starts nothing. Raises ExportfsError for the journal."""
+    ledger = Ledger(journal.load(), new_key)
+    ledger.records.on_change = journal.change
+    ledger.records.prune({entry.id for entry in catalogue}, time.time())
     keeper = Keeper(
         server,
         catalogue,
         KeepAliveConfig(keep=config.keep_alive, refresh=config.refresh),
-        lambda session_id: journal.of_session(session_id) is not None,
+        lambda session_id: ledger.records.of_session(session_id) is not None,
         timeout=config.timeout,
     )
-    for record in journal.records:
+    for record in ledger.records.all:
         if record.session_id is None:
             continue
         if record.destroyed:
@@ -188,12 +190,17 @@ def assemble(
         else:
             keeper.watch(record.session_id)
     line = Line(busy_seconds)
+    requests = RequestCounters()
     context = Context(
         catalogue=catalogue,
         keeper=keeper,
-        submitter=Submitter(server, catalogue, journal, timeout=config.timeout),
-        actions=Actions(server, catalogue, journal),
+        submitter=Submitter(
+            server, catalogue, ledger, journal, keep=keeper.watch, counters=requests, timeout=config.timeout
+        ),
+        actions=Actions(server, catalogue, ledger.records),
+        ledger=ledger,
         journal=journal,
+        requests=requests,
         library=Library(
             Downloads(server.connections, server.login, line, config.server),
             server,

@@ -5,22 +5,22 @@ import contextlib
 from exportfs.errors import Gone, NotFound
 from exportfs.model import State
 from exportfs.sessions.catalogue import Catalogue
-from exportfs.sessions.journal import Journal
+from exportfs.sessions.ledger import Records
 from exportfs.sessions.service import SessionService
 
 
 class Actions:
     """What the verbs of `.control` do."""
 
-    def __init__(self, service: SessionService, catalogue: Catalogue, journal: Journal) -> None:
+    def __init__(self, service: SessionService, catalogue: Catalogue, records: Records) -> None:
         self._service = service
         self._catalogue = catalogue
-        self._journal = journal
+        self._records = records
         self._stopped: set[str] = set()
 
     def was_stopped(self, session_id: str) -> bool:
         """Whether the session was stopped through this mount, or one before it."""
-        record = self._journal.of_session(session_id)
+        record = self._records.of_session(session_id)
         return session_id in self._stopped or (record is not None and record.stopped)
 
     async def stop(self, session_id: str) -> None:
@@ -34,7 +34,7 @@ class Actions:
         if entry is None or not entry.completed:
             # What had completed before was not stopped by us, whatever the server answers.
             self._stopped.add(session_id)
-            self._journal.stopped(session_id)
+            self._records.stopped(session_id)
         if state.state is not State.NONE:
             self._catalogue.state(session_id, state)
         self._catalogue.changed(session_id)
@@ -47,4 +47,4 @@ class Actions:
         with contextlib.suppress(NotFound):
             await self._service.destroy_session(session_id)
         self._catalogue.destroyed(session_id)
-        self._journal.destroyed(session_id)
+        self._records.destroyed(session_id)

@@ -5,7 +5,7 @@ answer is lost, the list of sessions is looked at for a new one with these very 
 way is never called again blindly: it stays in the journal and is watched for.
 
 The record is on disk before the server is asked. Everything from the look at earlier records to the answer happens
-under the lock of the fingerprint. docs/design/new.md has the whole of it.
+under the lock of the fingerprint. What follows from each event is the ledger's to say.
 """
 
 import contextlib
@@ -33,10 +33,12 @@ from exportfs.errors import (
     TooLarge,
     Unsupported,
 )
+from exportfs.metrics import Outcome, RequestCounters
 from exportfs.model import OptionsSummary, Session, SessionState, State
 from exportfs.requests import Request, fingerprint
 from exportfs.sessions.catalogue import Catalogue, Entry
-from exportfs.sessions.journal import Journal, Record
+from exportfs.sessions.journal import Journal
+from exportfs.sessions.ledger import Ledger, Record
 from exportfs.sessions.service import SessionService
 
 log = logging.getLogger(__name__)
@@ -54,9 +56,6 @@ SETTLED_AFTER = 60.0
 _REFUSED = (InvalidArgument, AccessDenied, Busy, NotFound, TooLarge, Unsupported, NotSent)
 """Answers after which certainly nothing was started."""
 
-Adopted = Callable[[Record, Entry], None]
-GivenUp = Callable[[Record], None]
-
 
 class Named(Protocol):
     """What is submitted, by its name in new/ as it is now: it may be renamed meanwhile."""
@@ -69,20 +68,25 @@ class Submitter:
     """Starts sessions. Belongs to one trio run."""
 
     def __init__(
-        self, service: SessionService, catalogue: Catalogue, journal: Journal, *, timeout: float
+        self,
+        service: SessionService,
+        catalogue: Catalogue,
+        ledger: Ledger,
+        journal: Journal,
+        *,
+        keep: Callable[[str], None],
+        counters: RequestCounters,
+        timeout: float,
     ) -> None:
+        """`keep` is told the id of each session that was started here, to keep it alive."""
         self._service = service
         self._catalogue = catalogue
+        self._ledger = ledger
         self._journal = journal
+        self._keep = keep
+        self._counters = counters
         self._timeout = timeout
         self._locks: defaultdict[str, trio.Lock] = defaultdict(trio.Lock)
-        self._asking: set[str] = set()
-        """Keys of records whose answer is still waited for."""
-        self._unknown_since: dict[str, float] = {}
-        self.on_adopted: Adopted | None = None
-        """Told of a request whose session turned up after its submission had failed."""
-        self.on_given_up: GivenUp | None = None
-        """Told of a request whose answer was lost, when it is certain that it started nothing."""
 
     async def submit(self, source: Named, request: Request) -> Entry:
         """Starts the session of a request, and returns its entry.
@@ -92,21 +96,21 @@ class Submitter:
         """
         begun = trio.current_time()
         any_agent = not request.summary.agent
-        mark = fingerprint(request.options, any_agent=any_agent)
-        async with self._alone(mark, begun + self._timeout * PREPARED):
-            entry = await self._prepare(source, mark, request, begun)
-            if entry is not None:
-                return entry
-            outline = _outline(request.summary)
-            key = uuid.uuid4().hex
-            record = Record(key, source.name, mark, any_agent, outline, (), at=time.time())
-            record = replace(record, before=tuple(entry.id for entry in self._alike(record)))
-            self._journal.put(record)
-            self._asking.add(key)
-            try:
-                return await self._start(record, request, begun)
-            finally:
-                self._asking.discard(key)
+        wanted = fingerprint(request.options, any_agent=any_agent)
+        async with self._alone(wanted, begun + self._timeout * PREPARED):
+            entry = await self._prepare(source, wanted, request, begun)
+            if entry is None:
+                outline = _outline(request.summary)
+                record = Record(new_key(), source.name, wanted, any_agent, outline, (), at=time.time())
+                record = replace(record, before=tuple(entry.id for entry in self._alike(record)))
+                self._journal.put(record)
+                self._ledger.records.asking(record)
+                try:
+                    entry = await self._start(record, request, begun)
+                finally:
+                    self._ledger.records.not_waited_for(record.key)
+            self._keep(entry.id)
+            return entry
 
     async def _start(self, record: Record, request: Request, begun: float) -> Entry:
         """Asks the server, once; again only after an answer that says that nothing happened, and a look."""
@@ -118,7 +122,7 @@ class Submitter:
             except (Exhausted, NotSent) as error:
                 # A limit passes, and so does a server's restart.
                 if trio.current_time() + pause >= until:
-                    self._journal.drop(record.key)
+                    self._ledger.records.not_started(record.key)
                     raise
                 await trio.sleep(pause)
                 pause *= 2
@@ -126,24 +130,24 @@ class Submitter:
                 if entry is not None:
                     return entry
                 if trio.current_time() >= until:
-                    self._journal.drop(record.key)
+                    self._ledger.records.not_started(record.key)
                     raise error from None
             except _REFUSED:
-                self._journal.drop(record.key)
+                self._ledger.records.not_started(record.key)
                 raise
             except ExportfsError as error:
-                self._unknown_since[record.key] = trio.current_time()
+                self._ledger.records.lost(record.key, trio.current_time())
                 log.warning("the answer to a request was lost (%s); looking for its session", error)
                 return await self._look(record, error, begun + self._timeout * FOUND)
             else:
-                self._journal.started(record.key, session_id)
+                self._ledger.records.answered(record.key, session_id)
                 session = Session(session_id, request.options, request.summary, SessionState(State.RUNNING))
                 return self._catalogue.get(session_id) or self._catalogue.add(session)
 
     @contextlib.asynccontextmanager
-    async def _alone(self, mark: str, until: float) -> AsyncIterator[None]:
+    async def _alone(self, wanted: str, until: float) -> AsyncIterator[None]:
         """One submission of a fingerprint at a time."""
-        lock = self._locks[mark]
+        lock = self._locks[wanted]
         acquired = False
         with trio.move_on_at(until):
             await lock.acquire()
@@ -155,23 +159,21 @@ class Submitter:
         finally:
             lock.release()
             if not lock.locked():
-                self._locks.pop(mark, None)
+                self._locks.pop(wanted, None)
 
     async def watch(self) -> None:
         """Adopts what turns up late, or was asked for by a mount that was killed; until cancelled."""
         seen = -1
         while True:
             self._journal.catch_up()
-            if self._journal.unresolved() and self._catalogue.refreshed_at is not None:
-                now = trio.current_time()
-                for record in self._journal.unresolved():
-                    self._unknown_since.setdefault(record.key, now)
+            if self._ledger.records.unresolved() and self._catalogue.refreshed_at is not None:
+                self._ledger.records.watched_from(trio.current_time())
                 if seen != self._catalogue.listings:
                     seen = self._catalogue.listings
                     self._settle()
             await trio.sleep(1.0)
 
-    async def _prepare(self, source: Named, mark: str, request: Request, begun: float) -> Entry | None:
+    async def _prepare(self, source: Named, wanted: str, request: Request, begun: float) -> Entry | None:
         """Gets a list of what there is, asked for now, and from it or the journal the session, if it was started.
 
         Raises Interrupted while it is unknown whether it was; any error means that nothing was sent.
@@ -181,7 +183,7 @@ class Submitter:
                 # Not `fresh`: sessions that others started since must not be taken for ours, should our answer be lost.
                 await self._catalogue.update(since=trio.current_time())
                 self._settle()
-                return await self._earlier(source, mark, request)
+                return await self._earlier(source, wanted, request)
             except Interrupted:
                 raise
             except ExportfsError as error:
@@ -191,19 +193,18 @@ class Submitter:
             raise type(trouble)(f"{trouble}; nothing was sent")
         raise TimedOut("the list of sessions did not come in time; nothing was sent")
 
-    async def _earlier(self, source: Named, mark: str, request: Request) -> Entry | None:
+    async def _earlier(self, source: Named, wanted: str, request: Request) -> Entry | None:
         """The session of the same request, asked for earlier."""
-        for record in self._journal.asked(source.name, mark):
+        for record in self._ledger.records.same(source.name, wanted):
             if record.session_id is None:
-                if record.name == source.name:
-                    self._journal.remember(record.key)
+                self._ledger.records.asked_again(record, source.name)
                 raise Interrupted(
                     "whether the server started this export is still unknown; it is watched for, and if it does "
                     f"not turn up within {SETTLED_AFTER + self._timeout:.0f} s it can be asked for again"
                 )
             entry = self._catalogue.get(record.session_id) or await self._hidden(record, request)
             if entry is not None:
-                self._journal.answered(record, source.name)
+                self._ledger.records.given_again(record, source.name)
                 return entry
         return None
 
@@ -215,7 +216,7 @@ class Submitter:
         except NotFound:
             state = SessionState(State.REMOVED)
         if state.state is State.REMOVED:
-            self._journal.drop(record.key)
+            self._ledger.records.not_started(record.key)
             return None
         return self._catalogue.add(Session(record.session_id, request.options, request.summary, state))
 
@@ -240,30 +241,27 @@ class Submitter:
                 log.info("cannot look for the session: %s", failure)
         entry = self._find(record)
         if entry is not None:
-            self._journal.started(record.key, entry.id)
+            self._ledger.records.answered(record.key, entry.id)
         return entry
 
     def _settle(self) -> None:
         """After a listing: adopts what has turned up, drops what certainly did not."""
-        now = trio.current_time()
-        for record in self._journal.unresolved():
-            if record.key in self._asking:
-                continue
-            entry = self._find(record)
-            if entry is not None:
-                self._journal.adopted(record.key, entry.id)
-                if self.on_adopted is not None:
-                    self.on_adopted(record, entry)
-            elif now - self._unknown_since.get(record.key, now) > SETTLED_AFTER + self._timeout:
-                log.warning("the request %s whose answer was lost started nothing", record.name)
-                self._journal.drop(record.key)
-                self._unknown_since.pop(record.key, None)
-                if self.on_given_up is not None:
-                    self.on_given_up(record)
+        overdue_since = trio.current_time() - SETTLED_AFTER - self._timeout
+        found, given_up = self._ledger.settle(self._turned_up, overdue_since)
+        for session_id in found:
+            self._counters.ended(Outcome.ADOPTED)
+            self._keep(session_id)
+        for name in given_up:
+            self._counters.ended(Outcome.ABANDONED)
+            log.warning("the request %s whose answer was lost started nothing", name)
+
+    def _turned_up(self, record: Record) -> str | None:
+        entry = self._find(record)
+        return entry.id if entry is not None else None
 
     def _find(self, record: Record) -> Entry | None:
         """The session that a record's request started: of these options, new, and nobody else's of ours."""
-        taken = self._journal.session_ids() | set(record.before)
+        taken = self._ledger.records.session_ids() | set(record.before)
         return next((entry for entry in self._alike(record) if entry.id not in taken), None)
 
     def _alike(self, record: Record) -> Iterator[Entry]:
@@ -274,6 +272,11 @@ class Submitter:
             with contextlib.suppress(Corrupt):
                 if fingerprint(entry.session.options, any_agent=record.any_agent) == record.fingerprint:
                     yield entry
+
+
+def new_key() -> str:
+    """For a record: shared by all mounts of this user's."""
+    return uuid.uuid4().hex
 
 
 def _outline(summary: OptionsSummary) -> str:

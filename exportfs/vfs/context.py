@@ -1,7 +1,7 @@
 """What the nodes of the tree need: the parts behind it, gathered in one place."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from exportfs.cameras.catalogue import Cameras
@@ -12,6 +12,7 @@ from exportfs.sessions.catalogue import KERNEL, Catalogue
 from exportfs.sessions.control import Actions
 from exportfs.sessions.journal import Journal
 from exportfs.sessions.keeper import Keeper
+from exportfs.sessions.ledger import Ledger
 from exportfs.sessions.starter import Submitter
 from exportfs.vfs.inodes import Inodes
 from exportfs.vfs.node import Owner
@@ -25,10 +26,12 @@ class Context:
     keeper: Keeper
     submitter: Submitter
     actions: Actions
+    ledger: Ledger
     journal: Journal
     library: Library
     cameras: Cameras
     footage: FootageReader
+    requests: RequestCounters
     inodes: Inodes
     owner: Owner
     wall: Callable[[], float]
@@ -41,7 +44,6 @@ class Context:
     agent: str | None
     start_soon: Callable[..., None]
     """Starts a task that outlives the call that wanted it (`nursery.start_soon` of the mount)."""
-    requests: RequestCounters = field(default_factory=RequestCounters)
 
     @property
     def cache_timeout(self) -> float:

@@ -35,7 +35,8 @@ def path_of(context: Context, ino: int) -> str | None:
         return _FIXED[ino]
     node = context.inodes.find(ino)
     if isinstance(node, RequestFile):
-        return f"new/{node.name}" if node.name is not None else None
+        name = context.ledger.name(ino)
+        return f"new/{name}" if name is not None else None
     if isinstance(node, DayPage):
         return f".pages/{node.name}"
     if isinstance(node, CameraDirectory | CameraFile):

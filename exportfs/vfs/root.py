@@ -10,11 +10,11 @@ from exportfs.vfs.context import Context
 from exportfs.vfs.inodes import README, ROOT, STATUS
 from exportfs.vfs.metrics.file import MetricsFile
 from exportfs.vfs.new.directory import NewDirectory
-from exportfs.vfs.new.file import FixedText, LivingText, TextMaker
 from exportfs.vfs.node import SECOND, Attributes, Directory, Entries, FixedNodes, Node
 from exportfs.vfs.pages.directory import IndexPage, PagesDirectory
 from exportfs.vfs.pages.overview import FOLDER, INDEX, Overview
 from exportfs.vfs.sessions.directory import SessionsDirectory
+from exportfs.vfs.texts import FixedText, LivingText, TextMaker
 
 README_TEXT = """\
 This folder shows the exports of a video-management server (Axxon One).

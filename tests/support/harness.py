@@ -183,7 +183,6 @@ class InProcessTree:
     async def _main(self) -> None:
         config = self._config
         journal = Journal(app.journal_path(config))
-        journal.load()
         server = Server(config.server, timeout=config.timeout)
         self._token = trio.lowlevel.current_trio_token()
         try:

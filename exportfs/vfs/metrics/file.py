@@ -10,9 +10,9 @@ import trio
 from exportfs.metrics import CallCounters, LoginFigures
 from exportfs.vfs.context import Context
 from exportfs.vfs.inodes import METRICS
-from exportfs.vfs.new.file import LivingText
 from exportfs.vfs.node import Snapshot
 from exportfs.vfs.status import Activity
+from exportfs.vfs.texts import LivingText
 
 _RENDERER = "exportfs.vfs.metrics.openmetrics"
 """With it comes prometheus_client, whose import takes some 30 ms and looks into /proc: not for mounts whose metrics

@@ -1,49 +1,14 @@
 """Files in new/: buffers in memory, judged when they are closed."""
 
-import hashlib
 import os
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from exportfs.errors import BadHandle, NotPermitted, ReadOnly, TooLarge
-from exportfs.naming import MAX_NAME_BYTES, encode
 from exportfs.requests import MAX_REQUEST_BYTES
 from exportfs.vfs.node import SECOND, Attributes, Changes, Handle, Node, Opening, Snapshot, Text
-
-if TYPE_CHECKING:
-    from exportfs.vfs.new.submissions import Submission
-
-_SCRATCH_ENDINGS = ("~", ".tmp", ".part", ".swp", ".swx")
-REQUEST_ENDING = ".json"
-ERROR_ENDING = ".error"
-
-
-def is_request(name: str) -> bool:
-    """Whether closing a file of this name submits it."""
-    return name.endswith(REQUEST_ENDING) and not name.startswith(".")
-
-
-def stem(name: str) -> str:
-    """Name of the link that a request gets."""
-    return name.removesuffix(REQUEST_ENDING)
-
-
-def suggested_name(name: str) -> str:
-    """A request name for what was written as scratch."""
-    for ending in (*_SCRATCH_ENDINGS, ".txt", ".jsn", ".JSON"):
-        name = name.removesuffix(ending)
-    return name if name.endswith(REQUEST_ENDING) else name + REQUEST_ENDING
-
-
-def error_name(name: str) -> str:
-    """Name of what says what is wrong with `name`: `NAME.error`, shortened where that would be too long."""
-    data = encode(name)
-    if len(data) + len(ERROR_ENDING) <= MAX_NAME_BYTES:
-        return name + ERROR_ENDING
-    tail = f"~{hashlib.sha256(data).hexdigest()[:8]}{ERROR_ENDING}"
-    return data[: MAX_NAME_BYTES - len(tail)].decode("utf-8", "ignore") + tail
 
 
 class Judge(Protocol):
@@ -65,27 +30,23 @@ class RequestFile(Node):
 
     __slots__ = (
         "_extra",
-        "asked",
         "content",
         "gid",
         "handles",
         "judge",
-        "judged",
+        "linked",
         "mode",
         "mtime_ns",
-        "name",
-        "started",
-        "submission",
         "uid",
         "version",
         "writers",
     )
 
-    def __init__(self, ino: int, judge: Judge, name: str, mode: int) -> None:
+    def __init__(self, ino: int, judge: Judge, mode: int) -> None:
         super().__init__(ino)
         self.judge = judge
-        self.name: str | None = name
-        """None once it is unlinked."""
+        self.linked = True
+        """Whether it has a name, which the ledger knows."""
         self.content = bytearray()
         self.mode = mode & 0o777
         self.uid: int | None = None
@@ -93,16 +54,8 @@ class RequestFile(Node):
         self.mtime_ns = int(judge.now() * SECOND)
         self.version = 0
         """Counts changes of the content."""
-        self.judged = 0
-        """The version that was last judged for good; a new one starts empty, which asks for nothing."""
         self.writers = 0
         self.handles = 0
-        self.asked: str | None = None
-        """Fingerprint of what it was last judged to ask for."""
-        self.submission: Submission | None = None
-        """Of its latest submission."""
-        self.started: tuple[str, str] | None = None
-        """Fingerprint and session id of the request that this very file started, under whatever name."""
         self._extra: dict[str, bytes] = {}
 
     def attributes(self) -> Attributes:
@@ -110,7 +63,7 @@ class RequestFile(Node):
             self.ino,
             stat.S_IFREG | self.mode,
             len(self.content),
-            nlink=1 if self.name is not None else 0,
+            nlink=int(self.linked),
             mtime_ns=self.mtime_ns,
             uid=self.uid,
             gid=self.gid,
@@ -176,7 +129,7 @@ class RequestFile(Node):
 
     def drop_unused(self) -> None:
         """Lets go of what an unlinked file holds, once nobody has it open."""
-        if self.name is None and not self.handles:
+        if not self.linked and not self.handles:
             self.judge.grow(-len(self.content) - sum(map(len, self._extra.values())), self)
             self.content, self._extra = bytearray(), {}
 
@@ -227,42 +180,6 @@ class ErrorText(Text):
 
     def snapshot(self) -> Snapshot:
         return self._snapshot
-
-
-class FixedText(Text):
-    """A text that is made anew each time it is opened."""
-
-    def __init__(self, ino: int, text: "TextMaker", moment: float) -> None:
-        super().__init__(ino)
-        self._text = text
-        self._mtime_ns = int(moment * SECOND)
-
-    def snapshot(self) -> Snapshot:
-        return Snapshot(self._text(), self._mtime_ns)
-
-
-class LivingText(Text):
-    """A text that tells of something that goes on: its time of modification is that of its latest change."""
-
-    def __init__(self, ino: int, text: "TextMaker", wall: Callable[[], float], moment: float) -> None:
-        super().__init__(ino)
-        self._text = text
-        self._wall = wall
-        self._moment = moment
-        self._latest = Snapshot(b"", 0)
-
-    def snapshot(self) -> Snapshot:
-        text = self._text()
-        if text != self._latest.data:
-            now_ns = int(self._wall() * SECOND)
-            self._latest = Snapshot(text, max(now_ns, self._latest.mtime_ns), int(self._moment * SECOND))
-        return self._latest
-
-
-class TextMaker(Protocol):
-    """Makes a text."""
-
-    def __call__(self) -> bytes: ...
 
 
 class SessionLink(Node):

@@ -91,7 +91,7 @@ def session_record(context: Context, entry: Entry) -> bytes:
     error = error_of(session, word)
     coverage = coverage_of(session)
     footage = _footage(context, session)
-    started_here = context.journal.of_session(session.id) is not None
+    started_here = context.ledger.records.of_session(session.id) is not None
     record: SessionJson = {
         "id": printable(session.id),
         "name": entry.name,
@@ -197,7 +197,7 @@ def labels(context: Context, session: Session) -> tuple[str, ...]:
 
 def _footage(context: Context, session: Session) -> Mapping[str, object] | None:
     """What the archive said when the export was started; None where it was not started here, or not asked in time."""
-    record = context.journal.of_session(session.id)
+    record = context.ledger.records.of_session(session.id)
     return record.footage if record is not None else None
 
 

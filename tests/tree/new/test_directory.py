@@ -39,7 +39,7 @@ async def test_a_rename_waits_a_second_for_the_outcome(
     await mount.new.rename(".x", "a.json", replace=True)
     assert trio.current_time() - begun == pytest.approx(RENAME_WAITS, abs=0.1)
     await trio.sleep(TIMEOUT)
-    assert "a.json" in mount.new._errors
+    assert "a.json" in mount.ledger.errors
     nursery.cancel_scope.cancel()
 
 

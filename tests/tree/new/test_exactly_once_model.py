@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +20,20 @@ from exportfs.errors import (
     ExportfsError,
     NotFound,
 )
+from exportfs.metrics import RequestCounters
 from exportfs.requests import fingerprint, parse
+from exportfs.requests.names import is_request
 from exportfs.sessions.catalogue import Catalogue
 from exportfs.sessions.control import Actions
 from exportfs.sessions.journal import Journal
 from exportfs.sessions.keepalive import KeepAliveConfig
 from exportfs.sessions.keeper import Keeper
-from exportfs.sessions.starter import Submitter
+from exportfs.sessions.ledger import Ledger
+from exportfs.sessions.starter import Submitter, new_key
 from exportfs.vfs.context import Context
 from exportfs.vfs.inodes import Inodes
 from exportfs.vfs.new.directory import NewDirectory
-from exportfs.vfs.new.file import RequestFile, SessionLink, is_request
+from exportfs.vfs.new.file import RequestFile, SessionLink
 from exportfs.vfs.node import Owner
 from tests.support.fake_server import STARTS, TIMEOUT, FakeServer
 from tests.tree.new.drop import request as request_number
@@ -56,26 +60,32 @@ class Mounted:
 
     def __init__(self, server: FakeServer, journal_path: Path, nursery: trio.Nursery) -> None:
         self.journal = Journal(journal_path)
-        self.journal.load()
-        self.journal.compact()
+        self.ledger = Ledger(self.journal.load(), new_key)
+        self.ledger.records.on_change = self.journal.change
         self.catalogue = Catalogue(server, refresh=5, timeout=TIMEOUT)
         self.server, self.nursery = server, nursery
 
     async def start(self) -> None:
-        catalogue, journal, server = self.catalogue, self.journal, self.server
+        catalogue, ledger, server = self.catalogue, self.ledger, self.server
         self.nursery.start_soon(catalogue.run)
         while True:
             with contextlib.suppress(ExportfsError):
                 await catalogue.update()
                 break
-        journal.prune({entry.id for entry in catalogue})
-        submitter = Submitter(server, catalogue, journal, timeout=TIMEOUT)
+        ledger.records.prune({entry.id for entry in catalogue}, time.time())
+        keeper = Keeper(server, catalogue, KeepAliveConfig(), lambda _: True, timeout=TIMEOUT)
+        requests = RequestCounters()
+        submitter = Submitter(
+            server, catalogue, ledger, self.journal, keep=keeper.watch, counters=requests, timeout=TIMEOUT
+        )
         context = Context(
             catalogue=catalogue,
-            keeper=Keeper(server, catalogue, KeepAliveConfig(), lambda _: True, timeout=TIMEOUT),
+            keeper=keeper,
             submitter=submitter,
-            actions=Actions(server, catalogue, journal),
-            journal=journal,
+            actions=Actions(server, catalogue, ledger.records),
+            ledger=ledger,
+            journal=self.journal,
+            requests=requests,
             library=None,  # type: ignore[arg-type] # nothing is read here
             cameras=None,  # type: ignore[arg-type] # nor is the template
             footage=None,  # type: ignore[arg-type] # which asks these two
@@ -117,12 +127,12 @@ class Scenario:
 
     def _under_way(self) -> list[tuple[str, int]]:
         marks = {mark: number for number, mark in MARKS.items()}
-        return [(name, marks[mark]) for name, mark in self.mounted.new._submissions._under_way]
+        return [(name, marks[mark]) for name, mark in self.mounted.ledger.under_way()]
 
     def look_at_links(self) -> None:
         """Remembers who has a session."""
-        for stem, link in self.mounted.new._links.items():
-            has = f"{stem}.json", _number(self.server.sessions[link.session_id].options)
+        for stem, session_id in self.mounted.ledger.links.items():
+            has = f"{stem}.json", _number(self.server.sessions[session_id].options)
             # A file that was renamed brings its own submission along, which is not for what the name had.
             if has not in self._under_way():
                 self.has.add(has)
@@ -153,14 +163,20 @@ class Scenario:
                 await trio.sleep(0.02)
             await handle.write(40, data[40:])
             self.content[file] = number
-            if file.name is not None:
-                self.ask(file.name, number)
-            version, asked_as = file.version, file.name
+            asked_as = self.mounted.ledger.name(file.ino)
+            if asked_as is not None:
+                self.ask(asked_as, number)
+            version = file.version
             try:
                 await handle.flush()
             except ExportfsError as error:
                 failure = error
-            whole = file.version == version and asked_as == file.name and asked_as and is_request(asked_as)
+            whole = (
+                file.version == version
+                and asked_as == self.mounted.ledger.name(file.ino)
+                and asked_as
+                and is_request(asked_as)
+            )
             if failure is None and whole and bytes(file.content) == data:
                 assert number in started(self.server), "a success for what was not started"
         finally:
@@ -183,7 +199,7 @@ class Scenario:
             self.asked |= moved
             self.incarnation[old] += 1
             self.lose(old)
-        if file.started is not None or file.submission is not None:
+        if self.mounted.ledger.has_started(file.ino) or self.mounted.ledger.submission(file.ino) is not None:
             self.lose(new)  # it brings its own
         if file in self.content:
             self.ask(new, self.content[file])
@@ -208,14 +224,14 @@ class Scenario:
     async def check_end(self) -> None:
         """Everything that was started is known, and linked where a request asks for it."""
         self.check_bound()
-        known = self.mounted.journal.session_ids()
+        known = self.mounted.ledger.records.session_ids()
         assert set(self.server.sessions) <= known
-        assert self.mounted.journal.unresolved() == []
+        assert self.mounted.ledger.records.unresolved() == []
         for name in ("a.json", "b.json"):
             file = self.mounted.new.file(name)
-            if file is None or file.asked is None or file.started is None or file.started[0] != file.asked:
+            if file is None or not self.mounted.ledger.has_started(file.ino):
                 continue
-            if name in self.mounted.new._errors:
+            if name in self.mounted.ledger.errors:
                 continue  # what another file of this name asked for was waited for, and failed
             link = await self.mounted.new.lookup(name.removesuffix(".json"))
             assert isinstance(link, SessionLink)
@@ -261,7 +277,7 @@ async def run_steps(server: FakeServer, folder: Path, steps: list[Any]) -> None:
                     elif step == "unlink":
                         scenario.unlink(*rest)
                     elif step == "full":
-                        scenario.mounted.new._drop_oldest()
+                        scenario.mounted.new.make_room()
                     elif step == "wait":
                         await trio.sleep(*rest)
                     else:
@@ -453,18 +469,21 @@ def test_a_removed_request_whose_outcome_was_never_said(answer: str, again: str)
     assert len(play(steps, [answer], []).started) == 1
 
 
-@pytest.mark.parametrize("broken", ["succeeded", "failed"])
+@pytest.mark.parametrize("answer", ["ok", "refused"])
 def test_an_unexpected_error_while_showing_does_not_end_the_mount(
-    broken: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    answer: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """It ends as an error of the request, or a line in the log; and the session that was started stays the one."""
 
-    def fails(*_: object) -> None:
-        monkeypatch.undo()
-        raise RuntimeError("nobody foresaw this")
+    show, shown = NewDirectory._show, []
 
-    monkeypatch.setattr(NewDirectory, broken, fails)
-    answer = "ok" if broken == "succeeded" else "refused"
+    def fails_once(directory: NewDirectory, name: str) -> None:
+        shown.append(name)
+        if len(shown) == 1:
+            raise RuntimeError("nobody foresaw this")
+        show(directory, name)
+
+    monkeypatch.setattr(NewDirectory, "_show", fails_once)
     # Saved by rename: another file, which knows nothing of the first.
     steps = [W, ("wait", 40.0), ("write", ".x", 1, False), ("rename", ".x", "a.json"), ("wait", 40.0)]
     assert len(play(steps, [answer], []).started) == 1

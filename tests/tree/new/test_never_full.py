@@ -40,7 +40,7 @@ def test_the_oldest_goes_with_its_link(inside: InProcessTree, simulator: Simulat
     assert files(inside) == left
     assert sorted(inside.listdir("new")) == sorted([*left, *(f"{name}.json" for name in left)])
     assert simulator.log.count("StartSession") == len(simulator.sessions.ids()) == MOST + 3
-    assert len(inside.filesystem.root.new._files) == MOST
+    assert len(inside.context.ledger.names) == MOST
     # Their names are still known: the same again is the same, and has its link back. Another is another.
     put(inside, 0)
     assert simulator.log.count("StartSession") == MOST + 3

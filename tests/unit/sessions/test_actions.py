@@ -1,7 +1,6 @@
 """Stopping and destroying sessions, on a server that lists what was destroyed for a while."""
 
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import pytest
 import trio
@@ -10,9 +9,9 @@ from trio.testing import MockClock
 from exportfs.errors import ExportfsError
 from exportfs.sessions.catalogue import LINGERS, Catalogue
 from exportfs.sessions.control import Actions
-from exportfs.sessions.journal import Journal
 from exportfs.sessions.keepalive import KeepAliveConfig
 from exportfs.sessions.keeper import Keeper
+from exportfs.sessions.ledger import Records
 from tests.support.fake_server import FakeServer, session
 
 TIMEOUT = 30.0
@@ -37,13 +36,13 @@ def server() -> SlowToForget:
 
 
 @pytest.fixture
-def journal(tmp_path: Path) -> Journal:
-    return Journal(tmp_path / "journal")
+def records() -> Records:
+    return Records([], str)
 
 
-def made(server: FakeServer, journal: Journal) -> tuple[Catalogue, Actions]:
+def made(server: FakeServer, records: Records) -> tuple[Catalogue, Actions]:
     catalogue = Catalogue(server, refresh=5, timeout=TIMEOUT)
-    return catalogue, Actions(server, catalogue, journal)
+    return catalogue, Actions(server, catalogue, records)
 
 
 def ids(catalogue: Catalogue) -> list[str]:
@@ -52,9 +51,9 @@ def ids(catalogue: Catalogue) -> list[str]:
 
 @pytest.mark.promise("S9")
 async def test_what_was_destroyed_stays_hidden(
-    autojump_clock: MockClock, server: SlowToForget, journal: Journal
+    autojump_clock: MockClock, server: SlowToForget, records: Records
 ) -> None:
-    catalogue, actions = made(server, journal)
+    catalogue, actions = made(server, records)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(catalogue.run)
         await catalogue.update()
@@ -78,9 +77,9 @@ async def test_what_was_destroyed_stays_hidden(
 
 @pytest.mark.promise("S9")
 async def test_what_was_destroyed_is_not_kept(
-    autojump_clock: MockClock, server: SlowToForget, journal: Journal
+    autojump_clock: MockClock, server: SlowToForget, records: Records
 ) -> None:
-    catalogue, actions = made(server, journal)
+    catalogue, actions = made(server, records)
     await catalogue_listed(catalogue, server)
     keeper = Keeper(server, catalogue, KeepAliveConfig(), lambda session_id: True, timeout=TIMEOUT)
     for name in ("a", "b"):
@@ -101,10 +100,10 @@ async def catalogue_listed(catalogue: Catalogue, server: FakeServer) -> None:
 
 
 async def test_an_error_hides_nothing(
-    autojump_clock: MockClock, server: SlowToForget, journal: Journal
+    autojump_clock: MockClock, server: SlowToForget, records: Records
 ) -> None:
     """What could not be destroyed is still there, and is destroyed when it is asked for again."""
-    catalogue, actions = made(server, journal)
+    catalogue, actions = made(server, records)
     await catalogue_listed(catalogue, server)
 
     async def broken(session_id: str) -> None:

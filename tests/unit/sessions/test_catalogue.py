@@ -13,7 +13,7 @@ from exportfs.errors import ExportfsError, TimedOut, Unreachable
 from exportfs.model import OptionsSummary, ResultFile, SessionState, State
 from exportfs.sessions.catalogue import FAIL_FAST, IDLE_LEAST, IDLE_RATE, LOOKED, OVERHEAD, STRETCH, Catalogue
 from exportfs.sessions.control import Actions
-from exportfs.sessions.journal import Journal
+from exportfs.sessions.ledger import Records
 from tests.support.fake_server import SESSION_BYTES, FakeServer, session, watched
 from tests.support.hostile import MIME_TYPES, texts
 
@@ -193,8 +193,8 @@ async def test_actions_show_at_once(
 ) -> None:
     server.put(session("a", State.RUNNING), session("b"))
     await catalogue.update(since=trio.current_time())
-    journal = Journal(tmp_path / "journal")
-    actions = Actions(server, catalogue, journal)
+    records = Records([], str)
+    actions = Actions(server, catalogue, records)
     await actions.stop("a")
     assert catalogue.require("a").completed
     assert actions.was_stopped("a")

@@ -1,57 +1,92 @@
 """The journal beside another mount that keeps it locked: nothing of this mount stands still, and nothing is lost."""
 
 import fcntl
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from exportfs.errors import ExportfsError
-from exportfs.sessions.journal import Journal, Record
+from exportfs.sessions.journal import Journal
+from exportfs.sessions.ledger import Drop, Put, Record
 
 
 def record(key: str) -> Record:
     return Record(key, f"{key}.json", "fingerprint", False, "outline", (), at=1e12)
 
 
-def loaded(path: Path) -> Journal:
+def keys(path: Path) -> list[str]:
+    return [each.key for each in Journal(path).load()]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "journal"
+
+
+@pytest.fixture
+def journal(path: Path) -> Journal:
     journal = Journal(path)
-    journal.load()
+    assert journal.load() == []
     return journal
 
 
-def test_a_record_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
-    path = tmp_path / "journal"
-    journal = loaded(path)
+def test_a_record_that_cannot_be_written_is_an_error(journal: Journal, path: Path) -> None:
     with path.open("r+b") as other:
         fcntl.flock(other, fcntl.LOCK_EX)
         with pytest.raises(ExportfsError, match="locked"):
             journal.put(record("a"))
-    assert not journal.records
     journal.put(record("b"))
-    assert [each.key for each in loaded(path).records] == ["b"]
+    assert keys(path) == ["b"]
 
 
-def test_what_became_of_requests_meanwhile_is_written_later(tmp_path: Path) -> None:
-    path = tmp_path / "journal"
-    journal = loaded(path)
+def test_what_became_of_requests_meanwhile_is_written_later(journal: Journal, path: Path) -> None:
     for key in ("a", "b", "c"):
         journal.put(record(key))
     with path.open("r+b") as other:
         fcntl.flock(other, fcntl.LOCK_EX)
-        journal.started("a", "session")
-        journal.drop("b")
-    assert [each.key for each in loaded(path).unresolved()] == ["a", "b", "c"]
+        journal.change(Put(replace(record("a"), session_id="session")))
+        journal.change(Drop("b"))
+    assert keys(path) == ["a", "b", "c"]
     journal.catch_up()
-    (a, c) = loaded(path).records
+    (a, c) = Journal(path).load()
     assert (a.session_id, c.key) == ("session", "c")
 
 
-def test_and_before_the_next_record(tmp_path: Path) -> None:
-    path = tmp_path / "journal"
-    journal = loaded(path)
+def test_and_before_the_next_record(journal: Journal, path: Path) -> None:
     journal.put(record("a"))
     with path.open("r+b") as other:
         fcntl.flock(other, fcntl.LOCK_EX)
-        journal.drop("a")
+        journal.change(Drop("a"))
     journal.put(record("a"))
-    assert [each.key for each in loaded(path).records] == ["a"]
+    assert keys(path) == ["a"]
+
+
+def test_what_is_loaded_is_rewritten_with_what_still_counts(journal: Journal, path: Path) -> None:
+    for key in ("a", "b"):
+        journal.put(record(key))
+    journal.change(Put(replace(record("a"), forgotten=True)))
+    journal.change(Drop("b"))
+    with path.open("ab") as file:
+        file.write(b'{"put": {"key": "c", "na')  # killed while it wrote
+    kept = Journal(path).load()
+    assert kept == [replace(record("a"), forgotten=True)]
+    assert len(path.read_bytes().splitlines()) == 1
+    assert Journal(path).load() == kept
+
+
+def test_a_copy_that_cannot_be_written_leaves_the_file(
+    journal: Journal, path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    journal.put(record("a"))
+    before = path.read_bytes()
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.replace", full)
+        assert keys(path) == ["a"]
+    assert path.read_bytes() == before
+    assert [each.name for each in path.parent.iterdir()] == ["journal"]
+    assert "cannot be rewritten: No space left" in caplog.text

@@ -1,0 +1,240 @@
+"""Records: the requests that were sent, and what came of them."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from enum import Enum, auto
+
+KEPT = 86400.0
+"""Seconds that a record outlives its session; the server keeps sessions for about an hour."""
+
+
+class RecordState(Enum):
+    """Of a record; see the table above."""
+
+    ASKING = auto()
+    UNKNOWN = auto()
+    STARTED = auto()
+    UNREPORTED = auto()
+    FORGOTTEN = auto()
+    DESTROYED = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One request that was sent, and what came of it."""
+
+    key: str
+    """Unique to this request."""
+    name: str
+    """File name in new/."""
+    fingerprint: str
+    """Of the options as they were sent; see `requests.fingerprint`."""
+    any_agent: bool
+    """Whether the request left the agent to the server, which may have filled it in."""
+    outline: str
+    """Camera and kind, as in the names of sessions: cheap to compare, before fingerprints are."""
+    before: tuple[str, ...]
+    """Ids of sessions with these very options that there were before."""
+    session_id: str | None = None
+    """None as long as it is unknown what came of it."""
+    stopped: bool = False
+    """Whether it was stopped through the mount."""
+    reported: bool = True
+    """Whether who asked could hear of the session. Not of one that turned up after an error was said."""
+    forgotten: bool = False
+    """Whether the request was removed since."""
+    destroyed: bool = False
+    """Whether its session was destroyed through the mount."""
+    at: float = 0.0
+    """Unix time when it was asked for."""
+    footage: Mapping[str, object] | None = None
+    """What the archive said of the footage then, as the session's record shows it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """The record of this key is now this."""
+
+    record: Record
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """There is no record of this key any more."""
+
+    key: str
+
+
+Change = Put | Drop
+
+
+class Records:
+    """Of one server and user; see the table in the package. `new_key` makes keys for more of them."""
+
+    def __init__(self, records: Iterable[Record], new_key: Callable[[], str]) -> None:
+        self.on_change: Callable[[Change], None] = lambda change: None
+        """Told of each change, which has to be on disk."""
+        self._new_key = new_key
+        self._records = {record.key: record for record in records}
+        self._by_session: dict[str, Record] | None = None
+        """Made when it is needed; None after a change."""
+        self._asking: set[str] = set()
+        """Keys of records whose answer is waited for."""
+        self._unknown_since: dict[str, float] = {}
+
+    @property
+    def all(self) -> list[Record]:
+        return list(self._records.values())
+
+    def state(self, record: Record) -> RecordState:
+        if record.session_id is None:
+            return RecordState.ASKING if record.key in self._asking else RecordState.UNKNOWN
+        if record.destroyed:
+            return RecordState.DESTROYED
+        if not record.reported:
+            return RecordState.UNREPORTED
+        return RecordState.FORGOTTEN if record.forgotten else RecordState.STARTED
+
+    def unresolved(self) -> list[Record]:
+        """Requests of which it is not known whether the server started them."""
+        return [record for record in self._records.values() if record.session_id is None]
+
+    def session_ids(self) -> set[str]:
+        """Sessions that were started here."""
+        return set(self._sessions())
+
+    def of_session(self, session_id: str) -> Record | None:
+        """The request that started a session."""
+        return self._sessions().get(session_id)
+
+    def same(self, name: str, fingerprint: str) -> list[Record]:
+        """Earlier requests that one of this name and fingerprint is the same as."""
+        return [record for record in self._records.values() if self._is_same(record, name, fingerprint)]
+
+    def _is_same(self, record: Record, name: str, fingerprint: str) -> bool:
+        if record.fingerprint != fingerprint:
+            return False
+        match self.state(record):
+            case RecordState.ASKING | RecordState.UNKNOWN | RecordState.UNREPORTED:
+                return True
+            case RecordState.STARTED:
+                return record.name == name
+            case RecordState.FORGOTTEN | RecordState.DESTROYED:
+                return False
+
+    def _sessions(self) -> dict[str, Record]:
+        if self._by_session is None:
+            # The first record of a session counts.
+            reversed_records = reversed(self._records.values())
+            self._by_session = {record.session_id: record for record in reversed_records if record.session_id}
+        return self._by_session
+
+    # Events
+
+    def asking(self, record: Record) -> None:
+        """The server is about to be asked, and the record is on disk."""
+        self._asking.add(record.key)
+        self._set(record)
+
+    def answered(self, key: str, session_id: str) -> None:
+        """The request started this session, as the server says or a listing shows in time."""
+        self._change(replace(self._records[key], session_id=session_id))
+
+    def not_started(self, key: str) -> None:
+        """The request started nothing, or its session is gone."""
+        if self._records.pop(key, None) is not None:
+            self._by_session = None
+            self._unknown_since.pop(key, None)
+            self.on_change(Drop(key))
+
+    def lost(self, key: str, now: float) -> None:
+        """The answer was lost at this time."""
+        self._unknown_since[key] = now
+
+    def not_waited_for(self, key: str) -> None:
+        """Nobody waits for the answer any more, which came or was lost."""
+        self._asking.discard(key)
+
+    def watched_from(self, now: float) -> None:
+        """From when on, at the latest, records of unknown outcome are watched for: also those of an earlier mount."""
+        for record in self.unresolved():
+            self._unknown_since.setdefault(record.key, now)
+
+    def turned_up(self, record: Record, session_id: str) -> None:
+        """A listing shows the session of a record after an error was said."""
+        self._change(replace(record, session_id=session_id, reported=False))
+
+    def overdue(self, record: Record, since: float) -> bool:
+        """Whether its answer was lost before this time."""
+        return self._unknown_since.get(record.key, since) < since
+
+    def asked_again(self, record: Record, name: str) -> None:
+        """The same request came, under this name, while it is unknown what became of it."""
+        if record.name == name and record.forgotten:
+            self._change(replace(record, forgotten=False))
+
+    def given_again(self, record: Record, name: str) -> None:
+        """Who asked for it once more, under this name, gets its session."""
+        if record.forgotten or not record.reported:
+            self._change(replace(record, forgotten=False, reported=True))
+        if record.name != name:
+            self._change(replace(record, key=self._new_key(), name=name, reported=True, forgotten=False))
+
+    def stopped(self, session_id: str) -> None:
+        """The session was stopped through the mount."""
+        record = self.of_session(session_id)
+        if record is not None:
+            self._change(replace(record, stopped=True))
+
+    def destroyed(self, session_id: str) -> None:
+        """The session was destroyed through the mount. Its records stay: it is nobody else's answer."""
+        for record in self.all:
+            if record.session_id == session_id and not record.destroyed:
+                self._change(replace(record, destroyed=True))
+
+    def footage_told(self, session_id: str, footage: Mapping[str, object]) -> None:
+        """The archive said what footage there is of what the session was asked for."""
+        for record in self.all:
+            if record.session_id == session_id:
+                self._change(replace(record, footage=footage))
+
+    def prune(self, existing: set[str], now: float) -> None:
+        """Drops what was asked for a day ago and is gone from the server. Unix time.
+
+        Not sooner: a server that is just starting may not list its sessions yet.
+        """
+        for record in self.all:
+            gone = record.session_id is not None and record.session_id not in existing
+            if gone and now - record.at > KEPT:
+                self.not_started(record.key)
+
+    def given(self, session_id: str, name: str) -> None:
+        """A request of this name got this session, whatever name it was asked for under: the same again under it is
+        the same. Of another name that was removed nothing is taken back."""
+        known = [record for record in self._records.values() if record.session_id == session_id]
+        own = [record for record in known if record.name == name]
+        if not own and known:
+            self._change(replace(known[0], key=self._new_key(), name=name, reported=True, forgotten=False))
+        elif all(record.forgotten for record in own):
+            for record in own[:1]:
+                self._change(replace(record, forgotten=False))
+
+    def renamed(self, old: str, new: str) -> None:
+        """A request was renamed, and what it started with it."""
+        for record in self.all:
+            if record.name == old and not record.forgotten:
+                self._change(replace(record, name=new))
+
+    def forget(self, name: str, session_id: str | None = None) -> None:
+        """The requests of this name were removed, all or those of a session; their sessions stay known."""
+        for record in self.all:
+            if record.name == name and not record.forgotten and session_id in (None, record.session_id):
+                self._change(replace(record, forgotten=True))
+
+    def _change(self, record: Record) -> None:
+        self._set(record)
+        self.on_change(Put(record))
+
+    def _set(self, record: Record) -> None:
+        self._records[record.key] = record
+        self._by_session = None
