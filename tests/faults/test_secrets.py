@@ -79,7 +79,7 @@ def test_secrets_never_leak(guarded: SimulatorServer, tmp_path: Path, source: st
         eventually(lambda: "what of" in mount.log.read_text())
         with pytest.raises(OSError, match=os.strerror(errno.EINVAL)):
             (mount.mountpoint / "new/two.json").write_text("{}")
-        places: dict[str, bytes] = {"status": (mount.mountpoint / ".status.json").read_bytes()}
+        places = {name: (mount.mountpoint / name).read_bytes() for name in (".status.json", ".metrics")}
         for pid in process_tree(mount.pid):
             for name in ("cmdline", "environ", "comm"):
                 places[f"{pid} {name}"] = Path(f"/proc/{pid}/{name}").read_bytes()
