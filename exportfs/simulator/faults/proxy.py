@@ -7,9 +7,9 @@ import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-_PIECE = 64 * 1024
-_LOOKAHEAD = 64
-"""Pieces under way in one direction: what a slow line holds before it slows its sender."""
+_PIECE = 256 * 1024
+_IN_FLIGHT = 3 << 20
+"""Bytes under way in one direction of a connection: what a line holds before it slows its sender."""
 
 _T = TypeVar("_T")
 
@@ -27,25 +27,28 @@ class _Line:
         """Carries bytes both ways until either side closes."""
         try:
             await self._proxy.pass_barrier(self)
-            server = await asyncio.open_connection(self._proxy.target_host, self._proxy.target_port)
+            target = self._proxy.target_host, self._proxy.target_port
+            server = await asyncio.open_connection(*target, limit=_PIECE)
             self._writers.append(server[1])
+            # A proxy accepts at once; over a real line the handshake takes a round trip before the first byte leaves.
+            open_at = asyncio.get_running_loop().time() + self._proxy.latency
             async with asyncio.TaskGroup() as tasks:
                 for one, other in ((self._client, server), (server, self._client)):
-                    pieces: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(_LOOKAHEAD)
-                    tasks.create_task(self._take(one[0], pieces))
+                    pieces = _Pieces()
+                    tasks.create_task(self._take(one[0], pieces, open_at))
                     tasks.create_task(self._give(other[1], pieces))
         except* (OSError, asyncio.IncompleteReadError):
             pass  # either side broke off: so does the line
         finally:
             self.close()
 
-    async def _take(self, reader: asyncio.StreamReader, pieces: "asyncio.Queue[tuple[float, bytes]]") -> None:
+    async def _take(self, reader: asyncio.StreamReader, pieces: "_Pieces", open_at: float) -> None:
         loop = asyncio.get_running_loop()
         while data := await reader.read(_PIECE):
-            await pieces.put((loop.time() + self._proxy.latency / 2, data))
-        await pieces.put((loop.time() + self._proxy.latency / 2, b""))
+            await pieces.put(max(loop.time(), open_at) + self._proxy.latency / 2, data)
+        await pieces.put(loop.time() + self._proxy.latency / 2, b"")
 
-    async def _give(self, writer: asyncio.StreamWriter, pieces: "asyncio.Queue[tuple[float, bytes]]") -> None:
+    async def _give(self, writer: asyncio.StreamWriter, pieces: "_Pieces") -> None:
         loop = asyncio.get_running_loop()
         free = 0.0
         while True:
@@ -57,6 +60,7 @@ class _Line:
                 return
             writer.write(data)
             await writer.drain()
+            pieces.delivered(data)
             self._proxy.carried += len(data)
             if self._proxy.bandwidth is not None:
                 free = max(loop.time(), free) + len(data) / self._proxy.bandwidth
@@ -72,6 +76,32 @@ class _Line:
                 writer.close()
 
 
+class _Pieces:
+    """What is under way in one direction: pieces, and when they are due."""
+
+    def __init__(self) -> None:
+        self._pieces: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
+        self._held = 0
+        self._room = asyncio.Event()
+        self._room.set()
+
+    async def put(self, due: float, data: bytes) -> None:
+        """Returns when the line takes more."""
+        self._held += len(data)
+        self._pieces.put_nowait((due, data))
+        if self._held >= _IN_FLIGHT:
+            self._room.clear()
+        await self._room.wait()
+
+    async def get(self) -> tuple[float, bytes]:
+        return await self._pieces.get()
+
+    def delivered(self, data: bytes) -> None:
+        self._held -= len(data)
+        if self._held < _IN_FLIGHT:
+            self._room.set()
+
+
 class Proxy:
     """Forwards a port of its own to `target_port`, in a thread of its own. A context manager.
 
@@ -84,7 +114,7 @@ class Proxy:
         self.port = 0
         """Known after `start`."""
         self.latency = 0.0
-        """Seconds that a round trip takes longer."""
+        """Seconds that a round trip takes longer; a new connection takes one more."""
         self.bandwidth: float | None = None
         """Bytes a second of each connection in each direction; None: unlimited."""
         self.carried = 0
@@ -166,7 +196,7 @@ class Proxy:
 
     async def _listen(self) -> None:
         if self._listener is None:
-            self._listener = await asyncio.start_server(self._connected, self.host, self.port)
+            self._listener = await asyncio.start_server(self._connected, self.host, self.port, limit=_PIECE)
             self.port = self._listener.sockets[0].getsockname()[1]
 
     async def _stop_listening(self) -> None:

@@ -1,3 +1,4 @@
+import secrets
 import socket
 import time
 from collections.abc import Iterator
@@ -79,6 +80,29 @@ def test_latency(echo: int) -> None:
         assert _round_trip(connection) >= 0.5
         # Pieces under way do not wait for each other: there are sixteen or more.
         assert _round_trip(connection, bytes(1 << 20)) < 6
+
+
+def test_a_long_line_gives_back_more_than_it_holds_whole_and_late(echo: int) -> None:
+    data = secrets.token_bytes(8 << 20)
+    with Proxy(echo) as proxy:
+        proxy.latency = 0.02
+        begin = time.monotonic()
+        with _open(proxy) as connection, ThreadPoolExecutor(1) as pool:
+            sent = pool.submit(connection.sendall, data)
+            got = bytearray(connection.recv(1 << 20))
+            first = time.monotonic() - begin
+            while len(got) < len(data):
+                got += connection.recv(1 << 20)
+            sent.result()
+    assert bytes(got) == data
+    assert first >= 0.04  # a handshake and a round trip; how much more is the machine's business
+
+
+def test_a_target_that_is_not_there_ends_the_connection() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as gone:
+        port = gone.getsockname()[1]
+    with Proxy(port) as proxy, _open(proxy) as connection:
+        assert connection.recv(1) == b""
 
 
 def test_bandwidth(echo: int) -> None:
