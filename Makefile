@@ -15,8 +15,10 @@ PLAYER_PACKAGES := chromium ffmpeg ffmpegthumbnailer gstreamer1.0-libav gstreame
 # Servers of others that tests/servers puts before the simulator: C++ gRPC, nginx; Node's comes from npm.
 SERVER_PACKAGES := g++ libgrpc++-dev libprotobuf-dev protobuf-compiler-grpc
 ifdef CI
-# Elsewhere not unasked: it comes with a service that is started.
+# Elsewhere not unasked: these come with services that are started.
 SERVER_PACKAGES += nginx-light
+# Servers that tests/gateway puts on a mount.
+SERVER_PACKAGES += iproute2 libnfs-utils nfs-ganesha nfs-ganesha-vfs openssh-server python3-samba samba smbclient
 endif
 NODE_SERVER     := tests/servers/node/node_modules/.ready
 # axe-core, which looks at pages for what people with disabilities stumble over.
