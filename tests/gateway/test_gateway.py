@@ -19,7 +19,7 @@ from tests.gateway.conftest import Gateway, needed
 from tests.gateway.machine import PASSWORD, commands
 from tests.support.harness import eventually
 
-pytestmark = [pytest.mark.mount, pytest.mark.slow, pytest.mark.promise("T18", "W1", "S7")]
+pytestmark = [pytest.mark.mount, pytest.mark.slow, pytest.mark.promise("T19", "W1", "S7")]
 CLIENTS = Path(__file__).with_name("clients.py")
 
 
