@@ -10,7 +10,9 @@ import hashlib
 import itertools
 import json
 import os
+import re
 import shutil
+import signal
 import socket
 import subprocess
 import threading
@@ -201,6 +203,9 @@ class Cpp(Front):
 class Nginx(Front):
     """nginx with `grpc_pass`. `http`: further lines for its configuration."""
 
+    main = "master_process off;"
+    """One process, so that nothing outlives it."""
+
     def __init__(
         self,
         behind: SimulatorServer,
@@ -234,33 +239,81 @@ class Nginx(Front):
             return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
     def command(self) -> list[str]:
-        """As the vendor's users set it up; one process, so that nothing outlives it."""
+        """As the vendor's users set it up."""
         temporary = "".join(
             f"{kind}_temp_path {self.folder}/{kind};"
             for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
         )
-        pair = ""
-        if self.tls is not None:
-            pair = f"ssl_certificate {self.tls.certificate_file}; ssl_certificate_key {self.tls.key_file};"
         (self.folder / "nginx.conf").write_text(
             f"""
-            daemon off; master_process off; pid {self.folder}/nginx.pid; error_log {self.folder}/nginx.log;
+            daemon off; {self.main} pid {self.folder}/nginx.pid; error_log {self.folder}/nginx.log;
             {"user root;" if os.geteuid() == 0 else ""}
             events {{ worker_connections 512; }}
             http {{
                 access_log off; {temporary}
-                server {{
-                    listen 127.0.0.1:{self.port} {"ssl" if self.tls else ""} http2; {pair}
-                    underscores_in_headers {"on" if self.underscores else "off"};
-                    {"" if "client_max_body_size" in self.http else "client_max_body_size 64m;"}
-                    grpc_read_timeout 1h; grpc_send_timeout 1h;
-                    {self.http}
-                    location / {{ grpc_pass grpc://{self.behind.address}; }}
-                }}
+                {self.block()}
             }}
             """
         )
         return ["nginx", "-p", os.fspath(self.folder), "-c", os.fspath(self.folder / "nginx.conf")]
+
+    def block(self) -> str:
+        """Its `server`."""
+        pair = ""
+        if self.tls is not None:
+            pair = f"ssl_certificate {self.tls.certificate_file}; ssl_certificate_key {self.tls.key_file};"
+        return f"""
+            server {{
+                listen 127.0.0.1:{self.port} {"ssl" if self.tls else ""} http2; {pair}
+                underscores_in_headers {"on" if self.underscores else "off"};
+                {"" if "client_max_body_size" in self.http else "client_max_body_size 64m;"}
+                grpc_read_timeout 1h; grpc_send_timeout 1h;
+                {self.http}
+                location / {{ grpc_pass grpc://{self.behind.address}; }}
+            }}
+        """
+
+
+class ReloadedNginx(Nginx):
+    """nginx as a service runs it, configured as docs/server-contract.md says but for addresses and files.
+
+    It takes over a changed configuration by new workers: the old ones refuse new calls with GOAWAY, and what they still
+    serve is cut off after a moment.
+    """
+
+    main = "worker_processes 1; worker_shutdown_timeout 200ms;"
+
+    def block(self) -> str:
+        assert self.tls is not None
+        page = (PROTOS.parent / "docs/server-contract.md").read_text()
+        (text,) = re.findall(r"^```\n(server \{\n.*?)^```$", page, re.DOTALL | re.MULTILINE)
+        for word, ours in (
+            ("20109", f"127.0.0.1:{self.port}"),
+            ("/etc/nginx/vms.pem", self.tls.certificate_file),
+            ("/etc/nginx/vms.key", self.tls.key_file),
+            ("127.0.0.1:20110", self.behind.address),
+            ("underscores_in_headers on;", f"underscores_in_headers on; {self.http}"),
+        ):
+            assert text.count(word) == 1, word
+            text = text.replace(word, str(ours))
+        return str(text)
+
+    def reload(self) -> None:
+        """Returns when the old workers are gone."""
+        assert self._process is not None
+        old = self._workers()
+        self._process.send_signal(signal.SIGHUP)
+        eventually(lambda: self._workers() and not set(old) & set(self._workers()))
+
+    def _workers(self) -> list[str]:
+        assert self._process is not None
+        return Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split()
+
+    def _end(self) -> None:
+        if self._process is not None:
+            self._process.terminate()  # killed, it would leave its workers
+            self._process.wait(DEADLINE)
+        super()._end()
 
 
 def _drain(pipe: IO[str] | None) -> None:

@@ -1,5 +1,6 @@
 """What proxies answer for a server, and how long they may take to connect."""
 
+import json
 import socket
 import threading
 import time
@@ -24,10 +25,11 @@ from exportfs.errors import (
     Unsupported,
 )
 from exportfs.rpc.server import Server
-from exportfs.simulator import Config, Simulator, SimulatorServer
+from exportfs.simulator import Config, Simulator, SimulatorServer, make_certificates
 from tests.servers.conftest import needed
-from tests.servers.fronts import Nginx
+from tests.servers.fronts import Nginx, ReloadedNginx
 from tests.servers.test_retries import options
+from tests.support.harness import ARCHIVE_REQUEST, MountProcess, security
 
 pytestmark = pytest.mark.promise("E7")
 
@@ -122,6 +124,48 @@ async def test_a_proxy_that_drops_the_login(guarded: SimulatorServer, tmp_path: 
         async with client(nginx.address, **login) as calls:
             await calls.login.start()
             await calls.list_sessions()
+
+
+@pytest.mark.mount
+@pytest.mark.slow
+@pytest.mark.promise("R6", "W1")
+def test_copies_and_requests_while_a_proxy_is_reloaded(guarded: SimulatorServer, tmp_path: Path) -> None:
+    """As in the field: TLS and a login, connections that end after a few calls, and reloads in the middle of copies,
+    which cut off what is under way."""
+    needed(ReloadedNginx)
+    simulator = guarded.simulator
+    size = 48 << 20
+    session_id = simulator.add_computed(size)
+    (file,) = simulator.files(session_id)
+    tls = make_certificates(tmp_path)
+    secret = tmp_path / "password"
+    secret.touch(mode=0o600)
+    secret.write_text("demo\n")
+    options = (*security(tls), "--user", "demo", "--password-file", str(secret), "--refresh", "0.2")
+    with ReloadedNginx(guarded, tmp_path, tls, http="keepalive_requests 7;") as nginx:
+        mount = MountProcess(nginx.address, tmp_path, *options)
+        try:
+            mount.start()
+            (path,) = mount.mountpoint.glob(f"sessions/*/{file.path}")
+            reloads = 6
+            with path.open("rb", buffering=0) as reading:
+                for number in range(reloads):
+                    part = size // reloads + 1
+                    wanted = simulator.content(
+                        session_id, file.path, number * part, min(part, size - number * part)
+                    )
+                    assert reading.read(len(wanted)) == wanted
+                    nginx.reload()
+                    changed = {**ARCHIVE_REQUEST["archive"], "endTimestamp": f"20260511T08050{number}"}
+                    request = json.dumps({**ARCHIVE_REQUEST, "archive": changed})
+                    (mount.mountpoint / f"new/{number}.json").write_text(request)
+                    assert simulator.log.count("StartSession") == number + 1
+                assert reading.read(1) == b""
+            assert simulator.log.count("DownloadFile") > 1  # cut off, and resumed
+            assert mount.stop() == 0
+            mount.check_log()
+        finally:
+            mount.clean_up()
 
 
 class SlowStart:
