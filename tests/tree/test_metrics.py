@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -345,14 +346,25 @@ class TestWithLogin:
         eventually(lambda: samples(tree)["logged_in"] == 1, every=0.2)
 
 
+PAGE = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()
+COMMANDS = re.findall(r"^```\n((?:curl|ln|cp) .*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+
+
 @pytest.mark.mount
 @pytest.mark.promise("T18", "T6")
-def test_programs_read_it(mount: MountProcess, tmp_path: Path) -> None:
-    path = mount.mountpoint / METRICS
-    shown = subprocess.run(["curl", "-sS", path.as_uri()], check=True, capture_output=True).stdout
-    assert samples_of(shown)["server_reachable"] == 1
-    (tmp_path / "footage.prom").symlink_to(path)
-    assert samples_of((tmp_path / "footage.prom").read_bytes())["server_reachable"] == 1
+@pytest.mark.parametrize("command", COMMANDS, ids=[command.split()[0] for command in COMMANDS])
+def test_the_page_s_commands(mount: MountProcess, tmp_path: Path, command: str) -> None:
+    words = command.replace("/srv/footage", str(mount.mountpoint))
+    words = words.replace("/var/lib/prometheus/node-exporter", str(tmp_path))
+    done = subprocess.run(["sh", "-c", words], check=True, capture_output=True)
+    assert done.stderr.count(b"\n") < 10  # curl draws its progress there
+    text = done.stdout if command.startswith("curl") else (tmp_path / "footage.prom").read_bytes()
+    assert samples_of(text)["server_reachable"] == 1
+
+
+@pytest.mark.mount
+@pytest.mark.promise("T18", "T6")
+def test_copies_leave_it_out(mount: MountProcess, tmp_path: Path) -> None:
     subprocess.run(["cp", "-r", mount.mountpoint, tmp_path / "copy"], check=True)
     assert METRICS not in os.listdir(tmp_path / "copy")
 

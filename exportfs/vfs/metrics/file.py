@@ -1,5 +1,6 @@
 """The node of `.metrics`: found by its name in the root, and not listed."""
 
+import contextlib
 import importlib
 import sys
 from collections.abc import Callable
@@ -51,7 +52,8 @@ class MetricsFile(LivingText):
         """Loads what rendering needs in a thread, while the mount goes on answering. To be awaited before it is looked
         at; without that, the look itself does it."""
         if _RENDERER not in sys.modules:
-            await trio.to_thread.run_sync(importlib.import_module, _RENDERER, abandon_on_cancel=True)
+            with contextlib.suppress(RuntimeError):  # no thread can be started
+                await trio.to_thread.run_sync(importlib.import_module, _RENDERER, abandon_on_cancel=True)
 
     def snapshot(self) -> Snapshot:
         now = trio.current_time()
