@@ -10,6 +10,7 @@ SESSION = ".session.json"
 REQUEST = ".request.json"
 """The session's Options, in the form that new/ takes."""
 CONTROL = ".control"
+CAMERA = "camera.json"
 STATUS = ".status.json"
 METRICS = ".metrics"
 """Not a record: the mount's counters, in the OpenMetrics text format."""
@@ -79,6 +80,46 @@ class SessionJson(TypedDict, total=False):
     """As in `.request.json`."""
     error: str | None
     warnings: list[str]
+
+
+class StreamJson(TypedDict, total=False):
+    """Of a camera: of video, or of sound."""
+
+    access_point: str
+    name: str
+
+
+class ArchiveJson(TypedDict, total=False):
+    """Where a camera's footage is kept."""
+
+    name: str
+    access_point: str
+    default: bool
+    embedded: bool
+    active: bool
+
+
+class CameraJson(TypedDict, total=False):
+    """`camera.json`."""
+
+    label: str
+    """What it is called; the name of its directory follows from it."""
+    name: str
+    id: str
+    access_point: str
+    node: str
+    enabled: bool
+    active: bool
+    access: str | None
+    """What this user may do, in words; None for a value that the documents do not know."""
+    exportable: bool | None
+    """None where the server does not say."""
+    recorded: bool | None
+    streams: list[StreamJson] | None
+    """None, as are the next two, as long as nobody has looked into this camera."""
+    microphones: list[StreamJson] | None
+    archives: list[ArchiveJson] | None
+    comment: str
 
 
 class InUse(TypedDict, total=False):

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from exportfs.cli.encodings import BYTE_ORDER_MARK, UTF_16
 from exportfs.cli.params.mount_options import profile_keys, profile_value
-from exportfs.cli.terminal.text import BYTE_ORDER_MARK, UTF_16
 from exportfs.directories import NoHomeDirectory, config_directory, expanded
 from exportfs.errors import InvalidArgument
 from exportfs.program import PROGRAM

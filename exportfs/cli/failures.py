@@ -4,7 +4,7 @@ from typing import IO, Any
 
 import click
 
-from exportfs.cli.terminal.text import printable
+from exportfs.cli.terminal.output import printable
 from exportfs.program import PROGRAM
 
 

@@ -11,9 +11,10 @@ from pathlib import Path
 import click
 
 from exportfs.cli.configuration import Configuration, load
+from exportfs.cli.encodings import BYTE_ORDER_MARK, UTF_16
 from exportfs.cli.params.arguments import given
 from exportfs.cli.params.mount_options import CREDENTIAL, PASSWORD_VARIABLE
-from exportfs.cli.terminal.text import BYTE_ORDER_MARK, UTF_16, on_terminal
+from exportfs.cli.terminal.output import on_terminal
 from exportfs.config import DEFAULT_PORT, ServerConfig
 from exportfs.errors import InvalidArgument
 from exportfs.program import PROGRAM

@@ -12,7 +12,7 @@ from typing import Any
 
 from exportfs.errors import InvalidArgument, NotFound, Unsupported
 from exportfs.naming import legal_name, percent_encode
-from exportfs.record import STATUS
+from exportfs.record import CAMERA, STATUS, CameraJson
 
 EXACT_SLICE = timedelta(hours=1)
 """What a footage file tells exactly."""
@@ -171,9 +171,9 @@ def _gaps(intervals: Iterable[Interval], begin: datetime, end: datetime) -> list
 
 def read_camera(directory: Path) -> Camera:
     """What `camera.json` says now. Raises InvalidArgument where it is no record; OSError."""
-    path = directory / "camera.json"
+    path = directory / CAMERA
     try:
-        raw = json.loads(path.read_bytes())
+        raw: CameraJson = json.loads(path.read_bytes())
     except ValueError as error:
         raise InvalidArgument(f"{path}: invalid JSON: {error}") from error
     if not isinstance(raw, dict):

@@ -10,7 +10,7 @@ from exportfs.cli.failures import complain
 from exportfs.cli.params.arguments import JSON
 from exportfs.cli.params.mountpoint import chosen_mount, split_mount
 from exportfs.cli.params.quantities import TEXT
-from exportfs.cli.terminal.text import columns, printable
+from exportfs.cli.terminal.output import columns, printable
 from exportfs.client.cameras import Camera, Footage, Interval, find_cameras, read_footage
 
 ASKED_AT_ONCE = 4

@@ -9,8 +9,8 @@ from exportfs.cli.failures import Failure, complain
 from exportfs.cli.params.arguments import JSON, SESSIONS_AND_DEST, split_dest
 from exportfs.cli.params.hand_over import form_options
 from exportfs.cli.terminal.following import FOOTAGE_MISSING
+from exportfs.cli.terminal.output import echo_path
 from exportfs.cli.terminal.progress import Bar, Bars, Counted, transfers
-from exportfs.cli.terminal.text import echo_path
 from exportfs.client.copy_session import PLAIN, Observer, copy_sessions
 from exportfs.client.endings import footage_lines
 from exportfs.client.find import find_sessions

@@ -7,7 +7,7 @@ import click
 from exportfs.cli.each_session import for_each, located
 from exportfs.cli.failures import Failure
 from exportfs.cli.params.arguments import SESSIONS
-from exportfs.cli.terminal.text import on_terminal, printable
+from exportfs.cli.terminal.output import on_terminal, printable
 from exportfs.client import control
 
 

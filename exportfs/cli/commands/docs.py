@@ -8,7 +8,7 @@ import click
 import exportfs
 from exportfs.cli.failures import Failure
 from exportfs.cli.params.choices import nearest
-from exportfs.cli.terminal.text import columns, echo_path
+from exportfs.cli.terminal.output import columns, echo_path
 
 _PACKAGE = Path(exportfs.__file__).parent
 # In an installed package, and in a checkout.

@@ -11,7 +11,7 @@ from exportfs.cli.configuration_findings import configuration_findings
 from exportfs.cli.params.arguments import JSON
 from exportfs.cli.params.mount_options import server_options
 from exportfs.cli.server import server_config, use_profile
-from exportfs.cli.terminal.text import printable
+from exportfs.cli.terminal.output import printable
 from exportfs.config import ServerConfig
 from exportfs.doctor.finding import Finding
 from exportfs.doctor.machine import Machine, machine_findings

@@ -19,7 +19,7 @@ from exportfs.cli.params.mountpoint import chosen_mount
 from exportfs.cli.params.quantities import DURATION, SIZE
 from exportfs.cli.params.times import TIME, doubts, understood
 from exportfs.cli.terminal.following import follow, verdict
-from exportfs.cli.terminal.text import echo_path, on_terminal
+from exportfs.cli.terminal.output import echo_path, on_terminal
 from exportfs.client.request import Wish, check_name, default_name, request_text
 from exportfs.client.sessions import SessionRecord
 from exportfs.client.submit import interrupt_held_back, submit

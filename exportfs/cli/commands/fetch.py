@@ -19,7 +19,7 @@ from exportfs.cli.params.mountpoint import chosen_mount
 from exportfs.cli.params.quantities import DURATION, FILE
 from exportfs.cli.params.times import TIME
 from exportfs.cli.terminal.following import FOOTAGE_MISSING, follow, verdict
-from exportfs.cli.terminal.text import echo_path
+from exportfs.cli.terminal.output import echo_path
 from exportfs.client.fetched import fetched_before, lacking, missing_footage, remember_fetched, started_before
 from exportfs.client.hand_over import Form
 from exportfs.client.request import Wish, default_name, request_text

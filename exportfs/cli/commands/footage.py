@@ -12,7 +12,7 @@ from exportfs.cli.params.arguments import JSON
 from exportfs.cli.params.mountpoint import chosen_mount, split_mount
 from exportfs.cli.params.quantities import TEXT
 from exportfs.cli.params.times import TIME
-from exportfs.cli.terminal.text import printable
+from exportfs.cli.terminal.output import printable
 from exportfs.client.cameras import (
     Footage,
     Interval,

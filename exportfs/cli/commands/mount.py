@@ -17,7 +17,7 @@ from exportfs.cli.failures import complain
 from exportfs.cli.params.mount_options import PASSWORD_VARIABLE, mount_options
 from exportfs.cli.params.quantities import FILE
 from exportfs.cli.server import GIVEN_SERVER, server_config, use_profile
-from exportfs.cli.terminal.text import on_terminal
+from exportfs.cli.terminal.output import on_terminal
 from exportfs.config import MountConfig
 from exportfs.directories import current_umask
 from exportfs.doctor import server as doctor_server

@@ -8,7 +8,7 @@ import click
 from exportfs.cli.install.files import our_command, packaged, places, things, updatedb
 from exportfs.cli.install.installing import Record, Trouble, describe, install, remove
 from exportfs.cli.install.trust import changeable_by_others, parts_of_this_program
-from exportfs.cli.terminal.text import printable
+from exportfs.cli.terminal.output import printable
 from exportfs.errors import ExportfsError
 from exportfs.program import PROGRAM
 

@@ -7,7 +7,7 @@ import click
 from exportfs.cli.each_session import for_each, located
 from exportfs.cli.failures import complain
 from exportfs.cli.params.arguments import SESSIONS
-from exportfs.cli.terminal.text import printable
+from exportfs.cli.terminal.output import printable
 from exportfs.client import control
 from exportfs.record import COMPLETED
 

@@ -5,8 +5,8 @@ from datetime import date, datetime, timedelta
 
 import click
 
-from exportfs.cli.terminal.text import human_duration
 from exportfs.timestamps import exists, instants, to_rfc3339, with_offset
+from exportfs.units import human_duration
 from exportfs.zones import UnknownZone, check_local_zone
 
 CLOCK_SKEW = timedelta(minutes=1)

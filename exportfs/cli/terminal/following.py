@@ -8,11 +8,11 @@ from typing import Any
 
 from exportfs.cli.failures import complain
 from exportfs.cli.terminal.progress import Bar, Bars, shares
-from exportfs.cli.terminal.text import human_size
 from exportfs.client.endings import ending, footage_lines
 from exportfs.client.sessions import SessionRecord
 from exportfs.client.wait import Clock, wait_for
 from exportfs.record import COMPLETED, ENDED
+from exportfs.units import human_size
 
 
 def follow(

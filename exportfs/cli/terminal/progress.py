@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
-from exportfs.cli.terminal.text import human_size, printable
+from exportfs.cli.terminal.output import printable
+from exportfs.units import human_size
 
 _WIDE = 80
 """Columns of a terminal from which on everything is shown."""

@@ -6,10 +6,11 @@ from datetime import UTC, datetime
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from exportfs.cli.terminal.text import human_duration, human_size, printable
+from exportfs.cli.terminal.output import printable
 from exportfs.client.endings import footage_lines
 from exportfs.client.sessions import SessionRecord
 from exportfs.record import COMPLETED, FAILED, RUNNING
+from exportfs.units import human_duration, human_size
 
 STYLES = {RUNNING: "cyan", COMPLETED: "green", FAILED: "red"}
 INDENT = 2

@@ -10,12 +10,13 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from exportfs.cli.terminal.output import printable
 from exportfs.cli.terminal.session_view import expiry, moment, sessions_in
-from exportfs.cli.terminal.text import human_duration, human_size, printable
 from exportfs.client.endings import footage_lines
 from exportfs.client.mounts import MountStatus, members
 from exportfs.client.sessions import SessionRecord
 from exportfs.record import RUNNING
+from exportfs.units import human_duration, human_size
 
 _PIPE_WIDTH = 10_000
 _OPERATIONS_SHOWN = 5

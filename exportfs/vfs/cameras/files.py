@@ -3,6 +3,7 @@
 import os
 from datetime import datetime
 
+from exportfs import record
 from exportfs.cameras.footage import (
     AHEAD,
     EARLIEST,
@@ -17,7 +18,7 @@ from exportfs.cameras.footage_names import asked_for, from_unix_ms
 from exportfs.errors import AccessDenied, ExportfsError, Gone, NotFound, NotPermitted
 from exportfs.requests import template
 from exportfs.site import Archive, Camera, Interval
-from exportfs.vfs.cameras.texts import camera_record, footage_text
+from exportfs.vfs.cameras.rendering import camera_record, footage_text
 from exportfs.vfs.context import Context
 from exportfs.vfs.node import SECOND as NANOSECONDS
 from exportfs.vfs.node import Handle, Snapshot, Text
@@ -98,7 +99,7 @@ class CameraFile(Text):
 class CameraRecord(CameraFile):
     """`camera.json`"""
 
-    name = "camera.json"
+    name = record.CAMERA
 
     def text(self) -> bytes:
         return camera_record(self.camera)

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from exportfs.cli.params.quantities import duration, size
 from exportfs.cli.params.times import doubts, form, parse_time, understood
-from exportfs.cli.terminal.text import human_duration, human_size, printable
+from exportfs.cli.terminal.output import printable
+from exportfs.units import human_duration, human_size
 
 
 @pytest.fixture(autouse=True)

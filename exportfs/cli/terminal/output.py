@@ -1,4 +1,4 @@
-"""Text for terminals: what others wrote is made harmless, numbers are made readable."""
+"""Output on a terminal: what others wrote is made harmless, tables are aligned."""
 
 import os
 import sys
@@ -6,13 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import click
-
-from exportfs.units import human_duration as human_duration
-from exportfs.units import human_size as human_size
-
-BYTE_ORDER_MARK = "\ufeff"
-UTF_16 = (b"\xff\xfe", b"\xfe\xff")
-"""How a file in UTF-16 begins."""
 
 
 def printable(text: str) -> str:

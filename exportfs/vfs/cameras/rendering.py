@@ -6,6 +6,7 @@ from datetime import datetime
 
 from exportfs.cameras.footage import HOUR, MINUTE, SECOND, Footage
 from exportfs.cameras.footage_names import from_unix_ms
+from exportfs.record import ArchiveJson, CameraJson, StreamJson
 from exportfs.site import Archive, Camera, Interval, Stream
 
 ACCESS: Mapping[int, str] = {
@@ -23,7 +24,7 @@ ACCESS: Mapping[int, str] = {
 def camera_record(camera: Camera) -> bytes:
     """`camera.json`. What belongs to a camera is null as long as nobody has looked into it."""
     known = camera.detailed
-    record = {
+    record: CameraJson = {
         "label": printable(camera.label),
         "name": printable(camera.name),
         "id": printable(camera.id),
@@ -42,11 +43,11 @@ def camera_record(camera: Camera) -> bytes:
     return (json.dumps(record, ensure_ascii=False, indent=2) + "\n").encode()
 
 
-def _stream(stream: Stream) -> dict[str, object]:
+def _stream(stream: Stream) -> StreamJson:
     return {"access_point": printable(stream.access_point), "name": printable(stream.name)}
 
 
-def _archive(archive: Archive) -> dict[str, object]:
+def _archive(archive: Archive) -> ArchiveJson:
     return {
         "name": printable(archive.name),
         "access_point": printable(archive.access_point),
