@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Iterable
 
 _LONGEST = 80
-"""Characters; a longer word is no slip of the fingers, and difflib takes quadratic time."""
+"""Characters; a longer word is not a slip of the fingers, and difflib takes quadratic time."""
 
 
 def _plain(word: str) -> str:

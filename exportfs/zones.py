@@ -67,7 +67,7 @@ def check_local_zone(
                 "Europe/Berlin, or add the rules, as in CET-1CEST,M3.5.0,M10.5.0/3"
             )
         return name
-    raise UnknownZone(f"TZ={zone} is no time zone that this machine knows: {_advice(name, data)}")
+    raise UnknownZone(f"TZ={zone} is not a time zone that this machine knows: {_advice(name, data)}")
 
 
 def _of_machine(localtime: Path) -> str:

@@ -39,7 +39,7 @@ def begin(folder: Path, text: str, *options: str, through: tuple[str, ...] = ())
     folder.joinpath("test_it.py").write_text(HEAD.replace("pytest_plugins", "_") + text)
     words = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", f"--basetemp={folder}/tmp", *options]
     environment = {**os.environ, "PYTHONPATH": os.fspath(PROJECT)}
-    # As a run of its own: it is no worker of ours.
+    # As a run of its own: it is not a worker of ours.
     for name in ("PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT", "PYTEST_XDIST_TESTRUNUID"):
         environment.pop(name, None)
     return subprocess.Popen(

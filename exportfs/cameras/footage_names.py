@@ -42,7 +42,7 @@ def _day(text: str) -> Interval | None:
 
 
 def moments(text: str) -> tuple[int, ...]:
-    """What a time means, in Unix milliseconds: two where the clocks are changed, none where it is no time. Raises
+    """What a time means, in Unix milliseconds: two where the clocks are changed, none where it is not a time. Raises
     UnknownZone."""
     short = _TO_THE_MINUTE.fullmatch(text)
     if short is not None:

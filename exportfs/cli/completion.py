@@ -23,7 +23,7 @@ def complete_cameras(ctx: click.Context, param: click.Parameter, incomplete: str
 
 
 def complete_sessions(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Names of sessions; files where the word is no beginning of one."""
+    """Names of sessions; files where the word is not the beginning of one."""
     names = sorted(name for mount in _mounts() for name in _listed(mount / "sessions"))
     found = [CompletionItem(name) for name in names if name.startswith(incomplete)]
     return found or [CompletionItem(incomplete, type="file")]

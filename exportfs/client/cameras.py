@@ -170,7 +170,7 @@ def _gaps(intervals: Iterable[Interval], begin: datetime, end: datetime) -> list
 
 
 def read_camera(directory: Path) -> Camera:
-    """What `camera.json` says now. Raises InvalidArgument where it is no record; OSError."""
+    """What `camera.json` says now. Raises InvalidArgument where it is not a record; OSError."""
     path = directory / CAMERA
     try:
         raw: CameraJson = json.loads(path.read_bytes())

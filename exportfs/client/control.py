@@ -34,7 +34,7 @@ def destroy(directory: Path) -> None:
 def write_verb(directory: Path, verb: str) -> None:
     """Writes to the control file. OSError with the errno of the mount's answer."""
     path = directory / CONTROL
-    # Not created where it is not there: then this is no session.
+    # Not created where it is not there: then this is not a session.
     descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
     try:
         os.write(descriptor, f"{verb}\n".encode())

@@ -45,7 +45,7 @@ class Form:
         if is_bag and not self.bag:
             raise InvalidArgument(f"{folder}: holds a bag: repeat with --bagit, or choose another DEST")
         if self.bag and not is_bag and (folder / MANIFEST).exists():
-            raise InvalidArgument(f"{folder}: holds a copy that is no bag: choose another DEST")
+            raise InvalidArgument(f"{folder}: holds a copy that is not a bag: choose another DEST")
 
 
 def hand_over(folder: Path, manifest: Manifest, form: Form, note: Note) -> str | None:

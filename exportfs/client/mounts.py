@@ -28,7 +28,7 @@ class MountStatus:
     sessions: tuple[SessionRecord, ...] = ()
     error: str = ""
     private_to: str = ""
-    """Whose private mount it is, where it is another user's: only they can look in, and that is no error."""
+    """Whose private mount it is, where it is another user's: only they can look in, and that is not an error."""
 
     def as_json(self) -> dict[str, Any]:
         return {

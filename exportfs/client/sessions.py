@@ -94,7 +94,7 @@ def locate(path: Path) -> Path:
 
 
 def read_session(directory: Path) -> SessionRecord:
-    """What `.session.json` says now. InvalidArgument where it is no record; OSError."""
+    """What `.session.json` says now. InvalidArgument where it is not a record; OSError."""
     path = directory / RECORD
     try:
         raw: record.SessionJson = json.loads(path.read_bytes())

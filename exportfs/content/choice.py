@@ -85,7 +85,7 @@ def _usable(offset: int, download: Underway, wide: bool, sequential: bool, means
     larger = means.exact_block >= SWITCH * download.chunk_size and offset % means.exact_block == 0
     if sequential and larger:
         return False
-    # What it is to bring anyway is no detour: only what lies between that and this read.
+    # What it is to bring anyway is not a detour: only what lies between that and this read.
     return gap - max(0, allowed) <= means.reach
 
 

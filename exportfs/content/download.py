@@ -156,7 +156,7 @@ class Download:
             self._running.window(amount)
 
     def paused(self, now: float) -> None:
-        """Others come first: that nothing comes is no fault of its connection."""
+        """Others come first: that nothing comes is not its connection's fault."""
         self.last_moved = now
 
     def give_up(self, error: ExportfsError) -> None:

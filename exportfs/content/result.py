@@ -63,7 +63,7 @@ class Result:
     async def block_at(self, offset: int, end: int, plan: Plan, reader: object) -> Block:
         """The block that holds the byte at `offset`, of a read by `reader` that goes up to `end`.
 
-        Raises Gone, Corrupt, AccessDenied, Busy, TimedOut, Unreachable and others, when trying again is no use.
+        Raises Gone, Corrupt, AccessDenied, Busy, TimedOut, Unreachable and others, when trying again does not help.
         """
         patience = Patience(self._shared.patience, trio.current_time())
         failures = sizes_tried = attempt = 0
@@ -370,7 +370,7 @@ class Result:
         download, now = waiter.download, trio.current_time()
         if download.phase is Phase.RUNNING and download.started_at > since:
             patience.turn(download.started_at)
-        # That it has begun is no progress yet.
+        # That it has begun is not progress yet.
         if download.phase is Phase.RUNNING and download.last_moved > max(since, download.started_at):
             patience.progress(download.last_moved)
         if waiter.event.is_set():

@@ -206,7 +206,7 @@ def _run_helper(command: list[str], environment: dict[str, str], *descriptors: i
 def unmount(entry: MountEntry, *, lazy: bool = False, within: float = UNMOUNT_TIMEOUT) -> None:
     """Unmounts this very mount, and verifies it in the table; what may pass is tried again.
 
-    Raises ExportfsError with what to do where that fails. One that is gone already is no failure.
+    Raises ExportfsError with what to do where that fails. One that is gone already is not a failure.
     """
     begun = time.monotonic()
     while not _gone(entry):

@@ -192,7 +192,7 @@ def check_mountpoint(mountpoint: Path) -> None:
 
 
 def check_directory(mountpoint: Path) -> None:
-    """Raises ExportfsError with what to do, where it is no empty directory."""
+    """Raises ExportfsError with what to do, where it is not an empty directory."""
     try:
         status = mountpoint.stat()
     except FileNotFoundError:

@@ -29,7 +29,7 @@ def is_map(field: FieldDescriptor) -> bool:
 
 
 def fill(message: Any, value: Any, where: Path, found: Collector) -> View | None:
-    """Fills `message` from the JSON `value` that stands at `where`; None where that is no object.
+    """Fills `message` from the JSON `value` that stands at `where`; None where that is not an object.
 
     The message is of use only if nothing was found. Depth is bounded by the message's, not by the value's.
     """

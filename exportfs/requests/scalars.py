@@ -50,7 +50,7 @@ def read_string(value: Any) -> str:
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise WrongError("holds half of a surrogate pair, which is no character") from error
+        raise WrongError("holds half of a surrogate pair, which is not a character") from error
     return text
 
 
@@ -158,7 +158,7 @@ def read_duration(value: Any) -> tuple[int, int]:
 
 
 def read_scalar(value: Any, descriptor: FieldDescriptor) -> Any:
-    """The value for a field that is no message. Raises WrongError."""
+    """The value for a field that is not a message. Raises WrongError."""
     cpp_type = descriptor.cpp_type
     if cpp_type in _INTEGERS:
         return read_integer(value, *_INTEGERS[cpp_type])

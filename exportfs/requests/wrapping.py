@@ -23,7 +23,7 @@ _OWN = {
 def unwrap(value: Any, found: Collector) -> tuple[Any, Path]:
     """The Options within `value`, and where they stand. What is wrong with the wrapping is noted.
 
-    Whatever is no wrapping is given back as it is, with the empty path.
+    Whatever is not a wrapping is given back as it is, with the empty path.
     """
     where: Path = ()
     if isinstance(value, Object) and not value.keys().isdisjoint(CALL):

@@ -282,7 +282,7 @@ def _usable(ders: list[bytes]) -> tuple[list[bytes], list[str]]:
 
 
 def _facts(ders: list[bytes]) -> dict[bytes, dict[str, Any]]:
-    """What Python says of each certificate: nothing where it is no authority's; none where it cannot be read."""
+    """What Python says of each certificate: nothing where it is not an authority's; none where it cannot be read."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     try:
         if ders:

@@ -64,7 +64,7 @@ which is the safe side; that no other failure has them, tests/servers/test_retri
 DROPPED_HEADER = "underscores_in_headers"
 """nginx's setting without which it drops the token of a login."""
 _HTTP = re.compile(r"Received http2 header with status: (\d{3})")
-"""gRPC's words for an answer that is no gRPC answer: a proxy's."""
+"""gRPC's words for an answer that is not a gRPC answer: a proxy's."""
 _HTTP_REFUSALS: dict[int, type[ExportfsError]] = {
     401: AccessDenied,
     403: AccessDenied,
@@ -165,7 +165,7 @@ def _of_a_proxy(status: int, code: grpc.StatusCode) -> ExportfsError:
         name = f"{status} {HTTPStatus(status).phrase}"
     except ValueError:
         name = str(status)
-    where = "what answered is no gRPC server: a proxy before it, or a web server"
+    where = "what answered is not a gRPC server: a proxy before it, or a web server"
     if 400 <= status < 500 and status not in _HTTP_AMBIGUOUS:
         kind = _HTTP_REFUSALS.get(status, InvalidArgument)
         return kind(f"a proxy refused the call with HTTP {name} ({where})")

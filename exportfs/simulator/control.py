@@ -26,7 +26,7 @@ _ACTIONS: dict[str, type[actions.Action]] = {
 
 
 def action_from(command: Command) -> actions.Action:
-    """`{"action": "Cut", "after_bytes": 1024, ...}`. Raises ValueError for what is no action or parameter.
+    """`{"action": "Cut", "after_bytes": 1024, ...}`. Raises ValueError for what is not an action or parameter.
 
     `Answer` takes `replies` as a list of hexadecimal strings.
     """

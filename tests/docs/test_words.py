@@ -15,7 +15,7 @@ WORDS = {
     r"is begun again": "is restarted",
     r"could not ask about a session": "keep-alive poll of session ID …",
     r"cannot be had": "cannot be read, fetched, listed",
-    r"is no (size|text|key|number|word)\b": "invalid size …; expected a string",
+    r"(?<!here )\bis no (?!longer|larger|older|more|such|reason)[a-z]": "is not a …; invalid …",
     r"there is no part of a byte": "bytes must be a whole number",
     r"may not be looked at": "no permission to access",
     r"belongs? into": "belongs in",

@@ -1,4 +1,4 @@
-"""A line that is slow, or shared by many, is no fault: everything comes, if late."""
+"""A line that is slow, or shared by many, is not a fault: everything comes, if late."""
 
 import pytest
 import trio

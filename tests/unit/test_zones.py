@@ -73,7 +73,7 @@ def test_known(zone: str, data: Path) -> None:
     ],
 )
 def test_unknown(zone: str, data: Path) -> None:
-    with pytest.raises(UnknownZone, match=r"is no time zone that this machine knows: .*with an offset"):
+    with pytest.raises(UnknownZone, match=r"is not a time zone that this machine knows: .*with an offset"):
         check_local_zone({"TZ": zone}, data=data)
 
 

@@ -18,7 +18,7 @@ def stop(paths: tuple[Path, ...]) -> int:
     """Stop running exports; what they have so far is kept.
 
     SESSION is a session's name as `status` shows it, its directory, or its link in new/. It prints the name of each
-    session that it stopped; one that has ended already is left as it is, which is said and is no error.
+    session that it stopped; one that has ended already is left as it is, which is said and is not an error.
     """
     return for_each(located(paths), _stop)
 

@@ -29,7 +29,7 @@ def parse_time(text: str, today: date | None = None) -> datetime:
     """An aware time of `2026-05-11T10:04:11+02:00`, or of this machine's local time, `2026-05-11 10:04`, `today 10:04`
     or `yesterday 10:04`. `today`: the local date, for tests.
 
-    ValueError, with a sentence, for what is no time, for a local time that a change of the clocks has made
+    ValueError, with a sentence, for what is not a time, for a local time that a change of the clocks has made
     ambiguous or has skipped, and for local time where this machine does not know its zone.
     """
     match = _FORM.fullmatch(_dated(text.strip(), today))

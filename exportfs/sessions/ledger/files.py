@@ -35,7 +35,7 @@ class Closing(Enum):
     WAIT = auto()
     """For the outcome of its own submission."""
     HINT = auto()
-    """It is no request by its name; perhaps it should be."""
+    """It is not a request by its name; perhaps it should be."""
     JUDGE = auto()
     """Its content is to be read."""
 

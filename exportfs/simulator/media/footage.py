@@ -40,7 +40,7 @@ class Footage:
     kind: str
     """`mp4 mkv avi exe jpg pdf`."""
     codec: str = ""
-    """`h264 mpeg4 mjpeg`; empty for what is no video."""
+    """`h264 mpeg4 mjpeg`; empty for what is not video."""
     fps: Fraction | None = None
     """Frames a second, where it is not for the configuration to say."""
     speed: float = 1.0

@@ -153,7 +153,7 @@ def test_index_over_several(run: Any, mount: Any, out: Path) -> None:
     assert all((out / target).is_file() for target in targets)
     (out / "index.html").write_text("somebody's own")
     result = run("copy", a, b, out / ".." / "out", "--bagit")
-    assert "choose another DEST" in result.stderr  # a is no bag
+    assert "choose another DEST" in result.stderr  # a is not a bag
     assert "is not from axxon-exportfs and stays" in result.stderr
     assert (out / "index.html").read_text() == "somebody's own"
 
@@ -227,7 +227,7 @@ def test_a_bag_and_a_plain_copy_are_not_mixed(run: Any, mount: Any, out: Path) -
     run("copy", a, out)
     run("copy", b, out, "--bagit")
     first = run("copy", a, out, "--bagit")
-    assert (first.exit_code, "no bag" in first.stderr) == (1, True)
+    assert (first.exit_code, "not a bag" in first.stderr) == (1, True)
     second = run("copy", b, out)
     assert (second.exit_code, "repeat with --bagit" in second.stderr) == (1, True)
 

@@ -16,12 +16,13 @@ from exportfs.units import human_duration, human_size
 
 
 @pytest.fixture(autouse=True)
-def central_europe() -> Iterator[None]:
+def central_europe(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Spelt out, so that no table of time zones is needed."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TZ", "CET-1CEST,M3.5.0,M10.5.0/3")
-        time.tzset()
-        yield
+    monkeypatch.setenv("TZ", "CET-1CEST,M3.5.0,M10.5.0/3")
+    time.tzset()
+    yield
+    # Here, with what the test has set: two patches of one variable would be undone in the wrong order.
+    monkeypatch.undo()
     time.tzset()
 
 

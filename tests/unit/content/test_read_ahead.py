@@ -25,7 +25,7 @@ def requests(start: int, count: int, step: int = K) -> list[tuple[int, int]]:
         ([*requests(0, 4), (5 * K, K), (4 * K, K), *requests(6 * K, 4)], True),  # out of order
         ([*requests(0, 9), (90 * MIB, K)], False),
         ([(9 * MIB, 64 * KIB), (9 * MIB + 600 * KIB, 64 * KIB)] * 40, False),
-        ([(0, K)] * 40, False),  # the same again is no way forward
+        ([(0, K)] * 40, False),  # the same again is not a way forward
     ],
 )
 def test_proof(reads: list[tuple[int, int]], proven: bool) -> None:
