@@ -141,26 +141,29 @@ class Mount:
             task_status.started()
             return
         # What trio restores at the end must not be the default, which would kill us amid unmounting: there is no moment
-        # without a handler of ours.
+        # without a handler of ours. What it takes before trio does counts as well: nobody sends it twice.
+        taken: list[int] = []
         for ours in wanted:
-            signal.signal(ours, _taken)
+            signal.signal(ours, lambda number, frame: taken.append(number))
         with trio.open_signal_receiver(*wanted) as signals:
             task_status.started()
-            async for number in signals:
-                if number == signal.SIGHUP and self._hang_up is not None and self._hang_up():
-                    log.info("the log was opened anew on SIGHUP")
-                    continue
-                log.info("ending on %s", signal.Signals(number).name)
-                scope.cancel()
-                break
+            if not any(self._ends_on(number) for number in taken):
+                async for number in signals:
+                    if self._ends_on(number):
+                        break
+            scope.cancel()
         # One is enough: a second one, from somebody impatient or from systemd to all of a unit, must not end us amid
         # unmounting. That is bounded, as is closing the login.
         for number in wanted:
             signal.signal(number, signal.SIG_IGN)
 
-
-def _taken(number: int, frame: object) -> None:
-    """A signal that comes when we are ending already."""
+    def _ends_on(self, number: int) -> bool:
+        """Whether this signal ends the mount; the other one is done with here."""
+        if number == signal.SIGHUP and self._hang_up is not None and self._hang_up():
+            log.info("the log was opened anew on SIGHUP")
+            return False
+        log.info("ending on %s", signal.Signals(number).name)
+        return True
 
 
 def assemble(
