@@ -8,6 +8,7 @@ release), the other what has to do with real mounts: that is for before a releas
 
 import functools
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from tests.docs.test_project import ROOT, sdist_of
 pytestmark = [pytest.mark.bare, pytest.mark.timeout(3000)]
 
 RELEASES = ("bookworm", "trixie")
+MACHINES = Path(os.environ.get("MACHINES", "/var/tmp/exportfs-machines"))
 NONE_MADE = 77
 """Exit code of `.ci/fresh-debian` where no such machine can be made."""
 OTHERS = "--ignore=tests/players --ignore=tests/servers --ignore=tests/pages/test_browser.py"
@@ -39,10 +41,13 @@ def by_release() -> pytest.MarkDecorator:
     return pytest.mark.parametrize("release", marks)
 
 
-def run(release: str, user: str, command: str, *bring: Path, keep: str | None = None) -> str:
+def run(
+    release: str, user: str, command: str, *bring: Path, keep: str | None = None, boot: bool = False
+) -> str:
     """The output of a command on such a machine. Skips where there can be none; fails where the command fails."""
     words: list[str | os.PathLike[str]] = [ROOT / ".ci/fresh-debian"]
     words += ["--keep", keep] if keep else []
+    words += ["--boot"] if boot else []
     for path in bring:
         words += ["--bring", path]
     done = subprocess.run(
@@ -105,13 +110,27 @@ def test_as_an_ordinary_user(release: str, tmp_path: Path) -> None:
     assert "no right to install" not in told
 
 
+def package(release: str, folder: Path) -> Path:
+    """Made where the suite ran, or here where it did not."""
+    made = MACHINES / f"{release}.made/upper/root/exportfs"
+    if not list(made.glob("dist/*.deb")):
+        run(release, "root", "cd exportfs && make deb", clone(folder), keep="made")
+    (found,) = made.glob("dist/*.deb")
+    return found
+
+
 @by_release()
 def test_the_package(release: str, tmp_path: Path) -> None:
     """Installed, used by root and by a user, and purged, it leaves nothing."""
-    made = Path(
-        os.environ.get("MACHINES", "/var/tmp/exportfs-machines"), f"{release}.made/upper/root/exportfs"
-    )
-    if not list(made.glob("dist/*.deb")):  # where this test runs alone
-        run(release, "root", "cd exportfs && make deb", clone(tmp_path), keep="made")
-    (package,) = made.glob("dist/*.deb")
-    run(release, "root", "sh -eux package.sh", package, Path(__file__).with_name("package.sh"))
+    script = Path(__file__).with_name("package.sh")
+    run(release, "root", "sh -eux package.sh", package(release, tmp_path), script)
+
+
+@by_release()
+def test_with_its_systemd(release: str, tmp_path: Path) -> None:
+    """Its units and fstab, by a systemd that is really booted: crashes, hurried stops, logrotate, a reboot."""
+    shutil.rmtree(MACHINES / f"{release}.booted", ignore_errors=True)
+    script = Path(__file__).with_name("systemd.sh")
+    run(release, "root", "bash -eux systemd.sh prepare", package(release, tmp_path), script, keep="booted")
+    for boot in ("first", "second"):
+        run(release, "root", f"bash -eux systemd.sh {boot}", keep="booted", boot=True)

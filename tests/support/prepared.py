@@ -1,14 +1,19 @@
-"""Mounts without the second that an interpreter takes to import everything: they are forked from a process that has.
+"""Mounts and commands without the second that an interpreter takes to import everything: they are forked from a
+process that has.
 
-From the arguments on a forked mount is the one that `python -m exportfs mount ...` is: run as that module, with these
+From the arguments on a forked one is what `python -m exportfs mount ...` is: run as that module, with these
 arguments, environment, folder and descriptors 0 to 2 and no others, default signals, and a child of the test.
 What it does not go through is the interpreter's own start; tests of that start one anew (`MountProcess(fresh=True)`),
 as is done by itself where the environment differs in what is read while importing, PYTHON* or LC_* say.
 """
 
+import atexit
 import ctypes
+import gc
+import importlib
 import json
 import os
+import pkgutil
 import runpy
 import signal
 import socket
@@ -16,7 +21,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import IO, Any, NoReturn
 
 from tests.support.processes import MARK
 
@@ -32,14 +37,17 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Child(subprocess.Popen[bytes]):
-    """A child of this process that somebody else has forked."""
+    """A child of this process that somebody else has forked; `out` and `err` are the pipes that it writes to."""
 
-    def __init__(self, pid: int, words: list[str]) -> None:
+    def __init__(
+        self, pid: int, words: list[str], out: IO[Any] | None = None, err: IO[Any] | None = None
+    ) -> None:
         # As Popen's own does, but for starting it.
         self._waitpid_lock: Any = threading.Lock()
         self._input: Any = None
         self._communication_started = False
-        self.stdin = self.stdout = self.stderr = None
+        self.stdin, self.stdout, self.stderr = None, out, err
+        self.text_mode = out is not None
         self.args: Any = words
         self.pid = pid
         self.returncode: Any = None
@@ -76,10 +84,47 @@ class Prepared:
         self, words: list[str], environment: dict[str, str], log: int, *, ends_with_us: bool
     ) -> subprocess.Popen[bytes]:
         """`exportfs` with these arguments; `log` is its standard output and error."""
+        return Child(self._fork(words, environment, [log, log], ends_with_us=ends_with_us), _command(words))
+
+    def run(
+        self,
+        words: list[str],
+        environment: dict[str, str],
+        *,
+        folder: str | os.PathLike[str] = ".",
+        timeout: float,
+    ) -> "subprocess.CompletedProcess[str]":
+        """`exportfs` with these arguments to its end, as `subprocess.run` does it."""
+        (out, outs), (err, errs) = os.pipe(), os.pipe()
+        with open(out) as read_out, open(err) as read_err:
+            try:
+                pid = self._fork(words, environment, [outs, errs], folder=folder)
+            finally:
+                os.close(outs)
+                os.close(errs)
+            child: Any = Child(pid, _command(words), read_out, read_err)
+            try:
+                told = child.communicate(timeout=timeout)
+            except BaseException:
+                child.kill()
+                child.wait()
+                raise
+        return subprocess.CompletedProcess(child.args, child.returncode, *told)
+
+    def _fork(
+        self,
+        words: list[str],
+        environment: dict[str, str],
+        descriptors: list[int],
+        *,
+        folder: str | os.PathLike[str] = ".",
+        ends_with_us: bool = False,
+    ) -> int:
+        """Gives the pid."""
         wanted = {
             "words": words,
             "environment": environment,
-            "folder": os.getcwd(),
+            "folder": os.path.abspath(folder),
             "umask": _umask(),
             "ends with us": ends_with_us,
         }
@@ -87,17 +132,21 @@ class Prepared:
             # Its own parent ends at once: it becomes ours.
             _libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
             try:
-                socket.send_fds(self._socket, [json.dumps(wanted).encode()], [log])
+                socket.send_fds(self._socket, [json.dumps(wanted).encode()], descriptors)
                 pid = int(self._socket.recv(100) or 0)
             finally:
                 _libc.prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
         if not pid:
             raise RuntimeError("the process that mounts are forked from has ended")
-        return Child(pid, [sys.executable, "-m", "exportfs", *words])
+        return pid
 
     def close(self) -> None:
         self._socket.close()
         self._process.wait(ENDS_WITHIN)
+
+
+def _command(words: list[str]) -> list[str]:
+    return [sys.executable, "-m", "exportfs", *words]
 
 
 _shared: Prepared | None = None
@@ -132,12 +181,18 @@ def _umask() -> int:
 def _serve(requests: socket.socket) -> None:
     """Returns in processes that are mounts; ends this one with the test's."""
     import exportfs.app
-    import exportfs.cli.commands.mount  # noqa: F401
+    import exportfs.cli.commands
 
+    for module in pkgutil.iter_modules(exportfs.cli.commands.__path__):
+        importlib.import_module(f"exportfs.cli.commands.{module.name}")
+
+    # What is there need not be looked through, and copied for it, by each child.
+    gc.collect()
+    gc.freeze()
     # gRPC's threads would not be there in a child. It starts them with its first channel.
     assert len(os.listdir("/proc/self/task")) == 1, "something has a thread, and cannot be forked"
     while True:
-        message, descriptors, _, _ = socket.recv_fds(requests, 1 << 20, 1)
+        message, descriptors, _, _ = socket.recv_fds(requests, 1 << 20, 2)
         if not message:
             os._exit(0)
         told, tells = os.pipe()
@@ -150,23 +205,32 @@ def _serve(requests: socket.socket) -> None:
                 os._exit(0)
             os.close(begins)
             os.read(begin, 1)  # until our parent is gone: its end must not count as that of the test
-            _become(json.loads(message), descriptors[0])
+            _become(json.loads(message), *descriptors)
             return
         pid = os.read(told, 100)
         os.waitpid(between, 0)
-        for descriptor in (told, tells, begin, begins, descriptors[0]):
+        for descriptor in (told, tells, begin, begins, *descriptors):
             os.close(descriptor)
         requests.send(pid)
 
 
-def _become(wanted: dict[str, Any], log: int) -> None:
+def _become(wanted: dict[str, Any], out: int, err: int) -> None:
     """This process as exec would have left it."""
-    for number, descriptor in ((0, os.open(os.devnull, os.O_RDONLY)), (1, log), (2, log)):
+    for number, descriptor in ((0, os.open(os.devnull, os.O_RDONLY)), (1, out), (2, err)):
         os.dup2(descriptor, number)
     os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+    # What the descriptors were before has been looked at.
+    for name, number in (("stdout", 1), ("stderr", 2)):
+        old = getattr(sys, name)
+        stream = open(  # noqa: SIM115 # for as long as this process lives
+            number, "w", encoding=old.encoding, errors=old.errors, closefd=False, buffering=-1
+        )
+        stream.reconfigure(line_buffering=number == 2)
+        setattr(sys, name, stream)
+        setattr(sys, f"__{name}__", stream)
     words, environment = wanted["words"], wanted["environment"]
     os.environ.clear()  # before its memory is written to
-    _show(48, [os.fsencode(word) for word in (sys.executable, "-m", "exportfs", *words)])
+    _show(48, [os.fsencode(word) for word in _command(words)])
     _show(50, [os.fsencode(f"{name}={value}") for name, value in environment.items()])
     os.environ.update(environment)
     os.chdir(wanted["folder"])
@@ -189,8 +253,24 @@ def _show(field: int, words: list[bytes]) -> None:
 
 def main() -> NoReturn:
     _serve(socket.socket(fileno=int(sys.argv[1])))
-    runpy.run_module("exportfs", run_name="__main__", alter_sys=True)
-    sys.exit()
+    try:
+        runpy.run_module("exportfs", run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        if isinstance(end.code, int | None):
+            _end(end.code or 0)
+        raise
+    _end(0)
+
+
+def _end(code: int) -> NoReturn:
+    """All that the interpreter does at its end, but for taking apart every module: that is 0.1 s of CPU for a process
+    that has to copy all memory for it. An exception goes the long way."""
+    threading._shutdown()  # type: ignore[attr-defined] # waits for threads, as the interpreter does
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.flush()
+    os._exit(code)
 
 
 if __name__ == "__main__":

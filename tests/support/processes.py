@@ -42,7 +42,7 @@ def all_pids() -> set[str]:
 def marked(mark: str, folder: Path | None = None, besides: Collection[str] = ()) -> list[Process]:
     """Processes with this mark, but for this one; `folder` tells those whose environment we may not read, mounts of an
     ordinary user among them: it is in their command line. `besides` need no look: they were there before."""
-    wanted = f"{MARK}={mark}".encode()
+    wanted = f"\0{MARK}={mark}".encode()
     found = []
     for name in all_pids().difference(besides, (str(os.getpid()),)):
         process = Path("/proc", name)
@@ -51,8 +51,7 @@ def marked(mark: str, folder: Path | None = None, besides: Collection[str] = ())
             if not words:  # of the kernel, or ended and not waited for
                 continue
             try:
-                variables = process.joinpath("environ").read_bytes().split(b"\0")
-                ours = any(variable.startswith(wanted) for variable in variables)
+                ours = wanted in b"\0" + process.joinpath("environ").read_bytes()
             except PermissionError:
                 ours = folder is not None and os.fsencode(folder) + b"/" in words
             if ours:

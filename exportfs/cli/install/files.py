@@ -134,7 +134,7 @@ TimeoutStartSec=90
 KillMode=mixed
 Restart=on-failure
 RestartSec=5
-# 2: a wrong profile or option, which trying again does not mend.
+# 2: a wrong option of ExecStart=, which trying again does not mend.
 RestartPreventExitStatus=2
 # Nothing here that gives the service a file system namespace of its own: nobody else would see the mount.
 

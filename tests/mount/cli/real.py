@@ -7,23 +7,37 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tests.support import prepared
 from tests.support.harness import DEADLINE, OURS, MountProcess, eventually
 
 CAMERA = "hosts/Server/DeviceIpint.1/SourceEndpoint.video:0:0"
 START = "2026-05-11T08:04:11Z"
 
 
-def command(*words: object, code: int | None = 0, **options: Any) -> "subprocess.CompletedProcess[str]":
+def command(
+    *words: object,
+    code: int | None = 0,
+    env: dict[str, str] | None = None,
+    cwd: str | os.PathLike[str] = ".",
+    **options: Any,
+) -> "subprocess.CompletedProcess[str]":
     """Runs `axxon-exportfs WORDS`; `code` is the exit code that it must have (None: whichever)."""
-    done = subprocess.run(
-        [*OURS, *map(str, words)],
-        capture_output=True,
-        text=True,
-        stdin=subprocess.DEVNULL,
-        check=False,
-        timeout=3 * DEADLINE,
-        **options,
-    )
+    texts = [str(word) for word in words]
+    environment = dict(os.environ) if env is None else env
+    if not options and prepared.shared().serves(environment):
+        done = prepared.shared().run(texts, environment, folder=cwd, timeout=3 * DEADLINE)
+    else:
+        done = subprocess.run(
+            [*OURS, *texts],
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            check=False,
+            timeout=3 * DEADLINE,
+            env=environment,
+            cwd=cwd,
+            **options,
+        )
     assert "Traceback" not in done.stderr, done.stderr
     assert code in (None, done.returncode), f"{words}: {done.returncode}\n{done.stdout}\n{done.stderr}"
     return done
