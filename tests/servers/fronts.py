@@ -16,7 +16,6 @@ import signal
 import socket
 import subprocess
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, Any
 
@@ -170,21 +169,12 @@ class Cpp(Front):
                 capture_output=True,
                 text=True,
             ).stdout.split()
-            made = [place / f"{name}.pb.cc" for name in USED] + [
-                place / f"{name}.grpc.pb.cc" for name in SERVED
-            ]
-
-            def compiled(number: int, source: Path) -> Path:
-                target = place / f"{number}.o"
-                subprocess.run(
-                    ["g++", "-std=c++17", "-O0", f"-I{place}", *flags, "-c", source, "-o", target], check=True
-                )
-                return target
-
-            with ThreadPoolExecutor(os.cpu_count()) as compilers:
-                objects = list(compilers.map(compiled, itertools.count(), [HERE / "cpp/front.cc", *made]))
+            # As one, which reads gRPC's headers once: a third of the time that they take one by one.
+            made = [f"{name}.pb.cc" for name in USED] + [f"{name}.grpc.pb.cc" for name in SERVED]
+            whole = place / "whole.cc"
+            whole.write_text("".join(map(_included, (*made, HERE / "cpp/front.cc"), itertools.count())))
             built = place / "front"
-            subprocess.run(["g++", *objects, "-o", built, *flags], check=True)
+            subprocess.run(["g++", "-std=c++17", "-O0", f"-I{place}", "-o", built, whole, *flags], check=True)
             built.rename(program)
         finally:
             shutil.rmtree(place)
@@ -198,6 +188,13 @@ class Cpp(Front):
     def command(self) -> list[str]:
         pair = [os.fspath(self.tls.certificate_file), os.fspath(self.tls.key_file)] if self.tls else []
         return [os.fspath(self.program), self.behind.address, str(self.port), *pair]
+
+
+def _included(source: str | Path, number: int) -> str:
+    """With names of its own for what protoc calls the same in every file."""
+    names = ("schemas", "file_default_instances")
+    before = "".join(f"#define {name} {name}_{number}\n" for name in names)
+    return f'{before}#include "{source}"\n' + "".join(f"#undef {name}\n" for name in names)
 
 
 class Nginx(Front):
