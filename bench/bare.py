@@ -11,10 +11,10 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import grpc
 
@@ -25,6 +25,8 @@ from exportfs.wire import service
 DOWNLOAD = f"/{SERVICE}/DownloadFile"
 # A seek is paid in what the server sends before the cancel reaches it: this bounds it.
 SMALL_WINDOW = [("grpc.http2.bdp_probe", 0), ("grpc.http2.lookahead_bytes", 256 * KIB)]
+Blocks: TypeAlias = Generator[bytes | memoryview, None, None]
+Downloads: TypeAlias = "grpc.UnaryStreamMultiCallable[service.DownloadFileRequest, service.FileChunk | bytes]"
 
 
 def cut(message: bytes) -> memoryview:
@@ -55,14 +57,13 @@ class Client:
         given += [(name, value) for name, value in options or []]
         self.channel = grpc.insecure_channel(target, given)
         grpc.channel_ready_future(self.channel).result(timeout=20)
-        self.stub = stub
-        self.call = self.channel.unary_stream(
+        self.call: Downloads = self.channel.unary_stream(
             DOWNLOAD,
             request_serializer=service.DownloadFileRequest.SerializeToString,
             response_deserializer=service.FileChunk.FromString if stub else None,
         )
 
-    def blocks(self, file: str, block: int, index: int = 0) -> Iterator[bytes | memoryview]:
+    def blocks(self, file: str, block: int, index: int = 0) -> Blocks:
         """Closing the generator cancels the call."""
         request = service.DownloadFileRequest(
             session_id=SESSION, file_path=file, chunk_size_kb=block // KIB, start_from_chunk_index=index
@@ -70,7 +71,7 @@ class Client:
         call = self.call(request)
         try:
             for message in call:
-                yield message.data if self.stub else cut(message)
+                yield cut(message) if isinstance(message, bytes) else message.data
         finally:
             call.cancel()
 

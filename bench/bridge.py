@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pyfuse3
 import trio
+from pyfuse3 import FileHandleT, FlagT, InodeT, RequestContext
 
 from bench.bare import SMALL_WINDOW, Client
 from bench.content import KIB
@@ -24,11 +25,11 @@ class Bridge(TrivialFS):
         self.client = Client(f"127.0.0.1:{port}", [*SMALL_WINDOW, ("SingleThreadedUnaryStream", 1)])
         self.threads = ThreadPoolExecutor(8)
 
-    async def open(self, inode, flags, ctx):
-        return pyfuse3.FileInfo(fh=inode, keep_cache=False)
+    async def open(self, inode: InodeT, flags: FlagT, ctx: RequestContext) -> pyfuse3.FileInfo:
+        return pyfuse3.FileInfo(fh=FileHandleT(inode), keep_cache=False)
 
-    async def read(self, fh, off, size):
-        content = self.content(fh)
+    async def read(self, fh: FileHandleT, off: int, size: int) -> bytes:
+        content = self.content(InodeT(fh))
         length = min(size, content.size - off)
         index, skip = divmod(off, BLOCK)
         token, done = trio.lowlevel.current_trio_token(), trio.Event()

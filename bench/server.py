@@ -94,7 +94,7 @@ class ExportServer:
             ThreadPoolExecutor(max_workers=64),
             options=[("grpc.max_send_message_length", -1), ("grpc.so_reuseport", 0)],
         )
-        handlers = {
+        handlers: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {
             "ListSessions": grpc.unary_stream_rpc_method_handler(self.list_sessions),
             "GetSessionState": grpc.unary_unary_rpc_method_handler(self.get_session_state),
             "DownloadFile": grpc.unary_stream_rpc_method_handler(self.download_file),
@@ -103,7 +103,7 @@ class ExportServer:
         self.port = self.server.add_insecure_port("127.0.0.1:0")
         self.server.start()
 
-    def state(self) -> export.Options:
+    def state(self) -> service.State:
         state = service.State(state=service.S_COMPLETED)
         state.last_frame_timestamp = "20260511T081411.000000"
         state.result.succeeded = True

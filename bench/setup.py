@@ -8,8 +8,9 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from bench.content import MIB, Content, make_file
@@ -178,10 +179,11 @@ def build(plan: Plan, peers: bool, line: bool) -> Iterator[Setup]:
         if peers:
             if os.geteuid() == 0 and not RUN_SSHD.exists():
                 stack.callback(_remove, RUN_SSHD)
-            for name, start in (
-                ("nginx", lambda: start_nginx(work, data)),
-                ("sshd", lambda: start_sshd(work)),
-            ):
+            starts: dict[str, Callable[[], tuple[Child, int]]] = {
+                "nginx": partial(start_nginx, work, data),
+                "sshd": partial(start_sshd, work),
+            }
+            for name, start in starts.items():
                 try:
                     child, port = start()
                 except Failed as error:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pyfuse3
 import trio
+from pyfuse3 import FileHandleT, FileNameT, FlagT, InodeT, ReaddirToken, RequestContext
 
 from bench.content import Content
 
@@ -21,13 +22,16 @@ class TrivialFS(pyfuse3.Operations):
         super().__init__()
         self.files = [Content(path) for path in sorted(directory.iterdir())]
         self.views = [memoryview(content.map) for content in self.files]
-        self.inodes = {os.fsencode(c.path.name): n for n, c in enumerate(self.files, pyfuse3.ROOT_INODE + 1)}
+        self.inodes = {
+            FileNameT(os.fsencode(content.path.name)): InodeT(number)
+            for number, content in enumerate(self.files, pyfuse3.ROOT_INODE + 1)
+        }
         self.sizes: dict[int, int] = {}  # reads by size: what the kernel really asks for
 
-    def content(self, inode: int) -> Content:
+    def content(self, inode: InodeT) -> Content:
         return self.files[inode - pyfuse3.ROOT_INODE - 1]
 
-    def attributes(self, inode: int) -> pyfuse3.EntryAttributes:
+    def attributes(self, inode: InodeT) -> pyfuse3.EntryAttributes:
         entry = pyfuse3.EntryAttributes()
         entry.st_ino = inode
         entry.st_uid, entry.st_gid = os.getuid(), os.getgid()
@@ -39,28 +43,31 @@ class TrivialFS(pyfuse3.Operations):
             entry.st_size = self.content(inode).size
         return entry
 
-    async def getattr(self, inode, ctx=None):
+    async def getattr(self, inode: InodeT, ctx: RequestContext) -> pyfuse3.EntryAttributes:
         return self.attributes(inode)
 
-    async def lookup(self, parent_inode, name, ctx=None):
+    async def lookup(
+        self, parent_inode: InodeT, name: FileNameT, ctx: RequestContext
+    ) -> pyfuse3.EntryAttributes:
         if name not in self.inodes:
             raise pyfuse3.FUSEError(2)
         return self.attributes(self.inodes[name])
 
-    async def opendir(self, inode, ctx):
-        return inode
+    async def opendir(self, inode: InodeT, ctx: RequestContext) -> FileHandleT:
+        return FileHandleT(inode)
 
-    async def readdir(self, fh, start_id, token):
+    async def readdir(self, fh: FileHandleT, start_id: int, token: ReaddirToken) -> None:
         for name, inode in list(self.inodes.items())[start_id:]:
             if not pyfuse3.readdir_reply(token, name, self.attributes(inode), inode - pyfuse3.ROOT_INODE):
                 break
 
-    async def open(self, inode, flags, ctx):
-        return pyfuse3.FileInfo(fh=inode, keep_cache=True)
+    async def open(self, inode: InodeT, flags: FlagT, ctx: RequestContext) -> pyfuse3.FileInfo:
+        return pyfuse3.FileInfo(fh=FileHandleT(inode), keep_cache=True)
 
-    async def read(self, fh, off, size):
+    async def read(self, fh: FileHandleT, off: int, size: int) -> bytes:
         self.sizes[size] = self.sizes.get(size, 0) + 1
-        return self.views[fh - pyfuse3.ROOT_INODE - 1][off : off + size]
+        view = self.views[fh - pyfuse3.ROOT_INODE - 1]
+        return view[off : off + size]  # type: ignore[return-value] # pyfuse3 takes any buffer
 
 
 async def serve(filesystem: TrivialFS) -> None:

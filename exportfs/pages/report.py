@@ -4,6 +4,7 @@ Made of the manifest (`manifest.json`), so that the two cannot tell different th
 the shape that it should have: options, cameras and times are whatever a server sent.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -240,7 +241,7 @@ def _agent(options: object) -> str:
 
 def _percent(share: object) -> str | None:
     """Rounded down: what is not all is not 100 %."""
-    if isinstance(share, bool) or not isinstance(share, int | float):
+    if isinstance(share, bool) or not isinstance(share, int | float) or math.isnan(share):
         return None
     return f"{int(min(max(share, 0.0), 1.0) * 100)} %"
 

@@ -26,7 +26,7 @@ PROMISES = {
 
 def rendered() -> dict[str, tuple[str, tuple[str, ...]]]:
     """Type and labels of each metric, by its name in the page."""
-    found = {PREFIX + CALLS: ("histogram", ("method", "code"))}
+    found: dict[str, tuple[str, tuple[str, ...]]] = {PREFIX + CALLS: ("histogram", ("method", "code"))}
     for name, family in METRICS.items():
         counter = family.kind is CounterMetricFamily
         kind, ending = ("counter", "_total") if counter else ("gauge", "")

@@ -17,7 +17,7 @@ HOST = re.compile(
 
 
 def test_imports_go_down_only() -> None:
-    command = [Path(sys.executable).parent / "lint-imports", "--no-logo", "--no-cache"]
+    command = [str(Path(sys.executable).parent / "lint-imports"), "--no-logo", "--no-cache"]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout
 
@@ -49,7 +49,7 @@ def test_no_regex_that_an_older_python_misreads() -> None:
 def sdist_of(checkout: Path, folder: Path) -> tuple[Path, set[str]]:
     """An sdist, built and unpacked: where, and its files."""
     folder.mkdir()
-    build = [sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-d", folder]
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-d", str(folder)]
     subprocess.run(build, cwd=checkout, check=True, capture_output=True)
     (archive,) = folder.glob("*.tar.gz")
     with tarfile.open(archive) as tar:
@@ -64,7 +64,7 @@ def test_the_sdist_is_a_checkout(tmp_path: Path) -> None:
     """`make demo`, `make test` and `make lint` need files that no wheel holds; and one made of it is the same."""
     first, files = sdist_of(ROOT, tmp_path / "first")
     if (ROOT / ".git").exists():
-        listing = ["git", "-C", ROOT, "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
+        listing = ["git", "-C", str(ROOT), "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
         listed = subprocess.run(listing, check=True, capture_output=True, text=True).stdout
         assert files == {name for name in listed.split("\0") if name and (ROOT / name).exists()} | {
             "PKG-INFO"
@@ -80,7 +80,7 @@ def test_documents_are_in_the_wheel(tmp_path: Path) -> None:
     """`axxon-exportfs docs` finds them there."""
     # Not of this checkout: building generates the messages anew, under the feet of other tests.
     root, _ = sdist_of(ROOT, tmp_path / "sdist")
-    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", tmp_path]
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
     subprocess.run(build, cwd=root, check=True, capture_output=True)
     (wheel,) = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:

@@ -5,9 +5,10 @@ import itertools
 import os
 import random
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import grpc
@@ -91,12 +92,17 @@ class Surroundings:
         self._every = every
         self._end = threading.Event()
         self.done: list[str] = []
-        kinds = {
+
+        def restart_gracefully() -> None:
+            server.stop(grace=0.2)
+            server.start()
+
+        kinds: dict[str, Callable[[], object]] = {
             "reset": proxy.reset,
             "close": proxy.disconnect,
             "revoke": simulator.accounts.revoke,
-            "restart": lambda: server.restart(forget_tokens=True),
-            "graceful restart": lambda: (server.stop(grace=0.2), server.start()),
+            "restart": partial(server.restart, forget_tokens=True),
+            "graceful restart": restart_gracefully,
         }
         if strand:
             kinds["strand"] = proxy.strand

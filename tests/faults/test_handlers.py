@@ -84,7 +84,7 @@ async def test_unexpected(name: str, caplog: pytest.LogCaptureFixture) -> None:
     assert caught.value.errno == errno.EIO
     (record,) = [record for record in caplog.records if record.exc_info]
     assert f"{name} failed" in record.getMessage()
-    (noted,) = ops.activity.status(lambda ino: None)["recent_errors"]  # type: ignore[misc] # a list
+    (noted,) = ops.activity.status(lambda ino: None)["recent_errors"]
     assert (noted["operation"], noted["message"]) == (name, "ZeroDivisionError: injected")
     assert not ops.activity.operations
 

@@ -6,8 +6,9 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -198,10 +199,17 @@ def timed(operation: Callable[[], object]) -> tuple[float, int]:
 
 def looks(root: Path) -> float:
     """The longest of a look at each of the mount's own directories and at its space."""
-    own = [lambda place=place: os.lstat(place) for place in (root, root / "new", root / "sessions")]
-    taken = [timed(look) for look in (*own, lambda: os.statvfs(root))]
+    operations: list[Callable[[], object]] = [
+        *(partial(os.lstat, place) for place in (root, root / "new", root / "sessions")),
+        partial(os.statvfs, root),
+    ]
+    taken = [timed(operation) for operation in operations]
     assert all(number == 0 for _, number in taken), taken
     return max(seconds for seconds, _ in taken)
+
+
+def all_done(futures: list[Future[tuple[float, int]]]) -> bool:
+    return all(future.done() for future in futures)
 
 
 @pytest.mark.promise("E2", "E3", "E4")
@@ -210,22 +218,25 @@ def test_bounded(scene: Scene, fault: Callable[[Scene], None]) -> None:
     fault(scene)
     begun = time.monotonic()
     worst: list[float] = []
+
+    def after_a_look(done: Callable[[], bool]) -> bool:
+        worst.append(looks(scene.root))
+        return done()
+
     # What was known before is no longer fresh after that.
-    eventually(lambda: worst.append(looks(scene.root)) or time.monotonic() - begun > 0.6)
+    eventually(lambda: after_a_look(lambda: time.monotonic() - begun > 0.6))
     outcomes: dict[str, tuple[float, int]] = {}
     with ThreadPoolExecutor(24) as threads:
         if fault is stuck_downloads:
             for place in range(8):
-                threads.submit(timed, lambda place=place: os.pread(scene.fds["read"], 4096, place << 19))
+                threads.submit(timed, partial(os.pread, scene.fds["read"], 4096, place << 19))
         for running in (scene.operations(), scene.changes()):
             futures = {}
             for what, operation in running.items():
                 futures[what] = threads.submit(timed, operation)
                 if running.keys() == scene.changes().keys():
                     futures[what].result()
-            eventually(
-                lambda: worst.append(looks(scene.root)) or all(future.done() for future in futures.values())  # noqa: B023
-            )
+            eventually(partial(after_a_look, partial(all_done, list(futures.values()))))
             outcomes |= {what: future.result() for what, future in futures.items()}
     late = {what: seconds for what, (seconds, _) in outcomes.items() if seconds > WITHIN}
     assert not late, late

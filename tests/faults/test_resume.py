@@ -89,6 +89,11 @@ def outage(scene: Scene) -> None:
     scene.proxy.accept()
 
 
+def revoked(scene: Scene) -> None:
+    scene.simulator.accounts.revoke()
+    scene.proxy.disconnect()
+
+
 BREAKS: dict[str, Callable[[Scene], object]] = {
     "reset": lambda scene: scene.proxy.reset(),
     "close": lambda scene: scene.proxy.disconnect(),
@@ -96,7 +101,7 @@ BREAKS: dict[str, Callable[[Scene], object]] = {
     "restart": lambda scene: scene.server.restart(forget_tokens=True),
     "graceful restart": graceful_restart,
     # It is looked at when a download begins.
-    "revoked": lambda scene: (scene.simulator.accounts.revoke(), scene.proxy.disconnect()),
+    "revoked": revoked,
     "outage": outage,
 }
 

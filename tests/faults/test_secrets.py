@@ -13,7 +13,8 @@ import grpc
 import pytest
 
 from exportfs.cli import server as cli_server
-from exportfs.cli.server import CREDENTIAL, find_password
+from exportfs.cli.params.mount_options import CREDENTIAL
+from exportfs.cli.server import find_password
 from exportfs.errors import InvalidArgument
 from exportfs.simulator import Account, Action, Call, Config, Fail, LoginConfig, Simulator, SimulatorServer
 from exportfs.simulator.api.refusal import Refused

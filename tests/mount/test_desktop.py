@@ -44,7 +44,8 @@ def result(simulator: Simulator, start_mount: MountFactory) -> Path:
         name for name in os.listdir(mount.mountpoint / "sessions" / session) if not name.startswith(".")
     )
     simulator.log.clear()
-    return mount.mountpoint / "sessions" / session / name
+    path: Path = mount.mountpoint / "sessions" / session / name
+    return path
 
 
 def test_names_that_file_managers_look_for(result: Path, simulator: Simulator) -> None:

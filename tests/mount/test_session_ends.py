@@ -4,6 +4,7 @@ import errno
 from pathlib import Path
 from typing import Any, cast
 
+import pyfuse3
 import pytest
 import trio
 
@@ -26,7 +27,7 @@ def serve(monkeypatch: pytest.MonkeyPatch, *errors: BaseException) -> None:
                 inner.start_soon(fail, error)
                 outer.start_soon(trio.sleep_forever)
 
-    monkeypatch.setattr(module.pyfuse3, "main", main)
+    monkeypatch.setattr(pyfuse3, "main", main)
     trio.run(module.FuseSession(cast(ExportOperations, None), Path("/nowhere")).serve)
 
 
@@ -40,7 +41,7 @@ async def fail_alone() -> None:
 
 
 def test_an_error_that_comes_in_no_group(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module.pyfuse3, "main", lambda **_: fail_alone())
+    monkeypatch.setattr(pyfuse3, "main", lambda **_: fail_alone())
     trio.run(module.FuseSession(cast(ExportOperations, None), Path("/nowhere")).serve)
 
 

@@ -30,7 +30,7 @@ KEYS: dict[str, Callable[[], Any]] = {
     "P-521": lambda: ec.generate_private_key(ec.SECP521R1()),
     "Ed25519": ed25519.Ed25519PrivateKey.generate,
 }
-SERVER = [x509.DNSName("Server")]
+SERVER: list[x509.GeneralName] = [x509.DNSName("Server")]
 ADDRESS = ipaddress.ip_address("127.0.0.1")
 
 

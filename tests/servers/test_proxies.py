@@ -34,14 +34,16 @@ from tests.support.harness import ARCHIVE_REQUEST, MountProcess, security
 pytestmark = pytest.mark.promise("E7")
 
 
-def config_of(address: str, **more: str) -> ServerConfig:
+def config_of(address: str, *, login: bool = False) -> ServerConfig:
+    """`login`: as the simulator's own user."""
     host, _, port = address.rpartition(":")
-    return ServerConfig(host, int(port), insecure=True, **more)
+    name = "demo" if login else None
+    return ServerConfig(host, int(port), user=name, password=name, insecure=True)
 
 
 @asynccontextmanager
-async def client(address: str, timeout: float = 10, **more: str) -> AsyncIterator[Server]:
-    server = Server(config_of(address, **more), timeout=timeout)
+async def client(address: str, timeout: float = 10, *, login: bool = False) -> AsyncIterator[Server]:
+    server = Server(config_of(address, login=login), timeout=timeout)
     try:
         yield server
     finally:
@@ -109,19 +111,18 @@ def guarded() -> Iterator[SimulatorServer]:
 
 async def test_a_proxy_that_drops_the_login(guarded: SimulatorServer, tmp_path: Path) -> None:
     needed(Nginx)
-    login = {"user": "demo", "password": "demo"}
     with Nginx(guarded, tmp_path, underscores=False) as nginx:
-        async with client(nginx.address, **login) as calls:
+        async with client(nginx.address, login=True) as calls:
             await calls.login.start()
             with pytest.raises(AccessDenied, match="underscores_in_headers"):
                 await calls.list_sessions()
-        findings = await trio.to_thread.run_sync(diagnose_server, config_of(nginx.address, **login))
+        findings = await trio.to_thread.run_sync(diagnose_server, config_of(nginx.address, login=True))
     bad = [finding for finding in findings if finding.ok is False]
     assert len(bad) == 1
     assert "nginx" in bad[0].detail
     assert "underscores_in_headers on" in bad[0].fix
     with Nginx(guarded, tmp_path) as nginx:
-        async with client(nginx.address, **login) as calls:
+        async with client(nginx.address, login=True) as calls:
             await calls.login.start()
             await calls.list_sessions()
 

@@ -89,12 +89,17 @@ def scene(front: FrontFactory, tmp_path: Path) -> Iterator[Scene]:
     simulator.close()
 
 
+def revoked(scene: Scene) -> None:
+    scene.simulator.accounts.revoke()
+    scene.proxy.disconnect()
+
+
 BREAKS: dict[str, Callable[[Scene], object]] = {
     "reset": lambda scene: scene.proxy.reset(),
     "close": lambda scene: scene.proxy.disconnect(),
     "strand": lambda scene: scene.proxy.strand(),
     "restart": lambda scene: scene.server.restart(forget_tokens=True),
-    "revoked": lambda scene: (scene.simulator.accounts.revoke(), scene.proxy.disconnect()),
+    "revoked": revoked,
 }
 
 

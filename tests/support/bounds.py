@@ -60,7 +60,7 @@ class Watchdog:
             with self._wake:
                 self._wake.wait_for(lambda: self._item is not None)
                 item = self._item
-                if self._over(item, self._bound) or pytest_timeout.is_debugging():  # type: ignore[no-untyped-call]
+                if self._over(item, self._bound) or pytest_timeout.is_debugging():
                     self._over(item, None)
                     continue
             assert item is not None

@@ -74,6 +74,8 @@ class FakeServer:
     lists: Iterator[str] = field(default_factory=lambda: itertools.repeat("ok"))
     nursery: trio.Nursery | None = None
     """For what goes on after a call: `late`."""
+    trouble: ExportfsError | None = None
+    """Of calls that are still being tried again; here none ever is."""
 
     def put(self, *sessions: Session) -> None:
         self.sessions.update((one.id, one) for one in sessions)

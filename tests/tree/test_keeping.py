@@ -81,7 +81,12 @@ def test_what_is_kept_and_what_is_not(
     assert simulator.log.calls("GetSessionState", session=theirs) == []
     assert simulator.log.calls("GetSessionState", session=listed) == []
     os.close(player)
-    eventually(lambda: clock.advance(0.2) or not alive(simulator, paused), every=0.2)
+
+    def ended() -> bool:
+        clock.advance(0.2)
+        return not alive(simulator, paused)
+
+    eventually(ended, every=0.2)
 
 
 def running(simulator: Simulator) -> list[str]:
@@ -98,10 +103,15 @@ def test_running_exports_outlive_the_mount(
 
     def asked_for(seconds: float) -> None:
         end = clock.now() + seconds
-        # Somebody looks: where nobody does, it is asked as seldom as a real server's limit allows.
-        eventually(
-            lambda: mount.tree.listdir("sessions") and (clock.advance(0.1) or clock.now() > end), every=0.1
-        )
+
+        def passed() -> bool:
+            # Somebody looks: where nobody does, it is asked as seldom as a real server's limit allows.
+            if not mount.tree.listdir("sessions"):
+                return False
+            clock.advance(0.1)
+            return clock.now() > end
+
+        eventually(passed, every=0.1)
         assert running(simulator) == [session_id]
 
     asked_for(1.2 * LIMIT)

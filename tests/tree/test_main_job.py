@@ -8,7 +8,8 @@ from tests.support.harness import ARCHIVE_REQUEST, Tree, eventually, expect_errn
 
 
 def record(tree: Tree, session: str) -> dict[str, object]:
-    return json.loads(tree.read(f"{session}/.session.json"))
+    found: dict[str, object] = json.loads(tree.read(f"{session}/.session.json"))
+    return found
 
 
 def test_request_to_result(tree: Tree, simulator: Simulator) -> None:

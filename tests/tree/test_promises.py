@@ -7,7 +7,7 @@ import subprocess
 import threading
 import time
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 import trio
@@ -134,7 +134,7 @@ async def test_an_error_that_nobody_foresaw() -> None:
     with pytest.raises(FUSEError) as caught:
         await operations.getattr(1, None)
     assert caught.value.errno == errno.EIO
-    (error,) = cast("list[dict[str, str]]", activity.status(lambda ino: None)["recent_errors"])
+    (error,) = activity.status(lambda ino: None)["recent_errors"]
     assert error["message"] == "RuntimeError: nobody foresaw this"
     assert activity.operations == {}
 
@@ -154,7 +154,7 @@ def test_mount_and_end(start_mount: MountFactory, server: SimulatorServer, tmp_p
     subprocess.run([*OURS, "umount", mount.mountpoint], check=True)
     assert mount.process is not None
     assert mount.process.wait(10) == 0
-    nowhere = [*OURS, "mount", server.address, tmp_path / "nowhere", "--insecure"]
+    nowhere = [*OURS, "mount", server.address, str(tmp_path / "nowhere"), "--insecure"]
     result = subprocess.run(nowhere, capture_output=True, text=True, check=False)
     assert result.returncode == 1
     assert "mkdir" in result.stderr

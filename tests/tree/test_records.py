@@ -69,9 +69,17 @@ def test_another_record_has_another_time(tree: Tree, simulator: Simulator) -> No
         if tree.stat(f"{path}/.session.json").st_mtime_ns == status.st_mtime_ns:
             seen.append((text, status.st_mtime_ns // 10**9))
 
-    eventually(lambda: look() or len({text for text, _ in seen}) > 3)
+    def several() -> bool:
+        look()
+        return len({text for text, _ in seen}) > 3
+
+    def completed() -> bool:
+        look()
+        return b'"completed"' in seen[-1][0]
+
+    eventually(several)
     simulator.sessions.stop(simulator.sessions.ids()[0])
-    eventually(lambda: look() or b'"completed"' in seen[-1][0])
+    eventually(completed)
     assert len({text for text, _ in seen}) == len({moment for _, moment in seen})
     assert [moment for _, moment in seen] == sorted(moment for _, moment in seen)
 

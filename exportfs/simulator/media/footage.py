@@ -100,7 +100,7 @@ def _video(footage: Footage, config: MediaConfig) -> Clip:
             stream.thread_count = 1
             for number, at in enumerate(times):
                 picture = pictures.frame(footage.cameras, at, config.width, config.height)
-                frame = av.VideoFrame.from_image(picture)  # type: ignore[no-untyped-call]
+                frame = av.VideoFrame.from_image(picture)
                 frame.pts = number
                 container.mux(stream.encode(frame))
             container.mux(stream.encode(None))

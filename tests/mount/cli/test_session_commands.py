@@ -146,7 +146,7 @@ def test_status_watch(mount: MountProcess) -> None:
         assert watching.stdout is not None
         assert json.loads(watching.stdout.readline())["mounts"][0]["sessions"] == []
         session = export(mount)
-        seen = eventually(lambda: json.loads(watching.stdout.readline())["mounts"][0]["sessions"])  # type: ignore[union-attr]
+        seen = eventually(lambda: json.loads(watching.stdout.readline())["mounts"][0]["sessions"])
         assert seen[0]["path"] == str(session)
         watching.terminate()
 
@@ -156,7 +156,7 @@ def test_status_watch_on_a_terminal(mount: MountProcess, simulator: Simulator) -
     session_of(mount)
     ours, theirs = pty.openpty()
     os.set_blocking(ours, False)
-    words = [*OURS, "status", mount.mountpoint, "--watch"]
+    words = [*OURS, "status", str(mount.mountpoint), "--watch"]
     watching = subprocess.Popen(words, stdin=theirs, stdout=theirs, stderr=theirs)
     os.close(theirs)
     shown = b""

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -203,6 +204,11 @@ def look(mode: int = 0o40755, uid: int = 0, gid: int = 0) -> os.stat_result:
     return os.stat_result((mode, 1, 1, 1, uid, gid, 0, 0, 0, 0))
 
 
+def looking(place: Path, status: os.stat_result) -> Callable[[Path], os.stat_result]:
+    """As `os.lstat`: this status at one place, and a harmless one elsewhere."""
+    return lambda path: status if path == place else look()
+
+
 @pytest.mark.parametrize(
     ("status", "says"),
     [
@@ -223,7 +229,7 @@ def test_who_can_change_it(tmp_path: Path, status: os.stat_result, says: str | N
     for place in (deep, deep.parent, tmp_path / "second", tmp_path / "first"):
         wrong = changeable_by_others(
             [tmp_path / "first" / "er"],
-            lambda path, place=place: status if path == place else look(),
+            looking(place, status),
         )
         assert (wrong is None) == (says is None)
         if says is not None:

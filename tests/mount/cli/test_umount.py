@@ -132,13 +132,14 @@ def test_every_spelling_of_the_mount_point(start_mount: MountFactory, tmp_path: 
     (tmp_path / "parent").mkdir()
     (elsewhere.parent / "mnt").symlink_to(mount.mountpoint)
     (tmp_path / "parent/link").symlink_to(elsewhere)
-    path, folder = {
+    spelled: dict[str, tuple[str | Path, Path | None]] = {
         "link": (tmp_path / "link", None),
         "parent/link/../mnt": (f"{tmp_path}/parent/link/../mnt", None),
         "slashes": (f"/{mount.mountpoint}//", None),
         "relative": ("mnt", tmp_path),
         "dots": ("../mnt/.", elsewhere.parent),
-    }[spelling]
+    }
+    path, folder = spelled[spelling]
     subprocess.run([*OURS, "umount", path], check=True, timeout=DEADLINE, cwd=folder)
     assert not is_mounted(mount.mountpoint)
     assert mount.process is not None

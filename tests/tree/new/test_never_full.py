@@ -98,17 +98,14 @@ def test_bytes_make_room_as_well(
     # Not the very file that grows, though nobody has it open.
     file = inside.filesystem.root.new.file("2.json")
     assert file is not None
-    inside._call(_later(lambda: file.set_xattr("user.a", bytes(300))))
+
+    async def grow() -> None:
+        file.set_xattr("user.a", bytes(300))
+
+    inside._call(grow)
     assert files(inside) == ["2", "4"]
     new = inside.filesystem.root.new
     assert new._bytes == len(content(2)) + len(content(4)) + 300
     for name in ("2", "4"):
         inside.unlink(f"new/{name}.json")
     assert new._bytes == 0
-
-
-def _later(function):  # type: ignore[no-untyped-def] # a synchronous call in trio's thread
-    async def call() -> None:
-        function()
-
-    return call

@@ -2,12 +2,13 @@
 
 import json
 import xml.etree.ElementTree as ElementTree
+from pathlib import Path
 
 import pytest
 
 from bench.__main__ import arguments, chosen, plan, size
 from bench.content import GIB, MIB
-from bench.goals import LINE, NEAR, OURS, Results, evaluate
+from bench.goals import LINE, NEAR, OURS, Goal, Results, evaluate
 from bench.measures import percentiles
 from bench.processes import Failed
 from bench.report import cell, markdown, write
@@ -15,7 +16,7 @@ from bench.subjects import Ours
 
 
 @pytest.fixture
-def results():
+def results() -> Results:
     made = Results()
     for ours, bare in ((900, 1000), (1100, 1000), (800, 1000)):
         made.add(
@@ -32,44 +33,44 @@ def results():
     return made
 
 
-def goal(results, text):
+def goal(results: Results, text: str) -> Goal:
     return next(goal for goal in evaluate(results, 256, 20) if text in goal.text)
 
 
-def test_a_ratio_is_of_medians_against_the_best_bare_subject(results):
+def test_a_ratio_is_of_medians_against_the_best_bare_subject(results: Results) -> None:
     copy = goal(results, "cp")
     assert "bare loop, 1 MiB" in copy.text
     assert (copy.value, copy.low, copy.high) == (0.9, 0.8, 1.1)
     assert copy.met
 
 
-def test_the_best_is_the_least_where_less_is_better(results):
+def test_the_best_is_the_least_where_less_is_better(results: Results) -> None:
     assert goal(results, "p50 / bare open").value == 1.5
     assert goal(results, "p50 / bare open").met is False
     assert goal(results, "p99 / bare open").value == 1.5
     assert goal(results, "p99 / bare open").met is True
 
 
-def test_a_limit_in_round_trips(results):
+def test_a_limit_in_round_trips(results: Results) -> None:
     assert goal(results, "20 ms: last").limit == 40
     assert goal(results, "20 ms: last").met is False
 
 
-def test_what_was_not_measured_is_neither_met_nor_missed(results):
+def test_what_was_not_measured_is_neither_met_nor_missed(results: Results) -> None:
     assert goal(results, "rclone").met is None
 
 
-def test_cells():
+def test_cells() -> None:
     assert cell([]) == ""
     assert cell([3.0]) == "3.00"
     assert cell([1, 2, 30]) == "2.00 (1.00\N{EN DASH}30.0)"
 
 
-def test_percentiles_are_milliseconds():
+def test_percentiles_are_milliseconds() -> None:
     assert percentiles([count / 1000 for count in range(101)]) == pytest.approx((50, 99))
 
 
-def test_the_report_is_complete_and_its_plots_are_well_formed(results, tmp_path):
+def test_the_report_is_complete_and_its_plots_are_well_formed(results: Results, tmp_path: Path) -> None:
     goals = evaluate(results, 256, 20)
     write(tmp_path, results, goals, {"machine": "a & b"}, {OURS: "#123456"})
     text = markdown(results, goals, {})
@@ -83,14 +84,14 @@ def test_the_report_is_complete_and_its_plots_are_well_formed(results, tmp_path)
         ElementTree.parse(path)
 
 
-def test_options():
+def test_options() -> None:
     assert (size("1G"), size("64m"), size("4096")) == (GIB, 64 * MIB, 4096)
     options = arguments(["--quick", "--no-peers", "--only", "exportfs", "--only", "trivial"])
     assert plan(options).size == 128 * MIB
     assert [subject.name for subject in chosen(options)] == [OURS, "trivial pyfuse3, from memory"]
 
 
-def test_our_result_is_found_whatever_its_directory_is_called(tmp_path):
+def test_our_result_is_found_whatever_its_directory_is_called(tmp_path: Path) -> None:
     with pytest.raises(Failed):
         Ours().root(tmp_path)
     found = tmp_path / "sessions" / "some_name"

@@ -188,12 +188,13 @@ def test_running_failed_removed_and_empty(run: Any, mount: Any, out: Path) -> No
 
 @pytest.mark.promise("S12")
 def test_missing_footage_is_3_and_in_the_manifest(run: Any, mount: Any, out: Path) -> None:
-    coverage = {"share": 0.5, "warnings": ["the results hold 5 min of the 10 min asked for (50 %)"]}
+    warning = "the results hold 5 min of the 10 min asked for (50 %)"
+    coverage = {"share": 0.5, "warnings": [warning]}
     session = mount.session("a", files={"a.mp4": CONTENT}, coverage=coverage)
     result = run("copy", session, out)
     assert result.exit_code == 3
     assert result.stdout == f"{out}/a\n"
-    assert result.stderr == f"axxon-exportfs: a: {coverage['warnings'][0]}\n"
+    assert result.stderr == f"axxon-exportfs: a: {warning}\n"
     assert json.loads((out / "a" / "manifest.json").read_text())["session"]["coverage"] == coverage
     check_sums(out / "a")
     # Again, and with something that fails as well.

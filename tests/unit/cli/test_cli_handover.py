@@ -16,12 +16,13 @@ from tests.unit.cli.test_cli_copy import CONTENT, check_sums, visible
 from tests.unit.pages.parsing import check_harmless, links, parse, path_of, text_of
 
 HARD = "50% #1 of 2 'a' & b.mp4"
+WARNING = "the results hold 5 min of the 10 min asked for (50 %)"
 COVERAGE = {
     "asked": {"begin": "2026-05-11T08:04:11Z", "end": "2026-05-11T08:14:11Z"},
     "results": {"begin": "2026-05-11T08:04:11Z", "end": "2026-05-11T08:09:11Z"},
     "share": 0.5,
     "gaps": [{"begin": "2026-05-11T08:09:11Z", "end": "2026-05-11T08:14:11Z"}],
-    "warnings": ["the results hold 5 min of the 10 min asked for (50 %)"],
+    "warnings": [WARNING],
     "note": None,
 }
 
@@ -53,10 +54,8 @@ def shell(command: str, folder: Path, *, code: int = 0) -> str:
 
 @pytest.mark.promise("G6")
 def test_report(run: Any, mount: Any, out: Path) -> None:
-    options = {
-        "archive": {"sources": [{"origin": "hosts/S/DeviceIpint.1/SourceEndpoint.video:0:0"}]},
-        "exportAgentAccessPoint": "hosts/S/MMExportAgent.1/Exporter",
-    }
+    origin, agent = "hosts/S/DeviceIpint.1/SourceEndpoint.video:0:0", "hosts/S/MMExportAgent.1/Exporter"
+    options = {"archive": {"sources": [{"origin": origin}]}, "exportAgentAccessPoint": agent}
     session = mount.session(
         "a", files={HARD: CONTENT}, options=options, cameras=["1.Gate north"], coverage=COVERAGE
     )
@@ -67,8 +66,8 @@ def test_report(run: Any, mount: Any, out: Path) -> None:
         *(
             "vms:20109",
             "1.Gate north",
-            options["archive"]["sources"][0]["origin"],
-            options["exportAgentAccessPoint"],
+            origin,
+            agent,
         ),
         *(
             "2026-05-11 08:04:11 UTC",
@@ -147,7 +146,7 @@ def test_index_over_several(run: Any, mount: Any, out: Path) -> None:
     text = " ".join(text_of(root).split())
     assert "2 exports" in text
     assert "1.Gate" in text
-    assert COVERAGE["warnings"][0] in text
+    assert WARNING in text
     targets = [path_of(link).decode() for _, link in links(root)]
     assert targets == ["a #1/report.html", "b/data/report.html"]
     assert all((out / target).is_file() for target in targets)

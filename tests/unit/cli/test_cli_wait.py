@@ -18,7 +18,7 @@ from exportfs.errors import InvalidArgument, NotFound, TimedOut
 
 FILES = {"a.mp4": b"1"}
 SHORT = {"share": 0.2333, "warnings": ["the results hold 7 min of the 30 min asked for (23 %)"], "note": None}
-UNSURE = {
+UNSURE: dict[str, object] = {
     "share": None,
     "warnings": [],
     "note": "whether all is there cannot be told: the results have no times",

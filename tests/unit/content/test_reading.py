@@ -504,7 +504,7 @@ async def test_a_server_that_serves_fewer_downloads_than_we_may_start(
 async def test_a_download_that_stalls_after_it_had_to_wait(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
-    stalled = []
+    stalled: list[int] = []
 
     def fault(download: FakeDownload, index: int) -> str | None:
         if download.fetch.file_id == "g" and not stalled:

@@ -54,7 +54,11 @@ def type_of(field: FieldDescriptor) -> str:
     if field.message_type is not None and field.message_type.GetOptions().map_entry:
         key, value = field.message_type.fields
         return f"map<{type_of(key)}, {type_of(value)}>"
-    name = SCALARS.get(field.type) or (field.message_type or field.enum_type).full_name
+    name = SCALARS.get(field.type)
+    if name is None:
+        kind = field.message_type or field.enum_type
+        assert kind is not None
+        name = kind.full_name
     return f"repeated {name}" if field.is_repeated else name
 
 

@@ -1,6 +1,8 @@
 """`report.html` and the index over several: hostile manifests, and what must stand first."""
 
 import json
+import math
+import re
 from typing import Any
 
 import pytest
@@ -95,6 +97,17 @@ def test_hostile_report(manifest: dict[str, Any], signed: bool) -> None:
     if manifest["not_copied"]:
         assert headings.pop(0).startswith("Not copied")
     assert headings[0] == "Is all footage there?"
+
+
+@pytest.mark.promise("G6")
+@pytest.mark.parametrize(
+    ("share", "shows"), [(0.999, "99 %"), (1, "100 %"), (7.5, "100 %"), (-1, "0 %"), (math.nan, None)]
+)
+def test_the_share_of_a_report(share: float, shows: str | None) -> None:
+    """JSON that Python reads has NaN, too: a share that is no number is not told."""
+    page = report_page({"session": {"coverage": {"share": share, "warnings": ["less"]}}}, "{}")
+    found = re.search(r"\d+ %", text_of(parse(page)))
+    assert (found and found[0]) == shows
 
 
 @pytest.mark.promise("G3", "G6")

@@ -37,7 +37,7 @@ def changed(base: dict[str, Any], *changes: tuple[str, Any]) -> dict[str, Any]:
         if value is ...:
             del inner[last]
         elif isinstance(inner, list):
-            inner[last:] = [value]
+            inner[int(last) :] = [value]
         else:
             inner[last] = value
     return result

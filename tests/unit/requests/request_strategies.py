@@ -24,6 +24,8 @@ instants = st.datetimes(datetime(1990, 1, 1), datetime(2090, 1, 1)).map(
     lambda naive: naive.replace(tzinfo=UTC)
 )
 
+OPTIONS = export.DESCRIPTOR.message_types_by_name["Options"]
+
 
 def is_map(field: FieldDescriptor) -> bool:
     return field.message_type is not None and field.message_type.GetOptions().map_entry
@@ -47,6 +49,7 @@ def _scalars(field: FieldDescriptor, *, hostile: bool) -> st.SearchStrategy[Any]
     if field.cpp_type in _INTEGERS:
         return st.integers(*_INTEGERS[field.cpp_type])
     if field.cpp_type == FieldDescriptor.CPPTYPE_ENUM:
+        assert field.enum_type is not None
         numbers = list(field.enum_type.values_by_number)
         return st.integers(-(2**31), 2**31 - 1) if hostile else st.sampled_from(numbers)
     if field.cpp_type == FieldDescriptor.CPPTYPE_BOOL:

@@ -7,12 +7,12 @@ import pytest
 from exportfs.requests import parse, summarize, to_json
 from exportfs.wire import export
 from tests.unit.requests.request_examples import EXAMPLES, PAGE
-from tests.unit.requests.request_strategies import is_map, reachable
+from tests.unit.requests.request_strategies import OPTIONS, is_map, reachable
 
 SECTIONS = dict(re.findall(r"^### `([\w.]+)`\n(.*?)(?=^#|\Z)", PAGE, re.DOTALL | re.MULTILINE))
 MESSAGES = {
     name.removeprefix("axxonsoft.bl.mmexport.").removeprefix("axxonsoft.bl.primitive."): message
-    for name, message in reachable(export.Options.DESCRIPTOR).items()
+    for name, message in reachable(OPTIONS).items()
 }
 
 

@@ -4,7 +4,7 @@ import contextlib
 import json
 import math
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from google.protobuf import json_format
@@ -16,7 +16,7 @@ from exportfs.model import OptionsSummary
 from exportfs.requests import RequestError, matches, parse, summarize, to_json
 from exportfs.requests.instants import FIELDS
 from exportfs.wire import export
-from tests.unit.requests.request_strategies import hostile_options, is_map, reachable, valid_options
+from tests.unit.requests.request_strategies import OPTIONS, hostile_options, is_map, reachable, valid_options
 
 slow_to_build = settings(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large], deadline=None
@@ -99,7 +99,7 @@ def test_floats_are_as_short_as_can_be() -> None:
 
 def test_unknown_enum_values_are_numbers() -> None:
     options = export.Options()
-    options.stream.format = 99
+    options.stream.format = cast(export.StreamType.EFormat, 99)
     assert json.loads(to_json(serialized(options))) == {"stream": {"format": 99}}
     assert summarize(serialized(options)).kind == "video"
 
@@ -218,10 +218,11 @@ def test_matches_never_raises(one: bytes, other: bytes) -> None:
 def test_nothing_new_in_the_contract() -> None:
     """The walk takes these for granted."""
     names = set()
-    for message in reachable(export.Options.DESCRIPTOR).values():
+    for message in reachable(OPTIONS).values():
         for field in message.fields:
             names.add((message.full_name, field.name))
             if is_map(field):
+                assert field.message_type is not None
                 key, value = (
                     field.message_type.fields_by_name["key"],
                     field.message_type.fields_by_name["value"],

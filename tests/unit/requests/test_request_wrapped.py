@@ -13,7 +13,14 @@ from tests.unit.requests.request_helpers import VIDEO, changed
 
 METHOD = "axxonsoft.bl.mmexport.ExportService.StartSession"
 PLAIN = parse(json.dumps(VIDEO).encode())
-RECORD = {"id": "hosts/Server/x", "name": "n", "state": "completed", "files": [], "error": None, "more": 1}
+RECORD: dict[str, object] = {
+    "id": "hosts/Server/x",
+    "name": "n",
+    "state": "completed",
+    "files": [],
+    "error": None,
+    "more": 1,
+}
 
 WRAPPED: list[tuple[dict[str, Any], str]] = [
     ({"session_options": VIDEO}, "session_options"),

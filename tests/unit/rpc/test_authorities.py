@@ -176,10 +176,10 @@ def test_of_the_environment(tmp_path: Path) -> None:
 def test_as_openssl_writes_them(tmp_path: Path, path: Path) -> None:
     (tmp_path / "in.pem").write_bytes(pem(ROOT))
     commands = [
-        ["openssl", "x509", "-in", "in.pem", "-trustout", "-addtrust", "serverAuth", "-out", path],
-        ["openssl", "x509", "-in", "in.pem", "-text", "-out", path],
-        ["openssl", "crl2pkcs7", "-nocrl", "-certfile", "in.pem", "-out", path],
-        ["openssl", "crl2pkcs7", "-nocrl", "-certfile", "in.pem", "-outform", "DER", "-out", path],
+        ["openssl", "x509", "-in", "in.pem", "-trustout", "-addtrust", "serverAuth", "-out", str(path)],
+        ["openssl", "x509", "-in", "in.pem", "-text", "-out", str(path)],
+        ["openssl", "crl2pkcs7", "-nocrl", "-certfile", "in.pem", "-out", str(path)],
+        ["openssl", "crl2pkcs7", "-nocrl", "-certfile", "in.pem", "-outform", "DER", "-out", str(path)],
     ]
     for command in commands:
         subprocess.run(command, cwd=tmp_path, check=True)

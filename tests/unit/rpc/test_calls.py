@@ -11,7 +11,7 @@ from exportfs.config import ServerConfig
 from exportfs.content.line import Line
 from exportfs.errors import ExportfsError, Interrupted, NotSent, Unauthenticated
 from exportfs.model import Fetch
-from exportfs.rpc.download import Downloads
+from exportfs.rpc.download import Download, Downloads
 from exportfs.rpc.renewal import Token
 from exportfs.rpc.server import Server
 from exportfs.wire import auth
@@ -58,6 +58,7 @@ async def test_no_thread_for_a_download(server: Server, monkeypatch: pytest.Monk
         await sink.over.wait()
         assert isinstance(sink.error, Interrupted)
         await trio.to_thread.run_sync(late[0])
+    assert isinstance(download, Download)
     assert download._connection is not None
     assert download._connection.users == 0
 
@@ -66,6 +67,7 @@ async def test_an_error_in_taking_a_block_ends_the_download_only(server: Server)
     downloads = Downloads(server.connections, server.login, Line())
     sink = Sink()
     download = downloads.start(FETCH, sink)
+    assert isinstance(download, Download)
     download._queue.append((0, memoryview(b"data")))
     download._wake()
     with trio.fail_after(10):

@@ -112,7 +112,7 @@ async def test_an_error_hides_nothing(
     server.destroy_session = broken  # type: ignore[method-assign] # a fault for the length of one call
     with pytest.raises(ExportfsError):
         await actions.destroy("a")
-    del server.destroy_session  # type: ignore[attr-defined] # back to the method
+    del server.destroy_session  # back to the method
     assert ids(catalogue) == ["a", "b"]
     assert not catalogue.was_destroyed("a")
     await actions.destroy("a")

@@ -108,5 +108,5 @@ def live(*numbers: int, seconds: float | None = None) -> export.Options:
 
 def snapshot(kind: str = "JPEG", *numbers: int) -> export.Options:
     options = archive(*numbers, end_timestamp="")
-    options.snapshot.format = export.SnapshotType.EFormat.Value(kind)
+    options.snapshot.CopyFrom(export.SnapshotType(format=kind))
     return options

@@ -10,14 +10,16 @@ from PIL import Image
 from exportfs.simulator import Config, FailExport, ManualClock, MediaConfig, Simulator, timestamps
 from exportfs.simulator.media.content import Held
 from exportfs.simulator.site import Recorded, Site, SiteArchive, SiteCamera
-from exportfs.wire import export
+from exportfs.wire import export, service
 from tests.unit.simulator.conftest import Make
 from tests.unit.simulator.helpers import CAMERA, COMPLETED, RUNNING, Client, archive, live, snapshot
 
 START = timestamps.parse("20260511T080000")
 
 
-def _export(client: Client, clock: ManualClock, options: export.Options) -> list[tuple[object, bytes]]:
+def _export(
+    client: Client, clock: ManualClock, options: export.Options
+) -> list[tuple[service.Result.File, bytes]]:
     """All files of a finished export: their messages and bytes."""
     session = client.start(options)
     clock.advance(2)
@@ -30,17 +32,22 @@ def _export(client: Client, clock: ManualClock, options: export.Options) -> list
 
 
 def _frames(data: bytes) -> list[av.VideoFrame]:
-    with av.open(io.BytesIO(data)) as container:
+    with av.open(io.BytesIO(data), "r") as container:
         return list(container.decode(video=0))
 
 
 def _codec(data: bytes) -> str:
-    with av.open(io.BytesIO(data)) as container:
+    with av.open(io.BytesIO(data), "r") as container:
         return container.streams.video[0].codec_context.name
 
 
+def _grey(frame: av.VideoFrame) -> bytes:
+    picture: Image.Image = frame.to_image()
+    return picture.convert("L").tobytes()
+
+
 def _distance(one: av.VideoFrame, other: av.VideoFrame) -> float:
-    pairs = zip(one.to_image().convert("L").tobytes(), other.to_image().convert("L").tobytes(), strict=True)
+    pairs = zip(_grey(one), _grey(other), strict=True)
     return sum(abs(a - b) for a, b in pairs) / (one.width * one.height)
 
 
@@ -61,9 +68,9 @@ def test_streams_are_real_video(
     client: Client, clock: ManualClock, kind: str, codec: str | None, mime: str, decoder: str
 ) -> None:
     options = archive()
-    options.stream.format = export.StreamType.EFormat.Value(kind)
+    options.stream.CopyFrom(export.StreamType(format=kind))
     if codec is not None:
-        options.stream.settings.add().video_codec = export.EVideoCodec.Value(codec)
+        options.stream.settings.add(video_codec=codec)
     [(file, data)] = _export(client, clock, options)
     assert file.mime_type == mime
     assert file.min_timestamp == "20260511T080000.000000"
@@ -203,7 +210,7 @@ def test_live_without_duration_runs_until_it_is_stopped(
     assert state.state == COMPLETED
     assert state.result.succeeded
     data = client.read(session, state.result.files[0].path)
-    with av.open(io.BytesIO(data)) as container:
+    with av.open(io.BytesIO(data), "r") as container:
         assert container.duration is not None
         assert container.duration / 1e6 == pytest.approx(800, rel=0.05)
 
@@ -275,8 +282,8 @@ def test_a_file_name_can_be_asked_for(client: Client, clock: ManualClock) -> Non
     assert client.state(session).result.files[0].path == "/srv/gate.mp4"
 
 
-def _times(file: object) -> tuple[float, float]:
-    return tuple(timestamps.parse(getattr(file, name)) - START for name in ("min_timestamp", "max_timestamp"))  # type: ignore[return-value]
+def _times(file: service.Result.File) -> tuple[float, float]:
+    return timestamps.parse(file.min_timestamp) - START, timestamps.parse(file.max_timestamp) - START
 
 
 @pytest.mark.parametrize(
@@ -371,7 +378,7 @@ def test_areas_and_colours_are_shares(client: Client) -> None:
     options.archive.sources[0].settings.add().crop_area.right = 640
     with pytest.raises(grpc.RpcError) as caught:
         client.start(options)
-    assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT  # type: ignore[attr-defined]
+    assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT
 
 
 def test_a_password_makes_an_encrypted_zip(client: Client, clock: ManualClock) -> None:

@@ -54,7 +54,7 @@ def threads() -> Iterator[ThreadPoolExecutor]:
 
 def _got(call: Any) -> tuple[list[tuple[int, bytes]], grpc.StatusCode]:
     """Blocks and status of a download."""
-    blocks = []
+    blocks: list[tuple[int, bytes]] = []
     try:
         blocks.extend((chunk.index, chunk.data) for chunk in call)
     except grpc.RpcError as error:
@@ -263,13 +263,13 @@ def test_revoked_tokens(client: Client, simulator: Simulator, every: bool) -> No
 
 
 def test_answers_may_be_any_bytes(client: Client, simulator: Simulator, file: tuple[str, str]) -> None:
-    request, options = service.StartSessionRequest(session_options=archive()), {"metadata": client.metadata}
-    raw = client.channel.unary_unary(
+    request = service.StartSessionRequest(session_options=archive())
+    raw: grpc.UnaryUnaryMultiCallable[service.StartSessionRequest, bytes] = client.channel.unary_unary(
         "/axxonsoft.bl.mmexport.ExportService/StartSession",
         request_serializer=service.StartSessionRequest.SerializeToString,
     )
     simulator.faults.add("StartSession", Answer((b"\x0a\x02\xff\xfe",)))
-    assert raw(request, **options) == b"\x0a\x02\xff\xfe"
+    assert raw(request, metadata=tuple(client.metadata)) == b"\x0a\x02\xff\xfe"
     assert len(client.all()) == 1  # only the file's
     simulator.faults.add("StartSession", Answer((b"\xff\xff\xff",)))
     with pytest.raises(grpc.RpcError):

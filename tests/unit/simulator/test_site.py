@@ -29,7 +29,7 @@ class SiteClient:
         self.archive = archive_grpc.ArchiveServiceStub(client.channel)
 
     def messages(self, token: str = "", size: int = 0, view: str = "VIEW_MODE_NO_CHILD_OBJECTS") -> list[Any]:
-        request = domain.ListCamerasRequest(page_token=token, page_size=size, view=view)  # type: ignore[arg-type]
+        request = domain.ListCamerasRequest(page_token=token, page_size=size, view=view)
         return list(self.domain.ListCameras(request, metadata=self.metadata, timeout=10))
 
     def cameras(self, size: int = 0) -> list[Any]:
