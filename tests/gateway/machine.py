@@ -119,7 +119,7 @@ class Machine:
                         *OURS,
                         "mount",
                         self.address,
-                        MOUNTPOINT,
+                        str(MOUNTPOINT),
                     ),
                     *("--insecure", "--foreground", "--refresh", "0.2", "--timeout", "5", *options),
                 ],

@@ -177,16 +177,18 @@ def test_sftp(gateway: Gateway) -> None:
             text=True,
         ) as process,
     ):
-        assert process.stdin is not None
+        orders, errors = process.stdin, process.stderr
+        assert orders is not None
+        assert errors is not None
 
         def order(*lines: str) -> None:
             """Carried out when it returns."""
             done = folder / "done"
             done.unlink(missing_ok=True)
-            process.stdin.write("\n".join((*lines, f"!touch {done}")) + "\n")
-            process.stdin.flush()
+            orders.write("\n".join((*lines, f"!touch {done}")) + "\n")
+            orders.flush()
             eventually(lambda: done.exists() or process.poll() is not None)
-            assert process.poll() is None, process.stderr.read()
+            assert process.poll() is None, errors.read()
 
         def local() -> Path:
             file = folder / "request.json"
@@ -210,7 +212,7 @@ def test_sftp(gateway: Gateway) -> None:
         order(f"get -R axxon/sessions {got / 'before'}")
         gateway.remount()
         order(f"get -pR axxon/sessions {got / 'after'}")
-        process.stdin.close()
+        orders.close()
         assert process.wait(20) == 0
     for path, (size, digest) in gateway.results.items():
         for copy in ("before", "after"):

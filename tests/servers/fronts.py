@@ -17,7 +17,7 @@ import socket
 import subprocess
 import threading
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Self
 
 from exportfs.simulator import Certificates, SimulatorServer
 from tests.support.harness import DEADLINE, eventually
@@ -73,7 +73,7 @@ class Front:
         self._process.stdin.flush()
         assert self._process.stdout.readline().strip() == text.split()[0]
 
-    def __enter__(self) -> "Front":
+    def __enter__(self) -> Self:
         try:
             self.start()
         except BaseException:
