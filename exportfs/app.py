@@ -38,7 +38,8 @@ from exportfs.supervision import Notifier, explain_on_signal
 from exportfs.vfs.context import Context
 from exportfs.vfs.filesystem import Filesystem
 from exportfs.vfs.inodes import Inodes
-from exportfs.vfs.metrics.file import MetricsFile, Sources
+from exportfs.vfs.metrics.file import MetricsFile
+from exportfs.vfs.metrics.sources import Sources
 from exportfs.vfs.node import Owner
 from exportfs.vfs.status import Activity, StatusMaker
 

@@ -11,7 +11,7 @@ import threading
 import time
 from collections import deque
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any
 from weakref import WeakSet
 
 import grpc
@@ -25,6 +25,7 @@ from exportfs.naming import encode
 from exportfs.rpc.channel import Connection, Connections, Lane, Metadata
 from exportfs.rpc.counted import CANCELLED, STALLED, Tally, code_of
 from exportfs.rpc.exact import ExactDownload
+from exportfs.rpc.handle import Handle, Sink
 from exportfs.rpc.http2 import Http2Connection, LineObserver, NoExact, Unusable
 from exportfs.rpc.login import Login
 from exportfs.rpc.server import SERVICE
@@ -35,28 +36,11 @@ from exportfs.rpc.wire_format import MalformedMessage, file_chunk, message
 log = logging.getLogger(__name__)
 
 
-class Sink(Protocol):
-    """Who gets the blocks. Both are called in trio's thread."""
-
-    def block(self, index: int, data: memoryview) -> None: ...
-    def ended(self, error: ExportfsError | None) -> None:
-        """After the last block: None for a clean end of the stream."""
-
-
 METHOD = "DownloadFile"
 MOST_THREADS = 128
 """More than downloads run at a time: one that was cancelled may take a moment to notice."""
 HOLD_BACK = 0.02
 """Seconds for which the blocks of a seek are collected, so that trio is woken once for all of them."""
-
-
-class Handle(Protocol):
-    """A running download, of either kind. In trio's thread."""
-
-    def allow(self, until: int) -> None: ...
-    def window(self, amount: int) -> None: ...
-    def cancel(self) -> None: ...
-    def suspect(self) -> None: ...
 
 
 class Downloads:

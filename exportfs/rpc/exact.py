@@ -6,18 +6,15 @@ many bytes as may be on their way. What is on its way when a download is cancell
 """
 
 from collections import deque
-from typing import TYPE_CHECKING
 
 import trio
 
 from exportfs.config import MIB
 from exportfs.errors import Corrupt, ExportfsError
 from exportfs.model import Fetch
+from exportfs.rpc.handle import Sink
 from exportfs.rpc.http2 import WINDOW, Http2Connection
 from exportfs.rpc.wire_format import MalformedMessage, file_chunk
-
-if TYPE_CHECKING:
-    from exportfs.rpc.download import Sink
 
 PREFIX = 5
 """Bytes before each message: whether it is compressed, and its length."""
@@ -41,7 +38,7 @@ def _varint_size(value: int) -> int:
 class ExactDownload:
     """One running call. All in trio's thread; the sink is called from where the connection is read."""
 
-    def __init__(self, connection: Http2Connection, fetch: Fetch, sink: "Sink") -> None:
+    def __init__(self, connection: Http2Connection, fetch: Fetch, sink: Sink) -> None:
         self._connection = connection
         self._line = connection.line
         self._fetch = fetch

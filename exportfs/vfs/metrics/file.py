@@ -4,34 +4,17 @@ import contextlib
 import importlib
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import trio
 
-from exportfs.metrics import CallCounters, LoginFigures
-from exportfs.vfs.context import Context
 from exportfs.vfs.inodes import METRICS
+from exportfs.vfs.metrics.sources import Sources
 from exportfs.vfs.node import Snapshot
-from exportfs.vfs.status import Activity
 from exportfs.vfs.texts import LivingText
 
 _RENDERER = "exportfs.vfs.metrics.openmetrics"
 """With it comes prometheus_client, whose import takes some 30 ms and looks into /proc: not for mounts whose metrics
 nobody reads."""
-
-
-@dataclass(frozen=True, slots=True)
-class Sources:
-    """Where the numbers are. Those of rooms that the tree does not know come from whoever wires the mount."""
-
-    context: Context
-    activity: Activity
-    server: str
-    """Host and port."""
-    calls: CallCounters
-    login: Callable[[], LoginFigures | None]
-    """None where the mount has no login."""
-    log_lines_dropped: Callable[[], int]
 
 
 OLDEST = 1.0

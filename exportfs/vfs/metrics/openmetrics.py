@@ -18,7 +18,7 @@ from prometheus_client.utils import floatToGoString
 import exportfs
 from exportfs import record
 from exportfs.metrics import BUCKETS
-from exportfs.vfs.metrics.file import Sources
+from exportfs.vfs.metrics.sources import Sources
 from exportfs.vfs.sessions import records
 
 PREFIX = "axxon_exportfs_"
