@@ -61,6 +61,11 @@ class NewDirectory(Directory):
         self._ledger.show_links(self._exists)
 
     @property
+    def bytes_held(self) -> int:
+        """Of all files together."""
+        return self._bytes
+
+    @property
     def read_only(self) -> bool:
         return self._context.read_only
 

@@ -60,10 +60,10 @@ async def test_attributes_that_are_removed_give_their_room_back(
 ) -> None:
     mount = await mounted(tmp_path, nursery)
     file = await scratch(mount, ".x", b"")
-    before = mount.new._bytes
+    before = mount.new.bytes_held
     file.set_xattr("user.a", b"x" * 1000)
     file.set_xattr("user.a", b"x" * 3000)
-    assert mount.new._bytes == before + 3000
+    assert mount.new.bytes_held == before + 3000
     file.remove_xattr("user.a")
-    assert mount.new._bytes == before
+    assert mount.new.bytes_held == before
     nursery.cancel_scope.cancel()

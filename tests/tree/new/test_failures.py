@@ -137,7 +137,7 @@ def test_memory_is_bounded(server: SimulatorServer, tmp_path: Path) -> None:
         for name in tree.listdir("new"):
             if name.endswith(".tmp"):
                 tree.unlink(f"new/{name}")
-        assert tree.filesystem.root.new._bytes == len(GOOD)
+        assert tree.filesystem.root.new.bytes_held == len(GOOD)
     finally:
         tree.close()
 
@@ -151,9 +151,9 @@ def test_attributes_that_were_removed_hold_nothing(inside: InProcessTree) -> Non
         for _ in range(2):
             file.set_xattr("user.a", bytes(1_000))
             file.set_xattr("user.a", bytes(size))
-            assert new._bytes == size
+            assert new.bytes_held == size
             file.remove_xattr("user.a")
-            assert new._bytes == 0
+            assert new.bytes_held == 0
     with pytest.raises(NoAttribute):
         file.remove_xattr("user.a")
     # Also by more of them than what new/ may hold altogether.
@@ -161,7 +161,7 @@ def test_attributes_that_were_removed_hold_nothing(inside: InProcessTree) -> Non
         file.set_xattr("user.a", bytes(60_000))
         file.remove_xattr("user.a")
     inside.unlink("new/a.tmp")
-    assert new._bytes == 0
+    assert new.bytes_held == 0
 
 
 @pytest.mark.promise("W7")

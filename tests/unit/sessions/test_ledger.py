@@ -405,7 +405,7 @@ class Mounts:
         self.who_was_given_a_session_is_remembered()
         self.what_is_shown_is_there()
         self.no_session_is_the_answer_to_two_requests()
-        assert all(is_request(name) for name, _ in self.ledger.under_way())
+        self.what_is_under_way_has_its_name()
 
 
 INDEX = st.integers(0, 3)
