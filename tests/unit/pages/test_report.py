@@ -104,7 +104,7 @@ def test_hostile_report(manifest: dict[str, Any], signed: bool) -> None:
     ("share", "shows"), [(0.999, "99 %"), (1, "100 %"), (7.5, "100 %"), (-1, "0 %"), (math.nan, None)]
 )
 def test_the_share_of_a_report(share: float, shows: str | None) -> None:
-    """JSON that Python reads has NaN, too: a share that is no number is not told."""
+    """JSON that Python reads has NaN, too: no share is told then."""
     page = report_page({"session": {"coverage": {"share": share, "warnings": ["less"]}}}, "{}")
     found = re.search(r"\d+ %", text_of(parse(page)))
     assert (found and found[0]) == shows
