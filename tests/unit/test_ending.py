@@ -76,5 +76,10 @@ async def test_whenever_it_comes(sent: list[signal.Signals], number: signal.Sign
 async def test_one_that_opens_the_log_anew_comes_before(sent: list[signal.Signals], tmp_path: Path) -> None:
     opened: list[bool] = []
     sent += [signal.SIGHUP, signal.SIGTERM]
-    await end(mount_of(tmp_path, hang_up=lambda: not opened.append(True)))
+
+    def open_anew() -> bool:
+        opened.append(True)
+        return True
+
+    await end(mount_of(tmp_path, hang_up=open_anew))
     assert opened == [True]
