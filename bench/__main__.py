@@ -1,4 +1,4 @@
-"""python -m bench: everything, or a part of it. See README.md."""
+"""python -m bench: everything, or a part of it; --line for thin lines. See README.md."""
 
 import argparse
 import os
@@ -13,6 +13,7 @@ from types import FrameType
 from bench import measures, report
 from bench.content import GIB, MIB
 from bench.goals import LINE, NEAR, Results, evaluate
+from bench.line import main as thin_lines
 from bench.processes import Failed, drop_caches
 from bench.setup import Plan, Setup, build
 from bench.subjects import Bare, BareSeek, Bridge, MountSubject, Ours, Rclone, Sshfs, Subject, all_subjects
@@ -44,7 +45,8 @@ def size(text: str) -> int:
 
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m bench", description="Our mount against peers, in one run."
+        prog="python -m bench",
+        description="Our mount against peers, in one run. With --line first: over thin lines (--line --help).",
     )
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--size", type=size, default=GIB, help="of the big file (1G)")
@@ -156,7 +158,18 @@ def interrupted(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
+def thin(argv: list[str]) -> int:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, interrupted)
+    try:
+        return thin_lines(argv, say)
+    except KeyboardInterrupt:
+        return 130
+
+
 def main() -> int:
+    if sys.argv[1:2] == ["--line"]:
+        return thin(sys.argv[2:])
     options = arguments()
     if options.quick:
         options.rounds = min(options.rounds, 1)

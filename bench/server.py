@@ -1,15 +1,17 @@
 """An export server that serves files from memory over the real protocol, at little cost of its own.
 
-    python -m bench.server DIRECTORY
+    python -m bench.server DIRECTORY [--host ADDRESS] [--sessions COUNT]
 
-serves every file of the directory as the results of one completed session, without login, on a loopback
-port of its choice. It talks in lines: it prints its port, then answers each `stats` or `reset` on stdin with
-a JSON object, and ends with stdin: a benchmark that dies takes its server along.
+serves every file of the directory as the results of one completed session (of as many as told, alike), without
+login, on a port of its choice. It talks in lines: it prints its port, then answers each `stats` or `reset` on stdin
+with a JSON object, and ends with stdin: a benchmark that dies takes its server along.
 """
 
+import argparse
 import json
 import sys
 import threading
+import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -86,7 +88,8 @@ class Counters:
 
 
 class ExportServer:
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, host: str = "127.0.0.1", sessions: int = 1) -> None:
+        self.sessions = [SESSION, *(f"hosts/Bench/{uuid.UUID(int=number)}" for number in range(1, sessions))]
         self.files = {path.name: Content(path) for path in sorted(directory.iterdir())}
         self.counters = Counters()
         # A stream holds its thread until it ends: enough threads that none ever waits for another.
@@ -100,7 +103,7 @@ class ExportServer:
             "DownloadFile": grpc.unary_stream_rpc_method_handler(self.download_file),
         }
         self.server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
-        self.port = self.server.add_insecure_port("127.0.0.1:0")
+        self.port = self.server.add_insecure_port(f"{host}:0")
         self.server.start()
 
     def state(self) -> service.State:
@@ -124,13 +127,14 @@ class ExportServer:
         options.archive.end_timestamp = "20260511T081411"
         options.archive.sources.add(origin="hosts/Bench/DeviceIpint.1/SourceEndpoint.video:0:0")
         options.stream.format = export.StreamType.MP4
-        response = service.ListSessionsResponse()
-        response.sessions.add(session=service.Session(id=SESSION, options=options), state=self.state())
+        response, state = service.ListSessionsResponse(), self.state()
+        for session in self.sessions:
+            response.sessions.add(session=service.Session(id=session, options=options), state=state)
         yield response.SerializeToString()
 
     def get_session_state(self, request: bytes, context: grpc.ServicerContext) -> bytes:
         self.counters.called("GetSessionState")
-        if service.GetSessionStateRequest.FromString(request).session_id != SESSION:
+        if service.GetSessionStateRequest.FromString(request).session_id not in self.sessions:
             context.abort(grpc.StatusCode.NOT_FOUND, "There is no session with provided ID")
         return service.GetSessionStateResponse(session_state=self.state()).SerializeToString()
 
@@ -138,7 +142,7 @@ class ExportServer:
         self.counters.called("DownloadFile")
         asked = service.DownloadFileRequest.FromString(request)
         content = self.files.get(asked.file_path)
-        if asked.session_id != SESSION or content is None:
+        if asked.session_id not in self.sessions or content is None:
             context.abort(grpc.StatusCode.NOT_FOUND, "There is no session with provided ID")
         if not asked.chunk_size_kb:
             context.abort(grpc.StatusCode.INVALID_ARGUMENT, "chunk_size_kb is missing")
@@ -157,7 +161,12 @@ class ExportServer:
 
 
 def main() -> None:
-    server = ExportServer(Path(sys.argv[1]))
+    parser = argparse.ArgumentParser(prog="python -m bench.server")
+    parser.add_argument("directory", type=Path)
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--sessions", type=int, default=1)
+    given = parser.parse_args()
+    server = ExportServer(given.directory, given.host, given.sessions)
     print(server.port, flush=True)
     try:
         for line in sys.stdin:

@@ -98,7 +98,7 @@ http {{
 """
 
 SSHD = """
-ListenAddress 127.0.0.1:{port}
+ListenAddress {host}:{port}
 HostKey {work}/host_key
 AuthorizedKeysFile {work}/user_key.pub
 PidFile {work}/sshd.pid
@@ -120,11 +120,18 @@ def start_nginx(work: Path, data: Path) -> tuple[Child, int]:
     user = f"user {getpass.getuser()};" if os.geteuid() == 0 else ""
     config.write_text(NGINX.format(user=user, work=work, data=data, port=port))
     child = Child([program, "-c", str(config), "-e", f"{work}/nginx.log"], work / "nginx.out")
-    _wait_listening("nginx", child, port)
+    _wait("nginx", child, lambda: listening(port))
     return child, port
 
 
-def start_sshd(work: Path) -> tuple[Child, int]:
+def as_it_is(command: list[str]) -> list[str]:
+    return command
+
+
+def start_sshd(
+    work: Path, host: str = "127.0.0.1", place: Callable[[list[str]], list[str]] = as_it_is
+) -> tuple[Child, int]:
+    """`place` gives the command that runs another one where `host` is."""
     program, keygen = shutil.which("/usr/sbin/sshd"), shutil.which("ssh-keygen")
     if program is None or keygen is None:
         raise Failed("sshd is not installed")
@@ -134,20 +141,21 @@ def start_sshd(work: Path) -> tuple[Child, int]:
         RUN_SSHD.mkdir(mode=0o755, exist_ok=True)
     port = free_port()
     config = work / "sshd_config"
-    config.write_text(SSHD.format(work=work, port=port))
-    child = Child([program, "-D", "-e", "-f", str(config)], work / "sshd.log")
-    _wait_listening("sshd", child, port)
+    config.write_text(SSHD.format(work=work, host=host, port=port))
+    log = work / "sshd.log"
+    child = Child(place([program, "-D", "-e", "-f", str(config)]), log)
+    _wait("sshd", child, lambda: "Server listening" in log.read_text(errors="replace"))
     return child, port
 
 
-def _remove(directory: Path) -> None:
+def remove(directory: Path) -> None:
     with contextlib.suppress(OSError):
         directory.rmdir()
 
 
-def _wait_listening(name: str, child: Child, port: int) -> None:
+def _wait(name: str, child: Child, ready: Callable[[], bool]) -> None:
     try:
-        wait_for(name, lambda: listening(port), child.alive, 10)
+        wait_for(name, ready, child.alive, 10)
     except Failed as error:
         child.stop()
         raise Failed(f"{error}: {child.last_words()}") from None
@@ -178,7 +186,7 @@ def build(plan: Plan, peers: bool, line: bool) -> Iterator[Setup]:
         )
         if peers:
             if os.geteuid() == 0 and not RUN_SSHD.exists():
-                stack.callback(_remove, RUN_SSHD)
+                stack.callback(remove, RUN_SSHD)
             starts: dict[str, Callable[[], tuple[Child, int]]] = {
                 "nginx": partial(start_nginx, work, data),
                 "sshd": partial(start_sshd, work),
