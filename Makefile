@@ -24,7 +24,7 @@ NODE_SERVER     := tests/servers/node/node_modules/.ready
 # axe-core, which looks at pages for what people with disabilities stumble over.
 NODE_AXE        := tests/pages/node/node_modules/.ready
 
-.PHONY: demo test test-fast test-machines lint fuzz bench soak deb lock clean test-system
+.PHONY: demo test test-fast test-machines lint fuzz bench soak team deb lock clean test-system
 
 demo: $(READY)
 	@$(BIN)/axxon-exportfs demo
@@ -63,6 +63,9 @@ bench: $(READY)
 
 soak: $(READY)
 	$(BIN)/python -m tests.soak $(SOAK_ARGS)
+
+team: $(READY)
+	$(BIN)/python -m tests.team $(TEAM_ARGS)
 
 $(READY): requirements.lock pyproject.toml hatch_build.py $(shell find protos -name '*.proto')
 	@sh .ci/system-packages $(SYSTEM_PACKAGES)
