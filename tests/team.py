@@ -196,10 +196,11 @@ def main() -> int:
     parser.add_argument("--clients", type=int, default=50)
     parser.add_argument("--minutes", type=float, default=10.0)
     given = parser.parse_args()
-    kinds = [(kind,) for kind, share in SHARES for _ in range(share * given.clients // 50)]
-    alone, beside, copier, everybody = (
-        Team(some) for some in ([("seek", "list")], [("seek", "list")], [("copy",)], kinds)
-    )
+    kinds: list[tuple[str, ...]] = [
+        (kind,) for kind, share in SHARES for _ in range(share * given.clients // 50)
+    ]
+    person: tuple[str, ...] = ("seek", "list")
+    alone, beside, copier, everybody = Team([person]), Team([person]), Team([("copy",)]), Team(kinds)
     simulator = Simulator(Config(login=LoginConfig(required=False), export_seconds=0.2))
     with tempfile.TemporaryDirectory(prefix="exportfs-team-") as folder, SimulatorServer(simulator) as server:
         seeds = [f"clip-{number}" for number in range(CLIPS)]
