@@ -202,8 +202,7 @@ class ExportOperations(pyfuse3.Operations):
 
     @handler
     async def read(self, fh: FileHandleT, off: int, size: int) -> bytes:
-        # pyfuse3 takes any buffer, whatever its annotation says.
-        return await self.filesystem.read(fh, off, size)  # type: ignore[return-value]
+        return await self.filesystem.read(fh, off, size)  # type: ignore[return-value] # pyfuse3 takes any buffer
 
     @handler
     async def write(self, fh: FileHandleT, off: int, buf: bytes) -> int:

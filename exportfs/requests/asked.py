@@ -1,9 +1,11 @@
 """What of an archive's footage Options ask for, whoever made them."""
 
 import math
+from collections.abc import Iterable
 
 from exportfs.coverage import Asked
 from exportfs.requests.summary import read_options
+from exportfs.wire import primitive
 
 USUAL_RATE = 10.0
 """Frames a second, where a time lapse does not say: few, so that its frames lie far apart."""
@@ -44,5 +46,5 @@ def _within(value: float, otherwise: float) -> float:
     return value if math.isfinite(value) and 1e-3 <= value <= 1e6 else otherwise
 
 
-def _ranges(ranges: object) -> tuple[tuple[str, str], ...]:
-    return tuple((one.begin_time, one.end_time) for one in ranges)  # type: ignore[attr-defined]
+def _ranges(ranges: Iterable[primitive.TimeRange]) -> tuple[tuple[str, str], ...]:
+    return tuple((one.begin_time, one.end_time) for one in ranges)

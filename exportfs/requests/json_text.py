@@ -8,6 +8,7 @@ import codecs
 import enum
 import json
 import re
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,9 +35,8 @@ class Object(dict[str, Any]):
         super().__init__(pairs)
         self.duplicates: tuple[str, ...] = ()
         if len(self) != len(pairs):
-            seen: set[str] = set()
-            again = [key for key, _ in pairs if key in seen or seen.add(key)]  # type: ignore[func-returns-value]
-            self.duplicates = tuple(dict.fromkeys(again))
+            counts = Counter(key for key, _ in pairs)
+            self.duplicates = tuple(key for key, count in counts.items() if count > 1)
 
 
 class Completeness(enum.Enum):

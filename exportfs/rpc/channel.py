@@ -96,9 +96,9 @@ class Connection:
 
         Asked of the channel's inner half: the public way costs a thread that polls.
         """
-        inner = getattr(self.channel, "_channel", None)
+        inner: Any = getattr(self.channel, "_channel", None)
         try:
-            state = inner.check_connectivity_state(False)  # type: ignore[union-attr]
+            state = inner.check_connectivity_state(False)
         except (AttributeError, TypeError, ValueError):  # another version, or closed
             return False
         return bool(state != grpc.ChannelConnectivity.READY.value[0])

@@ -13,7 +13,7 @@ import contextlib
 import logging
 import ssl
 import urllib.parse
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from typing import Protocol
 
@@ -384,8 +384,8 @@ class _Answer:
         self._metadata = metadata
         self._headers: dict[bytes, bytes] = {}
 
-    def headers(self, headers: object) -> None:
-        self._headers.update(headers)  # type: ignore[call-overload]
+    def headers(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        self._headers.update(headers)
 
     def error(self) -> ExportfsError | None:
         """None where the call was a success."""

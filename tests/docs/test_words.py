@@ -28,6 +28,7 @@ WORDS = {
     r"\bWorld\b": "Context",
     r"test_nowhere|test_for_real": "what the test is about",
     r"e-mail": "email",
+    r"# type: ignore(\[[^]]*\])?\s*$": "with the reason in the same line",
     r"\bteh\b|\brecieve|\boccured\b|\bseperate": "(spelling)",
 }
 TEXT = {".py", ".md", ".toml", ".sh", ".html", ".css", ".yml", ""}

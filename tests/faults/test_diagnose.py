@@ -54,7 +54,7 @@ def config(server: SimulatorServer, **changes: object) -> ServerConfig:
     defaults = (
         {"ca_file": server.tls.ca_file, "tls_server_name": "Server"} if server.tls else {"insecure": True}
     )
-    return ServerConfig("127.0.0.1", server.port, **{**defaults, **changes})  # type: ignore[arg-type]
+    return ServerConfig("127.0.0.1", server.port, **{**defaults, **changes})  # type: ignore[arg-type] # fields by name
 
 
 def test_all_well(secure: SimulatorServer, server: SimulatorServer) -> None:

@@ -7,7 +7,7 @@ import select
 import signal
 import subprocess
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -41,9 +41,11 @@ def guarded() -> Iterator[SimulatorServer]:
 
 
 @asynccontextmanager
-async def client(server: SimulatorServer, user: str = "demo", **options: object) -> AsyncIterator[Server]:
+async def client(
+    server: SimulatorServer, user: str = "demo", *, ask_code: Callable[[], str] | None = None
+) -> AsyncIterator[Server]:
     config = ServerConfig("127.0.0.1", server.port, user, "demo", insecure=True)
-    found = Server(config, timeout=5, **options)  # type: ignore[arg-type]
+    found = Server(config, timeout=5, ask_code=ask_code)
     try:
         yield found
     finally:

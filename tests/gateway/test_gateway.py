@@ -328,5 +328,5 @@ def test_nfs(gateway: Gateway) -> None:
                 assert {"new", "sessions", "README.txt"} <= set(listed.split())
                 for path, (size, digest) in gateway.results.items():
                     data = machine.run("nfs-cat", url(path), text=False).stdout
-                    assert (len(data), hashlib.sha256(data).hexdigest()) == (size, digest)  # type: ignore[arg-type]
+                    assert (len(data), hashlib.sha256(data).hexdigest()) == (size, digest)  # type: ignore[arg-type] # bytes: no text
                 check_ways(gateway, {f"nfs-{attempt}": lambda name=f"nfs-{attempt}": copy_to(name)})

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from exportfs.simulator import Hang, Simulator
+from exportfs.simulator import Hang, Simulator, SimulatorServer
 from exportfs.supervision import Notifier
 from tests.conftest import MountFactory
 from tests.support.harness import MountProcess, eventually
@@ -51,9 +51,11 @@ def test_watchdog_of_the_environment(environ: dict[str, str], seconds: float) ->
 
 
 @pytest.mark.mount
-def test_a_mount_tells_systemd(server: object, service_manager: socket.socket, tmp_path: Path) -> None:
+def test_a_mount_tells_systemd(
+    server: SimulatorServer, service_manager: socket.socket, tmp_path: Path
+) -> None:
     environment = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "200000"}
-    mount = MountProcess(server.address, tmp_path, "--insecure", env=environment)  # type: ignore[attr-defined]
+    mount = MountProcess(server.address, tmp_path, "--insecure", env=environment)
     with service_manager:
         try:
             mount.start()

@@ -64,7 +64,7 @@ class FakeServer:
     running: int = 0
     """Questions under way, and the most that were at a time."""
     most_running: int = 0
-    failing: dict[str, tuple[float, ExportfsError]] = field(default_factory=dict)
+    failing: dict[str, tuple[float, Exception]] = field(default_factory=dict)
     """Sessions about which questions fail: after how many seconds, and how."""
     on_list: Callable[[], None] = lambda: None
     """Runs between a listing's making and its arrival."""
@@ -107,7 +107,8 @@ class FakeServer:
             self.running -= 1
 
     async def _answer(self, session_id: str) -> SessionState:
-        seconds, error = self.failing.get(session_id, (self.delay, self.fail))
+        answer: tuple[float, Exception | None] = self.failing.get(session_id) or (self.delay, self.fail)
+        seconds, error = answer
         await trio.sleep(seconds)
         if error is not None:
             raise error

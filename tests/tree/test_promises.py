@@ -130,7 +130,7 @@ async def test_an_error_that_nobody_foresaw() -> None:
             raise RuntimeError("nobody foresaw this")
 
     activity = Activity(trio.current_time, time.time)
-    operations: Any = ExportOperations(Broken(), Owner(0, 0), activity, timeout=5.0)  # type: ignore[arg-type]
+    operations: Any = ExportOperations(Broken(), Owner(0, 0), activity, timeout=5.0)  # type: ignore[arg-type] # it only raises
     with pytest.raises(FUSEError) as caught:
         await operations.getattr(1, None)
     assert caught.value.errno == errno.EIO

@@ -25,7 +25,7 @@ def file(first: float | None, last: float | None, path: str = "a.mp4") -> Result
 
 
 def half_hour(**more: object) -> Asked:
-    return replace(Asked(at(0), at(1800), sources=CAMERAS[:1]), **more)  # type: ignore[arg-type]
+    return replace(Asked(at(0), at(1800), sources=CAMERAS[:1]), **more)  # type: ignore[arg-type] # fields by name
 
 
 def judged(files: list[tuple[float | None, float | None]], **more: object) -> Coverage:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 import unicodedata
+from random import Random
 from urllib.parse import unquote_to_bytes
 
 import pytest
@@ -184,12 +185,12 @@ def test_percent_encoding(session_id: str) -> None:
 @pytest.mark.promise("N4")
 @quick
 @given(st.dictionaries(texts(3), st.sampled_from(("a", "b", "a~2", "x" * 255)), max_size=8), st.randoms())
-def test_disambiguate(names: dict[str, str], random) -> None:  # type: ignore[no-untyped-def]
+def test_disambiguate(names: dict[str, str], rng: Random) -> None:
     pairs = list(names.items())
     unique = dict(disambiguate(pairs))
     assert len(set(unique.values())) == len(pairs)
     assert all(len(name.encode()) <= 255 for name in unique.values())
-    random.shuffle(pairs)
+    rng.shuffle(pairs)
     assert dict(disambiguate(pairs)) == unique
 
 

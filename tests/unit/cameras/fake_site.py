@@ -14,12 +14,12 @@ Answer = History | ExportfsError
 def camera(number: int = 1, name: str = "", *, node: str = "Server", **others: object) -> Camera:
     """Camera `number` of a node, listed without details."""
     point = f"hosts/{node}/DeviceIpint.{number}/SourceEndpoint.video:0:0"
-    return replace(Camera(point, name or f"Camera {number}", str(number)), **others)  # type: ignore[arg-type]
+    return replace(Camera(point, name or f"Camera {number}", str(number)), **others)  # type: ignore[arg-type] # fields by name
 
 
 def archive(name: str = "AliceBlue", **others: object) -> Archive:
     point = f"hosts/Server/MultimediaStorage.{name}/MultimediaStorage"
-    return replace(Archive(point, name, track=f"{point}/Sources/src"), **others)  # type: ignore[arg-type]
+    return replace(Archive(point, name, track=f"{point}/Sources/src"), **others)  # type: ignore[arg-type] # fields by name
 
 
 class FakeSite:

@@ -178,7 +178,7 @@ def test_server_checks_get_the_config(run: Any, only: Any, monkeypatch: pytest.M
         asked.append(config)
         return [Finding(False, "TLS", "wrong CA", "give --ca-file")]
 
-    hook.diagnose_server = diagnose_server  # type: ignore[attr-defined]
+    monkeypatch.setattr(hook, "diagnose_server", diagnose_server, raising=False)
     monkeypatch.setitem(sys.modules, "exportfs.rpc", types.ModuleType("exportfs.rpc"))
     monkeypatch.setitem(sys.modules, "exportfs.doctor.server", hook)
     monkeypatch.setenv("EXPORTFS_PASSWORD", "hunter2")

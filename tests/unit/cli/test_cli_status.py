@@ -286,13 +286,14 @@ def test_watch_draws(mount: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     def nap(seconds: float) -> None:
         raise Enough
 
-    console = Console(file=io.StringIO(), force_terminal=True, width=200)
+    drawn = io.StringIO()
+    console = Console(file=drawn, force_terminal=True, width=200)
     mount.session("watched")
     monkeypatch.setattr("exportfs.cli.terminal.status_view.terminal", lambda: console)
     monkeypatch.setattr("exportfs.cli.commands.status.time.sleep", nap)
     with pytest.raises(Enough):
         command._watch(mount.root)
-    assert "watched" in console.file.getvalue()  # type: ignore[attr-defined]
+    assert "watched" in drawn.getvalue()
 
 
 ALTERNATE_SCREEN, SCREEN_BEFORE, CURSOR = b"\x1b[?1049h", b"\x1b[?1049l", b"\x1b[?25h"

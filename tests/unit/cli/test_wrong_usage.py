@@ -9,6 +9,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
 from exportfs.cli import COMMANDS, examples, program
@@ -220,7 +221,7 @@ def test_every_command_has_examples_and_they_can_be_typed(monkeypatch: pytest.Mo
         for _, line in examples.lines(name):
             words = shlex.split(line.replace("~", "/home/analyst"))
             assert words[:2] == ["axxon-exportfs", name]
-            command = program.get_command(None, name)  # type: ignore[arg-type]
+            command = program.get_command(click.Context(program), name)
             assert command is not None
             command.make_context(name, words[2:])
 

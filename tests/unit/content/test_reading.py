@@ -173,9 +173,9 @@ async def test_a_block_that_stays_wrong_is_an_error(
     ],
 )
 async def test_lasting_failures(
-    failure: Exception, raised: type[Exception], autojump_clock: MockClock, nursery: trio.Nursery
+    failure: ExportfsError, raised: type[Exception], autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
-    source = FakeSource(nursery, {"f": MIB}, fault=lambda download, index: failure)  # type: ignore[arg-type, return-value]
+    source = FakeSource(nursery, {"f": MIB}, fault=lambda download, index: failure)
     reader = source.library(timeout=10).open(source.key("f"))
     begun = trio.current_time()
     with pytest.raises(raised):
@@ -524,7 +524,9 @@ async def test_a_download_that_stalls_after_it_had_to_wait(
     nursery.cancel_scope.cancel()
 
 
-async def test_nothing_spins_when_all_is_done(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+async def test_nothing_spins_when_all_is_done(
+    autojump_clock: MockClock, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
     names = [f"f{number}" for number in range(6)]
     source = FakeSource(nursery, dict.fromkeys(names, 40 * MIB))
     library = source.library(max_downloads=1)
@@ -547,7 +549,7 @@ async def test_nothing_spins_when_all_is_done(autojump_clock: MockClock, nursery
         looks += 1
         schedule()
 
-    library.scheduler.schedule = counted  # type: ignore[method-assign]
+    monkeypatch.setattr(library.scheduler, "schedule", counted)
     await trio.sleep(100)
     assert looks <= 101
     nursery.cancel_scope.cancel()

@@ -31,7 +31,8 @@ def limit(monkeypatch: pytest.MonkeyPatch) -> Iterator[Limit]:
 
     def start(self: threading.Thread) -> None:
         # The simulator's own threads, which alone come from such a pool, are those of another machine.
-        if limit.reached and "concurrent.futures" not in getattr(self._target, "__module__", ""):  # type: ignore[attr-defined]
+        target = getattr(self, "_target", None)
+        if limit.reached and "concurrent.futures" not in getattr(target, "__module__", ""):
             raise RuntimeError("can't start new thread")
         usual(self)
 

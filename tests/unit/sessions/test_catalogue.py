@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exportfs.errors import ExportfsError, TimedOut, Unreachable
-from exportfs.model import OptionsSummary, ResultFile, SessionState, State
+from exportfs.model import OptionsSummary, ResultFile, Session, SessionState, State
 from exportfs.sessions.catalogue import FAIL_FAST, IDLE_LEAST, IDLE_RATE, LOOKED, OVERHEAD, STRETCH, Catalogue
 from exportfs.sessions.control import Actions
 from exportfs.sessions.ledger import Records
@@ -56,11 +56,11 @@ async def catalogue(server: FakeServer, nursery: trio.Nursery) -> Catalogue:
 @pytest.mark.promise("N4", "N10", "T2", "T7")
 @settings(deadline=None, max_examples=100)
 @given(st.lists(SESSIONS, min_size=1, max_size=4))
-def test_whatever_is_listed_shows_once_under_one_name(listings: list[list[object]]) -> None:
+def test_whatever_is_listed_shows_once_under_one_name(listings: list[list[Session]]) -> None:
     catalogue = catalogue_of(FakeServer())
     for number, listed in enumerate(listings):
-        catalogue.apply(listed, float(number))  # type: ignore[arg-type]
-        shown = {one.id: one for one in listed if one.state.state is not State.REMOVED}  # type: ignore[attr-defined]
+        catalogue.apply(listed, float(number))
+        shown = {one.id: one for one in listed if one.state.state is not State.REMOVED}
         assert {entry.id for entry in catalogue} == set(shown)
         assert len(catalogue) == len(shown)
         for entry in catalogue:

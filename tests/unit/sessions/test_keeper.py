@@ -295,7 +295,7 @@ async def test_sessions_that_failed_are_asked_about_soon_after(
 @pytest.mark.promise("K5")
 async def test_a_question_that_breaks_holds_up_no_others(autojump_clock: Clock, kept: Kept) -> None:
     kept.put_live("a", 3)
-    kept.server.failing["a0"] = (0.01, RuntimeError("nobody foresaw this"))  # type: ignore[assignment]
+    kept.server.failing["a0"] = (0.01, RuntimeError("nobody foresaw this"))
     await trio.sleep(60)
     assert kept.longest_wait(["a0", "a1", "a2"]) <= 5
 

@@ -19,7 +19,7 @@ def make_server(clock: ManualClock) -> Iterator[Make]:
     servers = []
 
     def make(config: Config | None = None, **options: object) -> SimulatorServer:
-        server = SimulatorServer(Simulator(config, clock), **options)  # type: ignore[arg-type]
+        server = SimulatorServer(Simulator(config, clock), **options)  # type: ignore[arg-type] # its parameters by name
         servers.append(server)
         server.start()
         return server
