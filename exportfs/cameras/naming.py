@@ -1,6 +1,5 @@
 """How cameras are called: names of their directories, and which camera a name in a request means. All pure."""
 
-import fnmatch
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import TypeVar
@@ -71,16 +70,6 @@ def find_camera(text: str, named: Sequence[tuple[str, Camera]]) -> Camera:
         )
     near = _nearest(text, (word for _, camera in named for word in (camera.label, camera.name)))
     raise InvalidArgument(f"there is no camera {text!r}; {near or 'see cameras/ for those that there are'}")
-
-
-def matching(pattern: str, named: Sequence[tuple[str, Camera]]) -> list[tuple[str, Camera]]:
-    """The cameras that a name or a shell pattern such as `gate*` means, in order."""
-    wanted = same_key(pattern)
-    return [
-        (name, camera)
-        for name, camera in named
-        if any(word == wanted or fnmatch.fnmatchcase(word, wanted) for word in _words(name, camera))
-    ]
 
 
 def _words(name: str, camera: Camera) -> set[str]:

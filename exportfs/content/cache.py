@@ -70,11 +70,6 @@ class BlockCache:
         return None
 
     @property
-    def ahead_capacity(self) -> int:
-        """Bytes of large blocks that can be kept ahead of readers."""
-        return int(self._ahead.maxsize)
-
-    @property
     def used(self) -> int:
         """Bytes held."""
         return int(self._small.currsize + self._ahead.currsize + self._behind.currsize)

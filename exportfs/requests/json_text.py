@@ -75,10 +75,10 @@ def completeness(content: bytes) -> Completeness:
         return _completeness_utf16(content)
     hole = content.find(b"\0")
     if hole >= 0:
-        before = _completeness(content[:hole], unfinished=True)
+        before = _completeness(content[:hole])
         # After a whole value a hole can still become white space.
         return Completeness.BROKEN if before is Completeness.BROKEN else Completeness.INCOMPLETE
-    return _completeness(content, unfinished=False)
+    return _completeness(content)
 
 
 def _completeness_utf16(content: bytes) -> Completeness:
@@ -93,7 +93,7 @@ def _completeness_utf16(content: bytes) -> Completeness:
     return Completeness.INCOMPLETE if half and state is not Completeness.BROKEN else state
 
 
-def _completeness(content: bytes, *, unfinished: bool) -> Completeness:
+def _completeness(content: bytes) -> Completeness:
     text, rest, invalid = _decode_some(content)
     if not text.strip(" \t\r\n"):
         if invalid:

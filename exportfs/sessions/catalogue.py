@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 
 import trio
 
-from exportfs.errors import ExportfsError, NotFound, TimedOut
+from exportfs.errors import ExportfsError, TimedOut
 from exportfs.model import Session, SessionState, State
 from exportfs.naming import disambiguate, result_names, session_name
 from exportfs.sessions.service import SessionService
@@ -291,13 +291,6 @@ class Catalogue:
         entry = self._entries.get(session_id)
         if entry is not None:
             entry.version = next(self._versions)
-
-    def require(self, session_id: str) -> Entry:
-        """The entry of an id. Raises NotFound."""
-        entry = self._entries.get(session_id)
-        if entry is None:
-            raise NotFound("the session is gone from the server")
-        return entry
 
     def _put(self, session: Session) -> bool:
         """Adds or replaces; True where names have to be made anew."""

@@ -19,7 +19,7 @@ from exportfs.errors import (
 )
 from exportfs.model import Listing, OptionsSummary, ResultFile, Session, SessionState, State
 from exportfs.requests import summarize
-from exportfs.sessions.catalogue import Catalogue
+from exportfs.sessions.catalogue import Catalogue, Entry
 
 SUMMARY = OptionsSummary(stream=True, kind="mp4", origin="hosts/S/D.1/V:0:0", start="20260511T080411")
 SESSION_BYTES = 750
@@ -39,6 +39,13 @@ def session(
     summary: OptionsSummary = SUMMARY,
 ) -> Session:
     return Session(session_id, b"", summary, SessionState(state, state is State.COMPLETED, "", files))
+
+
+def entry_of(catalogue: Catalogue, session_id: str) -> Entry:
+    """A session that must be known."""
+    found = catalogue.get(session_id)
+    assert found is not None
+    return found
 
 
 def watched(catalogue: Catalogue) -> Catalogue:

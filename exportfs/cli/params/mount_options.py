@@ -171,8 +171,3 @@ def profile_value(param: click.Parameter, value: object) -> object:
         return param.type.convert(str(value), param, None)
     except click.BadParameter as error:
         raise ValueError(error.message) from None
-
-
-def is_path(param: click.Parameter) -> bool:
-    """Whether a relative value counts from where it was written."""
-    return param.type is FILE

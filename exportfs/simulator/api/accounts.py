@@ -71,10 +71,6 @@ class Accounts:
         with self._lock:
             self._scripts.append(_Script(answer, times))
 
-    def clear_scripts(self) -> None:
-        with self._lock:
-            self._scripts.clear()
-
     def revoke(self, token: str | None = None) -> None:
         """Makes `token` invalid at once, or every token."""
         with self._lock:

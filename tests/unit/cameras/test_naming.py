@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exportfs.cameras.naming import directory_names, find_agent, find_archive, find_camera, matching
+from exportfs.cameras.naming import directory_names, find_agent, find_archive, find_camera
 from exportfs.errors import InvalidArgument
 from exportfs.naming import encode, same_key, tag
 from exportfs.site import Agent, Camera
@@ -111,15 +111,6 @@ def test_an_unknown_name_is_refused_with_the_nearest() -> None:
 def test_names_in_requests_are_no_patterns() -> None:
     with pytest.raises(InvalidArgument, match="no camera"):
         find_camera("Gate s*", SITE)
-
-
-def test_patterns_of_commands() -> None:
-    assert [name for name, _ in matching("gate*", SITE)] == [
-        "1.Gate north@Server",
-        "2.Gate south",
-        "1.Gate north@NODE2",
-    ]
-    assert matching("nothing*", SITE) == []
 
 
 def test_archives_by_name() -> None:

@@ -14,7 +14,7 @@ from exportfs.model import OptionsSummary, ResultFile, Session, SessionState, St
 from exportfs.sessions.catalogue import FAIL_FAST, IDLE_LEAST, IDLE_RATE, LOOKED, OVERHEAD, STRETCH, Catalogue
 from exportfs.sessions.control import Actions
 from exportfs.sessions.ledger import Records
-from tests.support.fake_server import SESSION_BYTES, FakeServer, session, watched
+from tests.support.fake_server import SESSION_BYTES, FakeServer, entry_of, session, watched
 from tests.support.hostile import MIME_TYPES, texts
 
 FILES = st.lists(
@@ -74,10 +74,10 @@ def test_whatever_is_listed_shows_once_under_one_name(listings: list[list[Sessio
 def test_versions_move_with_every_change_and_only_then() -> None:
     catalogue = catalogue_of(FakeServer())
     catalogue.apply([session("a", State.RUNNING)], 0.0)
-    entry = catalogue.require("a")
+    entry = entry_of(catalogue, "a")
     before = entry.version
     catalogue.apply([session("a", State.RUNNING)], 1.0)
-    assert catalogue.require("a") is entry
+    assert entry_of(catalogue, "a") is entry
     assert entry.version == before
     catalogue.apply([session("a", State.COMPLETED, ResultFile("x.mp4", 5))], 2.0)
     assert entry.version != before
@@ -196,7 +196,7 @@ async def test_actions_show_at_once(
     records = Records([], str)
     actions = Actions(server, catalogue, records)
     await actions.stop("a")
-    assert catalogue.require("a").completed
+    assert entry_of(catalogue, "a").completed
     assert actions.was_stopped("a")
     await actions.destroy("b")
     assert catalogue.get("b") is None

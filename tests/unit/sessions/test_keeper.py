@@ -14,7 +14,7 @@ from exportfs.model import OptionsSummary, State
 from exportfs.sessions.catalogue import Catalogue
 from exportfs.sessions.keepalive import LIVE_LIMIT, RUNNING_LIMIT, KeepAliveConfig
 from exportfs.sessions.keeper import Keeper
-from tests.support.fake_server import LIVE, SUMMARY, FakeServer, session, watched
+from tests.support.fake_server import LIVE, SUMMARY, FakeServer, entry_of, session, watched
 
 CONFIG = KeepAliveConfig(keep=900.0, refresh=5.0)
 TIMEOUT = 30.0
@@ -132,7 +132,7 @@ async def test_what_a_question_learns_shows(autojump_clock: Clock, kept: Kept) -
     del kept.server.sessions["b"]
     kept.keeper.opened("b")
     await trio.sleep(3)
-    assert kept.catalogue.require("a").completed
+    assert entry_of(kept.catalogue, "a").completed
     assert kept.catalogue.get("b") is None
     kept.keeper.closed("b")
     await trio.sleep(3)
