@@ -49,6 +49,26 @@ def _write(draw: ImageDraw.ImageDraw, text: str, top: int, height: int) -> None:
     draw.text((4, top), text, "white", _font(max(8, height // 16)), stroke_width=1, stroke_fill="black")
 
 
+def _write_time(picture: Image.Image, text: str, top: int, height: int) -> None:
+    """As `_write`, for what differs from frame to frame: of parts that were drawn before, which takes a tenth."""
+    left = 4.0
+    # Date, hour and minute; seconds; their fraction.
+    for part in (text[:13], text[13:15], text[15:]):
+        drawn, advance = _part(part, max(8, height // 16))
+        picture.paste(drawn, (round(left) - 1, top - 1), drawn)
+        left += advance
+
+
+@lru_cache(maxsize=256)
+def _part(text: str, size: int) -> tuple[Image.Image, float]:
+    """With room for its outline, and how far right of its beginning the next one begins."""
+    font = _font(size)
+    advance = font.getlength(text)
+    drawn = Image.new("RGBA", (math.ceil(advance) + 2, 2 * size))
+    ImageDraw.Draw(drawn).text((1, 1), text, "white", font, stroke_width=1, stroke_fill="black")
+    return drawn, advance
+
+
 @lru_cache(maxsize=8)
 def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(size=size)
@@ -64,7 +84,7 @@ def one_camera(camera: str, at: float, width: int, height: int) -> Image.Image:
     x = width / 2 + math.cos(angle) * (width / 2 - 2 * radius)
     y = height / 2 + math.sin(angle * (1 + digest[9] % 2)) * (height / 2 - 2 * radius)
     draw.ellipse((x - radius, y - radius, x + radius, y + radius), _colour(digest, 10, dark=False), "white")
-    _write(draw, timestamps.text(at)[:-3], 2, height)
+    _write_time(picture, timestamps.text(at)[:-3], 2, height)
     return picture
 
 

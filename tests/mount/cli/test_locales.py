@@ -22,23 +22,30 @@ print(os.fsencode(sys.argv[1]).hex(), sys.getfilesystemencoding(), open(__file__
 """
 
 
+@pytest.fixture(scope="session")
+def locales(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for locales that are made here."""
+    return tmp_path_factory.mktemp("locales")
+
+
 @pytest.fixture(params=["ko_KR.EUC-KR", "de_DE.ISO-8859-1", "C", "POSIX", "C.UTF-8"])
-def locale(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, str]:
+def locale(request: pytest.FixtureRequest, locales: Path) -> dict[str, str]:
     """An environment with the locale, made here where the system has no such one."""
     name: str = request.param
     environment = {
         key: value for key, value in os.environ.items() if not key.startswith(("LC_", "LANG", "PYTHON"))
     }
     if "." in name and name != "C.UTF-8":
-        place = tmp_path / "locales"
-        place.mkdir()
         language, _, charmap = name.partition(".")
-        made = subprocess.run(
-            ["localedef", "-c", "-i", language, "-f", charmap, place / name], capture_output=True, check=False
-        )
-        if not (place / name).exists():
-            pytest.skip(f"no sources of locales here: {made.stderr!r}")
-        environment["LOCPATH"] = str(place)
+        if not (locales / name).exists():
+            made = subprocess.run(
+                ["localedef", "-c", "-i", language, "-f", charmap, locales / name],
+                capture_output=True,
+                check=False,
+            )
+            if not (locales / name).exists():
+                pytest.skip(f"no sources of locales here: {made.stderr!r}")
+        environment["LOCPATH"] = str(locales)
     return {**environment, "LC_ALL": name, "PYTHONCOERCECLOCALE": "0"}
 
 
