@@ -161,10 +161,7 @@ def interrupted(number: int, frame: FrameType | None) -> None:
 def thin(argv: list[str]) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, interrupted)
-    try:
-        return thin_lines(argv, say)
-    except KeyboardInterrupt:
-        return 130
+    return thin_lines(argv, say)
 
 
 def main() -> int:

@@ -374,10 +374,17 @@ def markdown(results: Results, made: list[tuple[ThinPlan, str]], seconds: float)
 def main(argv: list[str], say: Say) -> int:
     options, results, begun = arguments(argv), Results(), time.monotonic()
     made: list[tuple[ThinPlan, str]] = []
-    for plan in plans(options):
-        made.append((plan, measure(plan, results, say)))
+    stopped = False
+    try:
+        for plan in plans(options):
+            made.append((plan, "stopped before its end"))
+            made[-1] = plan, measure(plan, results, say)
+    except KeyboardInterrupt:
+        stopped = True
     print(markdown(results, made, time.monotonic() - begun))
     if options.out is not None:
         options.out.write_text(json.dumps(results.rounds, indent=1) + "\n")
+    if stopped:
+        return 130
     bad = any(subject == OURS or "WRONG BYTES" in error for subject, error in results.errors)
     return 1 if bad else 0

@@ -8,6 +8,7 @@ import os
 import random
 import shutil
 import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -270,15 +271,13 @@ def thumbnails(stand: Stand) -> Numbers:
         return {}
     before = settle(stand.line)
 
-    def one(name: str) -> None:
-        picture = stand.root.parent / f"{name}.png" if os.access(stand.root.parent, os.W_OK) else None
-        ended(
-            ["ffmpegthumbnailer", "-i", str(stand.path(name)), "-o", str(picture or os.devnull), "-c", "png"]
-        )
+    def one(name: str, pictures: str) -> None:
+        picture = f"{pictures}/{name}.png"
+        ended(["ffmpegthumbnailer", "-i", str(stand.path(name)), "-o", picture, "-c", "png"])
 
     def all_of_them() -> None:
-        with ThreadPoolExecutor(4) as pool:
-            list(pool.map(one, names))
+        with tempfile.TemporaryDirectory() as pictures, ThreadPoolExecutor(4) as pool:
+            list(pool.map(one, names, [pictures] * len(names)))
 
     seconds = timed(all_of_them) / 1e3
     return {

@@ -98,6 +98,7 @@ class Http2Connection:
         self._ping_at = 0.0
         self._pings = 0
         self._consumed = 0
+        self._goodbyes = Goodbyes()
         self.usable = True
         """Whether new calls may be made on it."""
         self._scope = trio.CancelScope()
@@ -266,8 +267,11 @@ class Http2Connection:
             data = await stream.receive_some(RECEIVE)
             if not data:
                 raise Unreachable("the server cannot be reached: it closed the connection")
-            for event in http2.receive_data(bytes(data)):
+            rest, lasts = self._goodbyes.split(bytes(data))
+            for event in http2.receive_data(rest):
                 self._event(event)
+            for last in lasts:
+                self._server_leaves(last)
             self._send.set()
 
     async def _write(self, stream: trio.abc.Stream, http2: h2.connection.H2Connection) -> None:
@@ -354,9 +358,18 @@ class Http2Connection:
                     self._ping()
         elif isinstance(event, h2.events.RemoteSettingsChanged):
             self._start_waiting()
-        elif isinstance(event, h2.events.ConnectionTerminated):
-            self.usable = False
-            raise Unreachable("the server ends the connection")
+
+    def _server_leaves(self, last: int) -> None:
+        """It takes no new calls here, and those numbered above `last` it has not begun: they are for another
+        connection. The others go on (RFC 9113, 6.8)."""
+        self.usable = False
+        waiting, self._waiting = [stream for stream, *_ in self._waiting], []
+        for number in [number for number in self._streams if number > last]:
+            self._calls.pop(number, None)
+            waiting.append(self._streams.pop(number))
+        for stream in waiting:
+            stream.ended(Unreachable("the server ends the connection"))
+        self._close_if_done()
 
     def _data(self, event: h2.events.DataReceived) -> None:
         assert self._http2 is not None
@@ -375,6 +388,44 @@ class Http2Connection:
             stream.ended(error)
         self._start_waiting()
         self._close_if_done()
+
+
+class Goodbyes:
+    """Takes GOAWAY frames out of what a server sends: after one, h2 would know of no stream any more."""
+
+    HEAD = 9
+    """Bytes of a frame's header: 3 of length, type, flags, 4 of stream. RFC 9113, 4.1."""
+    GOAWAY = 7
+
+    def __init__(self) -> None:
+        self._left = 0
+        """Bytes of the current frame that are still to come, and to be passed on."""
+        self._held = b""
+        """The beginning of a frame of which too little is here."""
+
+    def split(self, data: bytes) -> tuple[bytes, list[int]]:
+        """What is for h2, and the last stream that each GOAWAY names."""
+        if len(data) <= self._left:
+            self._left -= len(data)
+            return data, []
+        data, at = self._held + data, self._left  # one of the two is nothing
+        begin, passed, lasts = 0, list[bytes](), list[int]()
+        while len(data) - at >= self.HEAD:
+            length = int.from_bytes(data[at : at + 3], "big")
+            end = at + self.HEAD + length
+            if (
+                data[at + 3] == self.GOAWAY and 8 <= length <= FRAME
+            ):  # one that is malformed is h2's to refuse
+                if end > len(data):
+                    break
+                lasts.append(int.from_bytes(data[at + self.HEAD : at + self.HEAD + 4], "big") & 0x7FFFFFFF)
+                passed.append(data[begin:at])
+                begin = end
+            at = end
+        self._left = max(0, at - len(data))
+        self._held = data[at:]
+        rest = data[begin:at]
+        return b"".join([*passed, rest]) if passed else rest, lasts
 
 
 class _Answer:

@@ -2,10 +2,14 @@
 
 import math
 from collections.abc import Iterator
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 import trio
+from hypothesis import given
+from hypothesis import strategies as st
 
 from exportfs.config import ServerConfig
 from exportfs.content.line import Line
@@ -13,6 +17,7 @@ from exportfs.errors import ExportfsError, Interrupted, NotFound
 from exportfs.model import Fetch
 from exportfs.rpc.download import Downloads
 from exportfs.rpc.exact import wire_size
+from exportfs.rpc.http2 import Goodbyes
 from exportfs.rpc.server import Server
 from exportfs.simulator import Config, LoginConfig, Simulator, SimulatorServer, make_certificates
 from tests.unit.rpc.test_threads import Sink as Collector
@@ -46,7 +51,10 @@ class Counting(Line):
 class Scene:
     """A server with one file, and downloads from it."""
 
-    def __init__(self, client: Server, config: ServerConfig, simulator: Simulator) -> None:
+    def __init__(
+        self, client: Server, config: ServerConfig, simulator: Simulator, server: SimulatorServer
+    ) -> None:
+        self.server = server
         self.line = Counting()
         self.downloads = Downloads(client.connections, client.login, self.line, config)
         self.session = simulator.add_computed(SIZE)
@@ -67,7 +75,7 @@ def scene(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Scene]:
         else:
             config = ServerConfig(host, int(port), ca_file=tls.ca_file, tls_server_name=tls.name)
         client = Server(config, timeout=10)
-        yield Scene(client, config, simulator)
+        yield Scene(client, config, simulator, server)
         client.connections.close()
     simulator.close()
 
@@ -151,6 +159,55 @@ async def test_a_stream_that_h2_knows_no_more(scene: Scene) -> None:
         download.window(128 * KIB)
         download.cancel()
         nursery.cancel_scope.cancel()
+
+
+async def test_a_call_goes_on_when_the_server_takes_no_new_ones(scene: Scene) -> None:
+    """As a server does that is restarted, or limits a connection's age: it says GOAWAY, and serves what runs."""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(scene.downloads.run)
+        await trio.testing.wait_all_tasks_blocked()
+        sink = Collector()
+        download = scene.downloads.start(scene.fetch(0, 4, stop=False), sink)
+        download.window(256 * KIB)
+        with trio.fail_after(10):
+            while len(sink.data) < 4 * 16 * KIB:
+                await trio.testing.wait_all_tasks_blocked(0.01)
+        connection = scene.downloads._http2
+        assert connection is not None
+        nursery.start_soon(partial(trio.to_thread.run_sync, scene.server.stop, 20.0, abandon_on_cancel=True))
+        with trio.fail_after(10):
+            while connection.usable:
+                await trio.testing.wait_all_tasks_blocked(0.01)
+        assert len(sink.data) == 4 * 16 * KIB
+        download.allow(-(-SIZE // (16 * KIB)) + 1)
+        assert len(await finished(sink)) == SIZE
+        with trio.fail_after(10):
+            while connection.busy:
+                await trio.testing.wait_all_tasks_blocked(0.01)
+        nursery.cancel_scope.cancel()
+
+
+def frame(kind: int, body: bytes) -> bytes:
+    return len(body).to_bytes(3, "big") + bytes([kind, 0, 0, 0, 0, 1]) + body
+
+
+@given(st.data())
+def test_goaways_are_taken_out_wherever_what_is_received_is_cut(data: st.DataObject) -> None:
+    parts = data.draw(st.lists(st.tuples(st.sampled_from([0, 4, 6, 7]), st.binary(max_size=40)), max_size=8))
+    frames = [(kind, frame(kind, body)) for kind, body in parts]
+    stream = b"".join(raw for _, raw in frames)
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=10)))
+    goodbyes, passed, lasts = Goodbyes(), b"", list[int]()
+    for begin, end in pairwise([0, *cuts, len(stream)]):
+        rest, found = goodbyes.split(stream[begin:end])
+        passed += rest
+        lasts += found
+    whole = [kind == 7 and len(raw) >= 17 for kind, raw in frames]
+    assert passed == b"".join(raw for (_, raw), taken in zip(frames, whole, strict=True) if not taken)
+    numbers = [
+        int.from_bytes(raw[9:13], "big") for (_, raw), taken in zip(frames, whole, strict=True) if taken
+    ]
+    assert lasts == [number & 0x7FFFFFFF for number in numbers]
 
 
 async def test_keys_are_logged_nowhere(scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
