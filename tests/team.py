@@ -117,7 +117,7 @@ class Client:
     def request(self) -> None:
         """A request of its own; what it started is looked at."""
         name = f"team-{self.number}-{len(self.told.requests)}"
-        end = f"20260511T{8 + self.number % 12:02d}{len(self.told.requests) % 60:02d}{self.number:02d}"
+        end = f"20260511T{9 + self.number % 12:02d}{len(self.told.requests) % 60:02d}{self.number:02d}"
         archive = {**ARCHIVE_REQUEST["archive"], "endTimestamp": end}
         with self.told.timed("request"):
             (self.root / f"new/{name}.json").write_text(json.dumps({**ARCHIVE_REQUEST, "archive": archive}))
