@@ -11,7 +11,7 @@ from typing import Any
 
 from exportfs.client.sessions import SessionRecord, read_session
 from exportfs.errors import ExportfsError
-from exportfs.fuse.mountpoint import PROBE_TIMEOUT, mount_table, place_of, probe, top
+from exportfs.fuse.mountpoint import PROBE_TIMEOUT, MountEntry, mount_table, place_of, probe, top
 from exportfs.os_errors import sentence
 from exportfs.program import PROGRAM
 from exportfs.record import STATUS
@@ -67,7 +67,12 @@ def read_mount(mountpoint: Path) -> MountStatus:
 def private_to(mountpoint: Path) -> str:
     """The user whose private mount is there, where that is not us; empty otherwise."""
     entry = top(place_of(mountpoint), mount_table())
-    if entry is None or not entry.private or entry.user_id is None:
+    return owner_of(entry) if entry is not None and entry.private else ""
+
+
+def owner_of(entry: MountEntry) -> str:
+    """The name of the user who mounted it, or the id of one who has none; empty where the table does not say."""
+    if entry.user_id is None:
         return ""
     try:
         return pwd.getpwuid(entry.user_id).pw_name

@@ -3,6 +3,7 @@
 import errno
 import importlib
 import os
+import pwd
 import shlex
 import shutil
 import stat
@@ -102,7 +103,22 @@ def _fusermount(machine: Machine) -> Finding:
         return Finding(
             False, title, f"{path} is not setuid root, so only root can mount", f"chmod u+s {path}"
         )
+    if not root and not _is_known(os.getuid()):
+        return Finding(
+            False,
+            title,
+            f"refuses the user with the id {os.getuid()}, who has no entry in the passwd database",
+            "add one (useradd), or mount as root",
+        )
     return Finding(True, title, path)
+
+
+def _is_known(user_id: int) -> bool:
+    try:
+        pwd.getpwuid(user_id)
+    except KeyError:
+        return False
+    return True
 
 
 def _allow_other(machine: Machine) -> Finding:

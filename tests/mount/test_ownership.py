@@ -13,7 +13,7 @@ import pytest
 
 from exportfs.simulator import Simulator
 from tests.conftest import MountFactory
-from tests.support.harness import ARCHIVE_REQUEST, DEADLINE, OURS, MountProcess, eventually
+from tests.support.harness import ARCHIVE_REQUEST, DEADLINE, OURS, MountProcess, eventually, is_mounted
 
 pytestmark = [
     pytest.mark.mount,
@@ -83,6 +83,12 @@ def test_the_options_show(shared: MountProcess, simulator: Simulator) -> None:
 
 
 @pytest.mark.promise("T16", "W1")
+def test_another_user_cannot_unmount_it(shared: MountProcess) -> None:
+    told = as_user(ANA, *OURS, "umount", shared.mountpoint, code=1)
+    assert "user root mounted it; that user or root can" in told.stderr
+    assert is_mounted(shared.mountpoint)
+
+
 def test_another_user_writes_requests(shared: MountProcess, simulator: Simulator, desk: Path) -> None:
     """Each way starts one session, and what a program sets afterwards does not fail it."""
     new = shared.mountpoint / "new"

@@ -13,6 +13,7 @@ import click
 from exportfs.cli.failures import complain
 from exportfs.cli.params.arguments import MOUNTPOINT
 from exportfs.cli.params.mountpoint import chosen_mount
+from exportfs.client.mounts import owner_of
 from exportfs.errors import ExportfsError
 from exportfs.fuse.holders import holders
 from exportfs.fuse.mount import unmount
@@ -68,6 +69,8 @@ def umount(mountpoint: Path | None, lazy: bool) -> int:
         raise ExportfsError(
             f"cannot unmount {mountpoint}: it is of type {entry.fs_type}, not {FILESYSTEM_TYPE}; use `umount`"
         )
+    if os.geteuid() not in (0, entry.user_id) and (owner := owner_of(entry)):
+        raise ExportfsError(f"cannot unmount {mountpoint}: user {owner} mounted it; that user or root can")
     process = None if lazy else process_of(place)
     unmount(entry, lazy=lazy)
     # Of those before: a later one may have got its numbers.

@@ -85,6 +85,22 @@ def test_fusermount_without_setuid(machine: dict[str, Any], monkeypatch: pytest.
     assert checks._fusermount(Machine(**machine)).fix == "chmod u+s /bin/true"
 
 
+def test_fusermount_wants_to_know_the_user(
+    machine: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "fusermount3"
+    program.touch()
+    program.chmod(0o4755)
+    known = Machine(**{**machine, "which": lambda name: str(program)})
+    monkeypatch.setattr(os, "geteuid", lambda: 123_456_789)
+    assert checks._fusermount(known).ok
+    monkeypatch.setattr(os, "getuid", lambda: 123_456_789)
+    finding = checks._fusermount(known)
+    assert finding.ok is False
+    assert "123456789" in finding.detail
+    assert "useradd" in finding.fix
+
+
 @pytest.mark.parametrize("text", ["", "#user_allow_other\n", "user_allow_others\n", None])
 def test_allow_other(machine: dict[str, Any], text: str | None) -> None:
     if text is None:

@@ -157,6 +157,7 @@ def test_index_over_several(run: Any, mount: Any, out: Path) -> None:
     assert (out / "index.html").read_text() == "somebody's own"
 
 
+@pytest.mark.slow
 def test_a_folder_of_300_files(run: Any, mount: Any, out: Path) -> None:
     session = mount.session("a", files={f"{number:03}.jpg": b"%d" % number for number in range(300)})
     assert run("copy", session, out).exit_code == 0

@@ -96,6 +96,7 @@ def test_no_duration(text: str) -> None:
         duration(text)
 
 
+@pytest.mark.slow
 @given(st.text())
 def test_any_text_is_a_value_or_a_value_error(text: str) -> None:
     for parse in (size, duration, parse_time):

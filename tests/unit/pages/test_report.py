@@ -77,6 +77,7 @@ def manifests(draw: st.DrawFn) -> dict[str, Any]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.promise("G3", "G6")
 @settings(deadline=None, max_examples=60)
 @given(manifest=manifests(), signed=st.booleans())
@@ -110,6 +111,7 @@ def test_the_share_of_a_report(share: float, shows: str | None) -> None:
     assert (found and found[0]) == shows
 
 
+@pytest.mark.slow
 @pytest.mark.promise("G3", "G6")
 @settings(deadline=None, max_examples=40)
 @given(documents=st.lists(manifests(), min_size=2, max_size=3), folder=HOSTILE)

@@ -53,6 +53,7 @@ async def catalogue(server: FakeServer, nursery: trio.Nursery) -> Catalogue:
     return catalogue
 
 
+@pytest.mark.slow
 @pytest.mark.promise("N4", "N10", "T2", "T7")
 @settings(deadline=None, max_examples=100)
 @given(st.lists(SESSIONS, min_size=1, max_size=4))

@@ -80,6 +80,7 @@ async def test_running_sessions_of_ours_are_asked_about(autojump_clock: Clock, k
     assert len(kept.asked("ours")) == before
 
 
+@pytest.mark.slow
 @pytest.mark.promise("K2")
 async def test_an_open_file_keeps_its_session(autojump_clock: Clock, kept: Kept) -> None:
     """A paused player: open, and not read for hours."""
@@ -303,6 +304,7 @@ async def test_a_question_that_breaks_holds_up_no_others(autojump_clock: Clock, 
     assert kept.longest_wait(["a0", "a1", "a2"]) <= 5
 
 
+@pytest.mark.slow
 @pytest.mark.promise("K1", "K5")
 async def test_while_nobody_looks_questions_are_as_rare_as_the_server_allows(
     autojump_clock: Clock, kept: Kept

@@ -66,6 +66,7 @@ def test_wrong_pages_are_refused(client: Client, token: str, size: int) -> None:
     assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT
 
 
+@pytest.mark.slow
 def test_ten_thousand_sessions_are_listed_fast(client: Client, simulator: Simulator) -> None:
     simulator.add_many(10_000)
     client.all()
