@@ -35,7 +35,7 @@ WORKERS ?= $(shell n=$$(nproc 2>/dev/null || echo 1); echo $$((n + 1)))
 test: test-system $(READY)
 	$(BIN)/python -m pytest -n $(WORKERS) $(PYTEST_ARGS)
 
-# What is run while one works: no mount, and half a minute on two processors.
+# What is run while one works: no mount, and a minute or so on two processors.
 test-fast: $(READY)
 	$(BIN)/python -m pytest -n $(WORKERS) -m "not mount and not slow" tests/unit tests/docs $(PYTEST_ARGS)
 
