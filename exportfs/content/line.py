@@ -24,6 +24,7 @@ from exportfs.content.tuning import (
     FAST_AFTER,
     HINT_SAMPLE,
     KERNEL_AHEAD,
+    KERNEL_AHEAD_NEAR,
     LADDER,
     NEAR,
     NEAR_HINT,
@@ -206,9 +207,11 @@ class Line:
     def kernel_ahead(self) -> int:
         """Bytes that the kernel should read ahead."""
         most, usual, least = KERNEL_AHEAD
-        if self.presumed_fast:
-            return most
         rate = self.rate
+        if self._fast or (rate or 0.0) >= FAST:
+            return most
+        if self.presumed_fast:
+            return KERNEL_AHEAD_NEAR
         return least if rate is not None and rate < 3 * usual else usual
 
     @property

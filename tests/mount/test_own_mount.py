@@ -280,7 +280,7 @@ def test_the_source_shown_is_the_source_given(server: SimulatorServer, tmp_path:
 @needs_root
 @pytest.mark.alone  # beside others the server answers so late that it counts as distant
 def test_read_ahead(simulator: Simulator, start_mount: MountFactory) -> None:
-    """Raised to 1 MiB, also after the kernel's first call."""
+    """Raised for a server that is near, also after the kernel's first call."""
     simulator.add_many(100, 4096)
     mount = start_mount()
     (device,) = entries(mount)
@@ -292,7 +292,7 @@ def test_read_ahead(simulator: Simulator, start_mount: MountFactory) -> None:
         # Each download measures the round trip: the least counts, and a slow machine answers quickly now and then.
         if results:
             assert len(results.pop().read_bytes()) == 4096
-        return setting.read_text() == "1024\n"
+        return setting.read_text() == "256\n"
 
     eventually(raised)
     assert os.listdir(mount.mountpoint)

@@ -114,10 +114,12 @@ def test_one_small_answer_tells_a_thin_line_from_a_near_server() -> None:
     line = Line()
     line.round_trip_took(0.0002)
     assert line.presumed_fast
+    assert line.kernel_ahead == 256 * KIB
     line.granted(0.0, 16 * KIB)
     line.arrived(0.007, 16 * KIB)
     assert line.rate is None
     assert not line.presumed_fast
+    assert line.kernel_ahead == 128 * KIB
 
 
 def test_a_fast_line_that_becomes_slow() -> None:
