@@ -41,6 +41,7 @@ from exportfs.content.tuning import (
     SEEK_FAST,
     SLOW,
     SLOW_SECONDS,
+    THIN_SECONDS,
     WINDOW_FIRST,
     WINDOW_LEAST,
     WINDOW_MOST,
@@ -58,6 +59,7 @@ class Line:
         self._busy = busy
         self._busy_since = 0.0
         self._wide_since: tuple[float, float] | None = None
+        self._proven_thin_at = -math.inf
         self._round_trips: deque[float] = deque(maxlen=REMEMBERED)
         self._rates: deque[tuple[float, float]] = deque()
         self._window = float(WINDOW_FIRST)
@@ -138,13 +140,15 @@ class Line:
             if rate < SLOW and not ours:
                 self._fast, self._fast_bytes = False, 0
                 self._rates.clear()
+                self._proven_thin_at = now
             self._wide_bytes, self._wide_seconds = 0, 0.0
 
     def _sampled(self, now: float, rate: float, amount: int, *, ours: bool) -> None:
         while self._rates and self._rates[0][0] < now - RATE_MEMORY:
             self._rates.popleft()
         self._rates.append((now, rate))
-        if rate >= FAST or (ours and rate >= BUSY_RATE):
+        doubtful = ours and rate >= BUSY_RATE and now - self._proven_thin_at >= THIN_SECONDS
+        if rate >= FAST or doubtful:
             self._fast_bytes += amount
             self._fast = self._fast or self._fast_bytes >= FAST_AFTER
         elif rate < SLOW:

@@ -178,6 +178,37 @@ def test_who_is_short_of_cores_does_not_blame_the_line(rate: float, fast: bool) 
     assert line.fast is fast
 
 
+def test_a_line_that_was_found_thin_is_not_fast_because_we_are_busy() -> None:
+    """For a minute: each time that wide streams try it they send megabytes for nothing. What comes fast is believed."""
+    busy, now = 0.0, 0.0
+    line = Line(lambda: busy)
+
+    def exact(rate: float) -> None:
+        nonlocal busy, now
+        line.granted(now, MIB)
+        busy += 0.8 * MIB / rate
+        now += MIB / rate
+        line.arrived(now, MIB)
+
+    exact(11 * MIB)
+    assert line.fast
+    for _ in range(10):
+        now += 0.09
+        line.wide(MIB, 0.09, now)
+    assert not line.fast
+    for _ in range(100):
+        exact(11 * MIB)
+    assert not line.fast
+    exact(30 * MIB)
+    assert line.fast
+    for _ in range(10):
+        now += 0.09
+        line.wide(MIB, 0.09, now)
+    now += 60
+    exact(11 * MIB)
+    assert line.fast
+
+
 def test_the_time_of_this_thread_is_counted() -> None:
     before = busy_seconds()
     deadline = time.thread_time() + 0.05
