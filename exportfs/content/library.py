@@ -1,5 +1,7 @@
 """All results that are open, and what they share."""
 
+import contextlib
+
 import trio
 
 from exportfs.content.block_sizes import BlockSizes
@@ -11,7 +13,8 @@ from exportfs.content.result import Result
 from exportfs.content.scheduler import Scheduler
 from exportfs.content.shared import Shared
 from exportfs.content.source import Remote, Source
-from exportfs.content.tuning import AHEAD_MOST, REAP_EVERY
+from exportfs.content.tuning import AHEAD_MOST, HINT_SAMPLE, REAP_EVERY, SAMPLE_WITHIN, SAMPLES
+from exportfs.errors import ExportfsError
 from exportfs.record import StatusJson
 from exportfs.retry import PatienceConfig
 
@@ -57,6 +60,7 @@ class Library:
             ahead_most=min(AHEAD_MOST, cache_size // (2 * max_downloads)),
         )
         self._open: dict[FileKey, tuple[Result, int]] = {}
+        self._samples = SAMPLES
         self.bytes_read = 0
         """Sent to whoever reads results."""
 
@@ -65,6 +69,15 @@ class Library:
         result, readers = self._open.get(key) or (Result(key, self._shared), 0)
         self._open[key] = (result, readers + 1)
         return Reader(result, self._shared, self._closed)
+
+    async def measure(self, reader: Reader) -> None:
+        """Waits a moment for the first block of the first file that is opened, where the server is near and nothing is
+        known of the line: how far the kernel reads ahead in a file follows from what is known when it is opened."""
+        if not self.line.unknown or not self._samples or reader.key.size < HINT_SAMPLE:
+            return
+        self._samples -= 1
+        with trio.move_on_after(SAMPLE_WITHIN), contextlib.suppress(ExportfsError):
+            await reader.first_block()
 
     def _closed(self, key: FileKey) -> None:
         result, readers = self._open[key]

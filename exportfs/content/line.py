@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable
 
 from exportfs.content.tuning import (
+    AHEAD_HINT,
     BLOCK_SECONDS,
     BUSY_RATE,
     BUSY_SHARE,
@@ -191,6 +192,11 @@ class Line:
         return self.round_trip < NEAR and (self._hint is None or self._hint >= NEAR_HINT)
 
     @property
+    def unknown(self) -> bool:
+        """Whether the server is near, and nothing has come from it yet that tells of the line's rate."""
+        return self.rate is None and self._hint is None and not self._fast and self.round_trip < NEAR
+
+    @property
     def seek_block(self) -> int:
         """Bytes in a block of a first read."""
         return SEEK_FAST if (self.rate or 0.0) >= FAST else SEEK
@@ -214,8 +220,10 @@ class Line:
         rate = self.rate
         if self._fast or (rate or 0.0) >= FAST:
             return most
-        if self.presumed_fast:
+        if self.unknown:
             return KERNEL_AHEAD_NEAR
+        if rate is None and self.round_trip < NEAR and (self._hint or 0.0) >= AHEAD_HINT:
+            return most
         return least if rate is not None and rate < 3 * usual else usual
 
     @property

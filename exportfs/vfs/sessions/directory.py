@@ -256,10 +256,16 @@ class Result(InSession):
             raise NotPermitted("results are read-only")
         entry = self.entry
         self.check_not_replaced()
-        reader = self.context.library.open(FileKey(entry.id, self.file.path, self.file.size))
+        library = self.context.library
+        handle = ResultHandle(self, library.open(FileKey(entry.id, self.file.path, self.file.size)))
         self._open += 1
         self.context.keeper.opened(entry.id)
-        return ResultHandle(self, reader)
+        try:
+            await library.measure(handle.reader)
+        except BaseException:
+            await handle.release()
+            raise
+        return handle
 
     def check_not_replaced(self) -> None:
         """Raises Gone where the server lists another file under the same id: its bytes must not pass for this one's.

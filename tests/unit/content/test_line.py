@@ -122,6 +122,18 @@ def test_one_small_answer_tells_a_thin_line_from_a_near_server() -> None:
     assert line.kernel_ahead == 128 * KIB
 
 
+@pytest.mark.parametrize(("took", "ahead"), [(0.001, 1024), (0.0035, 1024), (0.013, 128), (0.065, 128)])
+def test_the_kernel_reads_ahead_as_the_first_block_tells(took: float, ahead: int) -> None:
+    """From nearby: on loopback, at 37 Mbit/s, 10, 2."""
+    line = Line()
+    line.round_trip_took(0.0002)
+    assert line.unknown
+    line.granted(0.0, 16 * KIB)
+    line.arrived(took, 16 * KIB)
+    assert not line.unknown
+    assert line.kernel_ahead == ahead * KIB
+
+
 def test_a_fast_line_that_becomes_slow() -> None:
     model = Model(1000 * MBIT, 0.0002)
     model.stream(0.1)

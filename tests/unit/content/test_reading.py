@@ -24,7 +24,7 @@ from exportfs.errors import (
     Unreachable,
     Unsupported,
 )
-from tests.support.fake_source import FakeDownload, FakeSource, content
+from tests.support.fake_source import FakeDownload, FakeSource, Trouble, content
 
 KERNEL = 128 * KIB
 
@@ -55,6 +55,41 @@ async def test_a_random_read_costs_what_it_asks_for(autojump_clock: MockClock, n
     assert all(fetch.stop and not fetch.wide for fetch in source.fetches)
     assert source.sent <= 3 * 5 * 16 * KIB
     assert source.running == 0
+
+
+async def test_the_first_files_of_an_unknown_line_bring_their_first_block(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    """What is fetched to get to know the line is what the reader gets: nothing is asked for twice."""
+    source = FakeSource(nursery, dict.fromkeys("abcd", 10 * MIB), fast=False)
+    library = source.library()
+    for number, name in enumerate("abcd", 1):
+        reader = library.open(source.key(name))
+        await library.measure(reader)
+        assert len(source.fetches) == min(number, 3)  # this source never says how fast it was
+        assert source.sent <= min(number, 3) * 16 * KIB
+    await reader.read(0, 16 * KIB)
+    first = library.open(source.key("a"))
+    assert bytes(await first.read(0, 16 * KIB)) == content("a", 0, 16 * KIB)
+    assert len(source.fetches) == 4
+
+
+@pytest.mark.parametrize("trouble", ["small", "fast", "far", "silent", "failing"])
+async def test_opening_waits_no_longer_than_a_moment_for_a_first_block(
+    autojump_clock: MockClock, nursery: trio.Nursery, trouble: str
+) -> None:
+    source = FakeSource(nursery, {"f": 10 * MIB if trouble != "small" else 1000}, fast=trouble == "fast")
+    library = source.library()
+    if trouble == "far":
+        library.line.round_trip_took(0.02)
+    if trouble == "silent":
+        source.always = Trouble("stall")
+    if trouble == "failing":
+        source.always = Trouble("error", error=InvalidArgument)
+    begun = trio.current_time()
+    await library.measure(library.open(source.key("f")))
+    assert trio.current_time() - begun <= 0.1 + 1e-9
+    assert bool(source.fetches) == (trouble in ("silent", "failing"))
 
 
 async def test_many_readers_of_one_block_share_one_call(
