@@ -23,7 +23,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from exportfs.simulator import Config, LoginConfig, Simulator, SimulatorServer
+from exportfs.simulator import Config, LoginConfig, Proxy, Simulator, SimulatorServer
 from exportfs.simulator.media.content import Computed
 from tests.support.harness import ARCHIVE_REQUEST, MountProcess
 
@@ -195,6 +195,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--clients", type=int, default=50)
     parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--rate", type=float, help="MB/s of each connection to the server; else as it comes")
     given = parser.parse_args()
     kinds: list[tuple[str, ...]] = [
         (kind,) for kind, share in SHARES for _ in range(share * given.clients // 50)
@@ -202,7 +203,12 @@ def main() -> int:
     person: tuple[str, ...] = ("seek", "list")
     alone, beside, copier, everybody = Team([person]), Team([person]), Team([("copy",)]), Team(kinds)
     simulator = Simulator(Config(login=LoginConfig(required=False), export_seconds=0.2))
-    with tempfile.TemporaryDirectory(prefix="exportfs-team-") as folder, SimulatorServer(simulator) as server:
+    with (
+        tempfile.TemporaryDirectory(prefix="exportfs-team-") as folder,
+        SimulatorServer(simulator) as server,
+        Proxy(server.port) as line,
+    ):
+        line.bandwidth = given.rate and given.rate * 1e6
         seeds = [f"clip-{number}" for number in range(CLIPS)]
         ids = [simulator.add_computed(CLIP, seed=seed, expires=False) for seed in seeds]
         words = (
@@ -214,7 +220,7 @@ def main() -> int:
             "--log-level",
             "warning",
         )
-        mount = MountProcess(server.address, Path(folder), *words)
+        mount = MountProcess(line.address if given.rate else server.address, Path(folder), *words)
         try:
             mount.start()
             root = mount.mountpoint
