@@ -58,8 +58,8 @@ class Reader:
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     async def first_block(self) -> None:
-        """Has the file's first block fetched, if it is not at hand. It is no read: what is read next decides what this
-        one was part of. Raises what `Result.block_at` raises."""
+        """Has the file's first block fetched, if it is not at hand; the reading position stays as it is. Raises what
+        `Result.block_at` raises."""
         if self._result.key.size and self._result.cached(0) is None:
             await self._result.block_at(0, 1, Position().read(0, 1), self)
 
