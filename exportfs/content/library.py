@@ -13,7 +13,7 @@ from exportfs.content.result import Result
 from exportfs.content.scheduler import Scheduler
 from exportfs.content.shared import Shared
 from exportfs.content.source import Remote, Source
-from exportfs.content.tuning import AHEAD_MOST, HINT_SAMPLE, REAP_EVERY, SAMPLE_WITHIN, SAMPLES
+from exportfs.content.tuning import AHEAD_MOST, FIRST_SAMPLE, REAP_EVERY, SAMPLE_WITHIN, SAMPLES
 from exportfs.errors import ExportfsError
 from exportfs.record import StatusJson
 from exportfs.retry import PatienceConfig
@@ -71,13 +71,15 @@ class Library:
         return Reader(result, self._shared, self._closed)
 
     async def measure(self, reader: Reader) -> None:
-        """Waits a moment for the first block of the first file that is opened, where the server is near and nothing is
-        known of the line: how far the kernel reads ahead in a file follows from what is known when it is opened."""
-        if not self.line.unknown or not self._samples or reader.key.size < HINT_SAMPLE:
+        """Waits a moment for the head of the first file that is opened, where the server is near and nothing is known
+        of the line: how far the kernel reads ahead in a file follows from what is known when it is opened."""
+        if not self.line.unknown or not self._samples or reader.key.size < FIRST_SAMPLE:
             return
         self._samples -= 1
-        with trio.move_on_after(SAMPLE_WITHIN), contextlib.suppress(ExportfsError):
-            await reader.first_block()
+        with trio.move_on_after(SAMPLE_WITHIN) as waiting, contextlib.suppress(ExportfsError):
+            await reader.fetch_head(FIRST_SAMPLE)
+        if waiting.cancelled_caught:
+            self.line.late(FIRST_SAMPLE, SAMPLE_WITHIN)
 
     def _closed(self, key: FileKey) -> None:
         result, readers = self._open[key]

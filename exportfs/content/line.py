@@ -106,6 +106,12 @@ class Line:
             self._hint = self._brought / elapsed
             self.changed()
 
+    def late(self, amount: int, seconds: float) -> None:
+        """The first bytes, so many, are not here after so long."""
+        if self.unknown:
+            self._hint = amount / seconds
+            self.changed()
+
     def dropped(self, amount: int) -> None:
         """Bytes that were granted will not come."""
         self._on_the_way -= amount

@@ -57,11 +57,14 @@ class Reader:
         result.ahead(end, plan, self)
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
-    async def first_block(self) -> None:
-        """Has the file's first block fetched, if it is not at hand; the reading position stays as it is. Raises what
-        `Result.block_at` raises."""
-        if self._result.key.size and self._result.cached(0) is None:
-            await self._result.block_at(0, 1, Position().read(0, 1), self)
+    async def fetch_head(self, length: int) -> None:
+        """Has the first bytes of the file fetched; the reading position stays as it is. Raises what `Result.block_at`
+        raises."""
+        end = min(length, self._result.key.size)
+        plan = Position().read(0, end)
+        position = 0
+        while position < end:
+            position = (await self._result.block_at(position, end, plan, self)).end
 
     def close(self) -> None:
         """The file is no longer open. To be called once."""

@@ -154,8 +154,10 @@ and a file keeps what is set when it is opened. With 1 MiB a near line of 2 Mbit
 and 1 MiB after a jump took 10.5 s in place of 4.2. With 256 KiB `dd` takes a third longer on loopback."""
 AHEAD_HINT = 4 * MIB
 """Bytes a second: a first arrival from nearby that is as fast stands for 1 MiB, which is a quarter of a second then."""
-SAMPLE_WITHIN = 0.1
-"""Seconds that opening a file waits for a first arrival, where nothing has come yet from nearby."""
+FIRST_SAMPLE = 48 * KIB
+"""Bytes of a first arrival that is to tell so: more than the 16 to 32 KiB that pass many shapers at once."""
+SAMPLE_WITHIN = 0.015
+"""Seconds that opening a file waits for it, where nothing has come yet from nearby: what takes longer is thin."""
 SAMPLES = 3
 """Files that are opened so: a server that does not give what can be measured is not asked for ever."""
 PREFERRED_FAST, PREFERRED = 128 * KIB, 4 * KIB
