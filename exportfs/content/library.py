@@ -79,7 +79,7 @@ class Library:
         with trio.move_on_after(SAMPLE_WITHIN) as waiting, contextlib.suppress(ExportfsError):
             await reader.fetch_head(FIRST_SAMPLE)
         if waiting.cancelled_caught:
-            self.line.late(FIRST_SAMPLE, SAMPLE_WITHIN)
+            self.line.late()
 
     def _closed(self, key: FileKey) -> None:
         result, readers = self._open[key]

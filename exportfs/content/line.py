@@ -106,10 +106,10 @@ class Line:
             self._hint = self._brought / elapsed
             self.changed()
 
-    def late(self, amount: int, seconds: float) -> None:
-        """The first bytes, so many, are not here after so long."""
+    def late(self) -> None:
+        """What was to tell of the line did not come in time."""
         if self.unknown:
-            self._hint = amount / seconds
+            self._hint = 0.0
             self.changed()
 
     def dropped(self, amount: int) -> None:

@@ -156,7 +156,7 @@ AHEAD_HINT = 4 * MIB
 """Bytes a second: a first arrival from nearby that is as fast stands for 1 MiB, which is a quarter of a second then."""
 FIRST_SAMPLE = 48 * KIB
 """Bytes of a first arrival that is to tell so: more than the 16 to 32 KiB that pass many shapers at once."""
-SAMPLE_WITHIN = 0.015
+SAMPLE_WITHIN = 0.008
 """Seconds that opening a file waits for it, where nothing has come yet from nearby: what takes longer is thin."""
 SAMPLES = 3
 """Files that are opened so: a server that does not give what can be measured is not asked for ever."""

@@ -89,7 +89,7 @@ async def test_opening_waits_no_longer_than_a_moment_for_a_first_block(
         source.always = Trouble("error", error=InvalidArgument)
     begun = trio.current_time()
     await library.measure(library.open(source.key("f")))
-    assert trio.current_time() - begun <= 0.015 + 1e-9
+    assert trio.current_time() - begun <= 0.008 + 1e-9
     assert bool(source.fetches) == (trouble in ("silent", "failing"))
     # What was late is known to be slow, and the next file does not wait.
     assert library.line.unknown == (trouble in ("small", "failing"))
