@@ -15,7 +15,6 @@ from collections import deque
 from collections.abc import Callable
 
 from exportfs.content.tuning import (
-    AHEAD_HINT,
     BLOCK_SECONDS,
     BUSY_RATE,
     BUSY_SHARE,
@@ -224,11 +223,9 @@ class Line:
         """Bytes that the kernel should read ahead."""
         most, usual, least = KERNEL_AHEAD
         rate = self.rate
-        if self._fast or (rate or 0.0) >= FAST:
-            return most
         if self.unknown:
             return KERNEL_AHEAD_NEAR
-        if rate is None and self.round_trip < NEAR and (self._hint or 0.0) >= AHEAD_HINT:
+        if self.presumed_fast:
             return most
         return least if rate is not None and rate < 3 * usual else usual
 

@@ -50,8 +50,9 @@ THIN_SECONDS = 60.0
 up to 4 MiB are sent for nothing. Without this 1.07 bytes were sent for each byte of 300 MB at 100 Mbit/s."""
 NEAR = 0.002
 """Seconds of round trip: a server nearer than this is taken for one on the local network until measured otherwise."""
-NEAR_HINT = 12 * MIB
-"""Bytes a second: a first arrival slower than this speaks against it."""
+NEAR_HINT = 4 * MIB
+"""Bytes a second: a first arrival slower than this speaks against it. 1 MiB of read-ahead is a quarter of a second
+then."""
 
 # --- Sequential reading (content/read_ahead.py) -----------------------------------------------------------------
 
@@ -152,8 +153,6 @@ KERNEL_AHEAD_NEAR = 256 * KIB
 """The same where the server is near and nothing else is known: what the kernel asks for it has to wait for as a whole,
 and a file keeps what is set when it is opened. With 1 MiB a near line of 2 Mbit/s was filled to half in the first 5 s,
 and 1 MiB after a jump took 10.5 s in place of 4.2. With 256 KiB `dd` takes a third longer on loopback."""
-AHEAD_HINT = 4 * MIB
-"""Bytes a second: a first arrival from nearby that is as fast stands for 1 MiB, which is a quarter of a second then."""
 FIRST_SAMPLE = 48 * KIB
 """Bytes of a first arrival that is to tell so: more than the 16 to 32 KiB that pass many shapers at once."""
 SAMPLE_WITHIN = 0.008
