@@ -1,5 +1,5 @@
-"""Where this user's files are: configuration, state, data. The one place that asks for a home directory, which a user
-without an entry in the passwd database and without HOME does not have."""
+"""Users, and where the files of this one are: configuration, state, data. The one place that asks for a home directory,
+which a user without an entry in the passwd database and without HOME does not have."""
 
 import os
 import pwd
@@ -9,6 +9,14 @@ from exportfs.errors import ExportfsError
 from exportfs.program import PROGRAM
 
 APPLICATION = PROGRAM
+
+
+def user_name(user_id: int) -> str | None:
+    """None for a user without an entry in the passwd database."""
+    try:
+        return pwd.getpwuid(user_id).pw_name
+    except KeyError:
+        return None
 
 
 class NoHomeDirectory(ExportfsError):

@@ -4,7 +4,6 @@ import contextlib
 import hashlib
 import json
 import os
-import pwd
 import re
 import socket
 from collections.abc import Iterable, Iterator
@@ -17,6 +16,7 @@ from exportfs import __version__
 from exportfs.client.copy_file import DestinationTrouble, sync_directory
 from exportfs.client.mounts import members
 from exportfs.client.sessions import FileRecord, SessionRecord
+from exportfs.directories import user_name
 from exportfs.errors import InvalidArgument
 from exportfs.os_errors import sentence
 from exportfs.program import PROGRAM
@@ -40,11 +40,7 @@ def timestamp(moment: datetime) -> str:
 def who() -> dict[str, str]:
     """User and machine, from the system and not from the environment, which anyone can set."""
     uid = os.getuid()
-    try:
-        user = pwd.getpwuid(uid).pw_name
-    except KeyError:
-        user = str(uid)
-    return {"user": user, "host": socket.gethostname()}
+    return {"user": user_name(uid) or str(uid), "host": socket.gethostname()}
 
 
 def local_names(names: Iterable[str], *, bag: bool = False) -> list[str]:

@@ -3,13 +3,13 @@
 import errno
 import json
 import os
-import pwd
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from exportfs.client.sessions import SessionRecord, read_session
+from exportfs.directories import user_name
 from exportfs.errors import ExportfsError
 from exportfs.fuse.mountpoint import PROBE_TIMEOUT, MountEntry, mount_table, place_of, probe, top
 from exportfs.os_errors import sentence
@@ -72,12 +72,7 @@ def private_to(mountpoint: Path) -> str:
 
 def owner_of(entry: MountEntry) -> str:
     """The name of the user who mounted it, or the id of one who has none; empty where the table does not say."""
-    if entry.user_id is None:
-        return ""
-    try:
-        return pwd.getpwuid(entry.user_id).pw_name
-    except KeyError:
-        return str(entry.user_id)
+    return "" if entry.user_id is None else user_name(entry.user_id) or str(entry.user_id)
 
 
 def _sessions(folder: Path) -> tuple[tuple[SessionRecord, ...], str]:

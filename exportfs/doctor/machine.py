@@ -3,7 +3,6 @@
 import errno
 import importlib
 import os
-import pwd
 import shlex
 import shutil
 import stat
@@ -14,7 +13,7 @@ from pathlib import Path
 
 from exportfs import directories
 from exportfs.client.mounts import private_to
-from exportfs.directories import NoHomeDirectory
+from exportfs.directories import NoHomeDirectory, user_name
 from exportfs.doctor.finding import Finding
 from exportfs.doctor.packages import package_findings
 from exportfs.errors import ExportfsError
@@ -103,7 +102,7 @@ def _fusermount(machine: Machine) -> Finding:
         return Finding(
             False, title, f"{path} is not setuid root, so only root can mount", f"chmod u+s {path}"
         )
-    if not root and not _is_known(os.getuid()):
+    if not root and user_name(os.getuid()) is None:
         return Finding(
             False,
             title,
@@ -111,14 +110,6 @@ def _fusermount(machine: Machine) -> Finding:
             "add one (useradd), or mount as root",
         )
     return Finding(True, title, path)
-
-
-def _is_known(user_id: int) -> bool:
-    try:
-        pwd.getpwuid(user_id)
-    except KeyError:
-        return False
-    return True
 
 
 def _allow_other(machine: Machine) -> Finding:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import exportfs
+from exportfs.directories import user_name
 
 MOST_LINKS = 40
 """In one path, as the kernel has it."""
@@ -85,10 +86,7 @@ def _writers(status: os.stat_result) -> str:
 
 
 def _user(uid: int) -> str:
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return f"user {uid}"
+    return user_name(uid) or f"user {uid}"
 
 
 def _members(gid: int) -> set[str]:
