@@ -121,6 +121,10 @@ class Catalogue:
         """The entry of an id, from memory."""
         return self._entries.get(session_id)
 
+    def has(self, session_id: str) -> bool:
+        """Whether there is such a session, from memory."""
+        return session_id in self._entries
+
     def named(self, name: str) -> Entry | None:
         """The entry of a directory's name, from memory."""
         return self._by_name.get(name)

@@ -155,7 +155,7 @@ class Keeper:
             destroyed = self._catalogue.was_destroyed(session_id)
             if use.open_files or ((lately or self._started_here(session_id)) and not destroyed):
                 continue
-            if self._catalogue.get(session_id) is None:
+            if not self._catalogue.has(session_id):
                 del self._uses[session_id]
 
     async def _ask(self, session_id: str, lane: Lane) -> None:

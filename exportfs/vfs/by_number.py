@@ -80,7 +80,7 @@ class ByNumber:
 
     async def _note_numbers(self) -> None:
         catalogue = self._context.catalogue
-        for gone in [key for key in self._noted if catalogue.get(key) is None]:
+        for gone in [key for key in self._noted if not catalogue.has(key)]:
             self._drop(gone)
         for place, entry in enumerate(catalogue, 1):
             if place % AT_A_TIME == 0:

@@ -80,8 +80,7 @@ class Inodes:
     ) -> N:
         """The node that stands for `key`, made where there is none yet; `late`: numbered after all that are not;
         `remember`: what its number stands for, since no listing tells."""
-        number, generation = _hash(key)
-        number |= _LATE if late else 0
+        number = _number(key) | (_LATE if late else 0)
         while True:
             known = self._keys.get(number)
             if known == key:
@@ -90,7 +89,7 @@ class Inodes:
                 break
             number = number & ~_HASH | (number + 1) & _HASH  # two hashes met; the later one moves on
         node = make(number)
-        node.generation = generation
+        node.generation = _digest(key, 4)
         if remember:
             self._remembered[number] = key
             if len(self._remembered) > MOST_REMEMBERED:
@@ -123,9 +122,11 @@ class Inodes:
             self._nodes.pop(ino, None)
 
 
-def _hash(key: tuple[str, ...]) -> tuple[int, int]:
-    """A number and a generation."""
+def _number(key: tuple[str, ...]) -> int:
+    return _BIT | _digest(key, 8) & _HASH
+
+
+def _digest(key: tuple[str, ...], size: int) -> int:
     parts = [encode(part) for part in key]
     data = b"".join(len(part).to_bytes(8, "little") + part for part in parts)
-    number, generation = (hashlib.blake2b(data, digest_size=size).digest() for size in (8, 4))
-    return _BIT | int.from_bytes(number, "little") & _HASH, int.from_bytes(generation, "little")
+    return int.from_bytes(hashlib.blake2b(data, digest_size=size).digest(), "little")

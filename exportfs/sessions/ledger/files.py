@@ -240,7 +240,7 @@ class Ledger:
     def done_with(self, closed: Iterable[tuple[int, int]]) -> int | None:
         """Which of the files, given as numbers and versions, the oldest first, is the first to go where room is
         needed: one that has its session; where there is none one that was refused. None where all are needed."""
-        unknown = {record.fingerprint for record in self.records.unresolved()}
+        unknown = self.records.unknown()
         answered = []
         for number, version in closed:
             file = self._files[number]

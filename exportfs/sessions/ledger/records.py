@@ -99,6 +99,10 @@ class Records:
         """Requests of which it is not known whether the server started them."""
         return [record for record in self._records.values() if record.session_id is None]
 
+    def unknown(self) -> set[str]:
+        """The fingerprints of those."""
+        return {record.fingerprint for record in self.unresolved()}
+
     def session_ids(self) -> set[str]:
         """Sessions that were started here."""
         return set(self._sessions())

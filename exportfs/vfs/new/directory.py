@@ -58,7 +58,7 @@ class NewDirectory(Directory):
         context.inodes.pin(self._template)
         self._submissions = Submissions(context)
         self._ledger.on_shown = self._show
-        self._ledger.show_links(self._exists)
+        self._ledger.show_links(context.catalogue.has)
 
     @property
     def bytes_held(self) -> int:
@@ -224,10 +224,7 @@ class NewDirectory(Directory):
             node = SessionLink(self._number(), session_id, self._directory_name, self.now())
             self._links[link] = node
             self._context.inodes.pin(node)
-        return node if self._exists(session_id) else None
-
-    def _exists(self, session_id: str) -> bool:
-        return self._context.catalogue.get(session_id) is not None
+        return node if self._context.catalogue.has(session_id) else None
 
     def _let_go(self, number: int) -> None:
         file = self._files.pop(number)

@@ -97,7 +97,7 @@ class Submissions:
             raise
         wanted = fingerprint(request.options, any_agent=not request.summary.agent)
         try:
-            submission, begins = self._ledger.asks(file.ino, version, wanted, self._exists)
+            submission, begins = self._ledger.asks(file.ino, version, wanted, self._context.catalogue.has)
         except Exists:
             self._context.requests.ended(Outcome.INVALID)
             raise
@@ -111,9 +111,6 @@ class Submissions:
             self._context.start_soon(self._note_footage, submission, request)
         if wait:
             await self._outcome(submission, deadline)
-
-    def _exists(self, session_id: str) -> bool:
-        return self._context.catalogue.get(session_id) is not None
 
     def _deadline(self) -> float:
         """Until when a close() that begins to wait now waits for the outcome."""
@@ -159,7 +156,7 @@ class Submissions:
     def _outcome_of(self, submission: Submission) -> Outcome:
         if submission.error is None:
             return Outcome.STARTED
-        if any(record.fingerprint == submission.fingerprint for record in self._ledger.records.unresolved()):
+        if submission.fingerprint in self._ledger.records.unknown():
             return Outcome.UNKNOWN
         return Outcome.REFUSED if isinstance(submission.error, _REFUSALS) else Outcome.FAILED
 
