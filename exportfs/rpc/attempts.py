@@ -22,8 +22,8 @@ async def repeated(
     """What `attempt` gives in the end; it is handed the seconds that are left.
 
     mend: does what can be done about a failure, and raises where that makes it final. retried: told before each new
-    attempt. interruptions: after more
-    failures that may be the server's last word (INTERNAL, UNKNOWN) it is taken at it. Raises one of our errors.
+    attempt. interruptions: after more failures that may be the server's last word (INTERNAL, UNKNOWN) it is taken at
+    it. Raises one of our errors.
     """
     patience = Patience(PatienceConfig(timeout=timeout), trio.current_time())
     interrupted = 0

@@ -164,6 +164,7 @@ class _Fallback:
             return
         if isinstance(error, NoExact):
             fetch = replace(self._fetch, until=self._until)
+            self._tally.left_to_another()
             self._handle = self._downloads._start_wide(fetch, self._sink)
             return
         self._cancelled = True
@@ -184,14 +185,12 @@ class _Fallback:
 
     def cancel(self) -> None:
         self._cancelled = True
-        if not isinstance(self._handle, Download):  # which counts for itself
-            self._tally.ended(CANCELLED)
+        self._tally.ended(CANCELLED)
         if self._handle is not None:
             self._handle.cancel()
 
     def suspect(self) -> None:
-        if not isinstance(self._handle, Download):
-            self._tally.ended(STALLED)
+        self._tally.ended(STALLED)
         if self._handle is not None:
             self._handle.suspect()
 

@@ -3,13 +3,13 @@
 import contextlib
 import threading
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import grpc
 import trio
 
 from exportfs.errors import Corrupt, ExportfsError, Interrupted, TimedOut
-from exportfs.rpc.channel import Connections, Lane, Metadata
+from exportfs.rpc.channel import Connection, Connections, Lane, Metadata
 from exportfs.rpc.counted import counted
 from exportfs.rpc.status import translate
 
@@ -37,26 +37,65 @@ async def collect(
     seconds, the connection is given up (TimedOut).
     """
     with counted(connections.calls, method):
-        return await _collect(
-            connections, method, request, metadata, timeout, take, most, first_within=first_within
-        )
+        token = trio.lowlevel.current_trio_token()
+        begun, done = trio.Event(), trio.Event()
+        outcome: list[T] = []
+        failure: list[ExportfsError] = []
+        connection, call = _start(connections, method, request, metadata, timeout)
+
+        def tell(event: trio.Event) -> None:
+            with contextlib.suppress(trio.RunFinishedError):
+                token.run_sync_soon(event.set)
+
+        def read() -> None:
+            total = 0
+            try:
+                for message in call:
+                    if not total:
+                        tell(begun)
+                    # Empty messages cost memory, too.
+                    total += len(message) + _OVERHEAD
+                    if total > most:
+                        raise Corrupt("the server's answer does not end")
+                    outcome.append(take(message))
+            except grpc.RpcError as error:
+                if call.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+                    connections.suspect(connection)
+                failure.append(translate(error, metadata))
+            except ExportfsError as error:
+                failure.append(error)
+            except Exception as error:
+                failure.append(Interrupted(f"the server's answer cannot be read: {error}"))
+            finally:
+                call.cancel()
+                connections.release(connection)
+                tell(begun)
+                tell(done)
+
+        try:
+            threading.Thread(target=read, name="listing", daemon=True).start()
+        except RuntimeError as error:
+            call.cancel()
+            connections.release(connection)
+            raise Interrupted(f"no thread for the call: {error}") from None
+        try:
+            with trio.move_on_after(first_within) as scope:
+                await begun.wait()
+            if scope.cancelled_caught:
+                connections.suspect(connection)
+                raise TimedOut("the server did not answer in time")
+            await done.wait()
+        finally:
+            call.cancel()
+        if failure:
+            raise failure[0]
+        return outcome
 
 
-async def _collect(
-    connections: Connections,
-    method: str,
-    request: bytes,
-    metadata: Metadata,
-    timeout: float,
-    take: Callable[[bytes], T],
-    most: int,
-    *,
-    first_within: float,
-) -> list[T]:
-    token = trio.lowlevel.current_trio_token()
-    begun, done = trio.Event(), trio.Event()
-    outcome: list[T] = []
-    failure: list[ExportfsError] = []
+def _start(
+    connections: Connections, method: str, request: bytes, metadata: Metadata, timeout: float
+) -> tuple[Connection, Any]:
+    """The call, and the connection that it keeps until it is released. Raises one of our errors."""
     connection = connections.acquire(Lane.CALLS)
     try:
         start = connection.stream(method)
@@ -67,51 +106,4 @@ async def _collect(
     except Exception as error:
         connections.release(connection)
         raise Interrupted(f"the call failed: {type(error).__name__}: {error}") from None
-
-    def tell(event: trio.Event) -> None:
-        with contextlib.suppress(trio.RunFinishedError):
-            token.run_sync_soon(event.set)
-
-    def read() -> None:
-        total = 0
-        try:
-            for message in call:
-                if not total:
-                    tell(begun)
-                # Empty messages cost memory, too.
-                total += len(message) + _OVERHEAD
-                if total > most:
-                    raise Corrupt("the server's answer does not end")
-                outcome.append(take(message))
-        except grpc.RpcError as error:
-            if call.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
-                connections.suspect(connection)
-            failure.append(translate(error, metadata))
-        except ExportfsError as error:
-            failure.append(error)
-        except Exception as error:
-            failure.append(Interrupted(f"the server's answer cannot be read: {error}"))
-        finally:
-            call.cancel()
-            connections.release(connection)
-            tell(begun)
-            tell(done)
-
-    try:
-        threading.Thread(target=read, name="listing", daemon=True).start()
-    except RuntimeError as error:
-        call.cancel()
-        connections.release(connection)
-        raise Interrupted(f"no thread for the call: {error}") from None
-    try:
-        with trio.move_on_after(first_within) as scope:
-            await begun.wait()
-        if scope.cancelled_caught:
-            connections.suspect(connection)
-            raise TimedOut("the server did not answer in time")
-        await done.wait()
-    finally:
-        call.cancel()
-    if failure:
-        raise failure[0]
-    return outcome
+    return connection, call

@@ -1,7 +1,7 @@
 """From gRPC's threads to trio: unary calls as awaitables, bounded and cancellable.
 
 A unary call needs no thread of ours: gRPC runs it and tells us when it is done. Streams need one each, since
-taking the next message blocks; see `stream.py` and `download.py`.
+taking the next message blocks; see `paged.py` and `download.py`.
 """
 
 import contextlib
@@ -35,34 +35,31 @@ class Bridge:
         Raises one of our errors. When the caller is cancelled, so is the call.
         """
         with counted(self._connections.calls, method):
-            return await self._call(method, request, metadata, timeout)
+            token = trio.lowlevel.current_trio_token()
+            done = trio.Event()
 
-    async def _call(self, method: str, request: bytes, metadata: Metadata, timeout: float) -> bytes:
-        token = trio.lowlevel.current_trio_token()
-        done = trio.Event()
+            def wake(_: object) -> None:
+                with contextlib.suppress(trio.RunFinishedError):
+                    token.run_sync_soon(done.set)
 
-        def wake(_: object) -> None:
-            with contextlib.suppress(trio.RunFinishedError):
-                token.run_sync_soon(done.set)
-
-        connection = self._connections.acquire(Lane.CALLS)
-        call: Any = None
-        try:
-            start: Any = connection.channel.unary_unary(method, _identity, _identity)
-            call = self._connections.begin(
-                connection, lambda: start.future(request, timeout=timeout, metadata=metadata)
-            )
-            call.add_done_callback(wake)
-            with trio.move_on_after(timeout + _LATE) as scope:
-                await done.wait()
-            if scope.cancelled_caught:
-                self._connections.suspect(connection)
-                raise TimedOut("the server did not answer in time")
-            return self._result(call, connection, metadata)
-        finally:
-            if call is not None:
-                call.cancel()
-            self._connections.release(connection)
+            connection = self._connections.acquire(Lane.CALLS)
+            call: Any = None
+            try:
+                start: Any = connection.channel.unary_unary(method, _identity, _identity)
+                call = self._connections.begin(
+                    connection, lambda: start.future(request, timeout=timeout, metadata=metadata)
+                )
+                call.add_done_callback(wake)
+                with trio.move_on_after(timeout + _LATE) as scope:
+                    await done.wait()
+                if scope.cancelled_caught:
+                    self._connections.suspect(connection)
+                    raise TimedOut("the server did not answer in time")
+                return self._result(call, connection, metadata)
+            finally:
+                if call is not None:
+                    call.cancel()
+                self._connections.release(connection)
 
     async def connect(self, within: float) -> None:
         """Returns when there is a connection. Raises Unreachable at once where none can be made, or TimedOut."""

@@ -1,7 +1,8 @@
 """Exact downloads from a real gRPC server: what is asked for comes, and nothing is sent beyond it."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -17,7 +18,7 @@ from exportfs.errors import ExportfsError, Interrupted, NotFound
 from exportfs.model import Fetch
 from exportfs.rpc.download import Downloads
 from exportfs.rpc.exact import wire_size
-from exportfs.rpc.http2 import Goodbyes
+from exportfs.rpc.frames import Goodbyes
 from exportfs.rpc.server import Server
 from exportfs.simulator import Config, LoginConfig, Simulator, SimulatorServer, make_certificates
 from tests.unit.rpc.test_threads import Sink as Collector
@@ -80,6 +81,15 @@ def scene(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Scene]:
     simulator.close()
 
 
+@asynccontextmanager
+async def running(scene: Scene) -> AsyncIterator[trio.Nursery]:
+    """Its downloads, once there is a connection."""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(scene.downloads.run)
+        await trio.testing.wait_all_tasks_blocked()
+        yield nursery
+
+
 async def finished(sink: Collector) -> bytes:
     with trio.fail_after(20):
         await sink.end.wait()
@@ -89,9 +99,7 @@ async def finished(sink: Collector) -> bytes:
 
 
 async def test_what_is_wanted_and_nothing_beyond(scene: Scene) -> None:
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(scene.downloads.run)
-        await trio.testing.wait_all_tasks_blocked()
+    async with running(scene) as nursery:
         whole = Collector()
         download = scene.downloads.start(scene.fetch(0, -(-SIZE // (16 * KIB)) + 1, stop=False), whole)
         download.window(256 * KIB)
@@ -121,9 +129,7 @@ async def test_the_first_ping_is_not_the_only_one(scene: Scene) -> None:
 @pytest.mark.parametrize("ping", [False, True], ids=["the call", "the ping before it"])
 async def test_a_call_on_a_connection_that_is_just_ending(scene: Scene, ping: bool) -> None:
     """It fails, and is made again on another one; who started it sees no exception."""
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(scene.downloads.run)
-        await trio.testing.wait_all_tasks_blocked()
+    async with running(scene) as nursery:
         first = Collector()
         scene.downloads.start(scene.fetch(0, 2), first).window(256 * KIB)
         await finished(first)
@@ -143,9 +149,7 @@ async def test_a_call_on_a_connection_that_is_just_ending(scene: Scene, ping: bo
 
 async def test_a_stream_that_h2_knows_no_more(scene: Scene) -> None:
     """The server has ended it, or the connection, and we have not come to that yet."""
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(scene.downloads.run)
-        await trio.testing.wait_all_tasks_blocked()
+    async with running(scene) as nursery:
         sink = Collector()
         download = scene.downloads.start(scene.fetch(0, 40, stop=False), sink)
         download.window(64 * KIB)
@@ -163,9 +167,7 @@ async def test_a_stream_that_h2_knows_no_more(scene: Scene) -> None:
 
 async def test_a_call_goes_on_when_the_server_takes_no_new_ones(scene: Scene) -> None:
     """As a server does that is restarted, or limits a connection's age: it says GOAWAY, and serves what runs."""
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(scene.downloads.run)
-        await trio.testing.wait_all_tasks_blocked()
+    async with running(scene) as nursery:
         sink = Collector()
         download = scene.downloads.start(scene.fetch(0, 4, stop=False), sink)
         download.window(256 * KIB)
@@ -214,9 +216,7 @@ async def test_keys_are_logged_nowhere(scene: Scene, tmp_path: Path, monkeypatch
     """Whatever the environment says: also where it names a file that cannot be written."""
     for place in (tmp_path / "keys", tmp_path / "missing" / "keys"):
         monkeypatch.setenv("SSLKEYLOGFILE", str(place))
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(scene.downloads.run)
-            await trio.testing.wait_all_tasks_blocked()
+        async with running(scene) as nursery:
             sink = Collector()
             scene.downloads.start(scene.fetch(0, 2), sink).window(256 * KIB)
             assert len(await finished(sink)) == 2 * 16 * KIB
@@ -225,9 +225,7 @@ async def test_keys_are_logged_nowhere(scene: Scene, tmp_path: Path, monkeypatch
 
 
 async def test_a_window_bounds_what_is_on_its_way(scene: Scene) -> None:
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(scene.downloads.run)
-        await trio.testing.wait_all_tasks_blocked()
+    async with running(scene) as nursery:
         sink = Collector()
         download = scene.downloads.start(scene.fetch(0, 4, stop=False), sink)
         download.window(20 * KIB)
