@@ -1,7 +1,7 @@
 """Fixtures of all tests: a simulator in this process, and trees of it."""
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -107,8 +107,5 @@ def tree(request: pytest.FixtureRequest, server: SimulatorServer, tmp_path: Path
         mount: MountProcess = request.getfixturevalue("mount")
         yield MountedTree(mount.mountpoint)
         return
-    tree = InProcessTree(config_for(server.address, tmp_path, tls=server.tls))
-    try:
+    with closing(InProcessTree(config_for(server.address, tmp_path, tls=server.tls))) as tree:
         yield tree
-    finally:
-        tree.close()

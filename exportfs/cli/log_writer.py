@@ -121,9 +121,10 @@ class LogWriter:
         self._sink = sink
         self._lines: deque[tuple[str, int]] = deque()
         self._bytes = 0
-        self._dropped = 0
-        """Since it was last said."""
         self.dropped_in_all = 0
+        """Lines, since the start."""
+        self._dropped_said = 0
+        """Those of which a line has told."""
         self._reopen = False
         self._busy = False
         self._turn = threading.Condition(threading.Lock())
@@ -139,7 +140,7 @@ class LogWriter:
         size = len(text) + 64
         with self._turn:
             if self._lines and (len(self._lines) >= MOST_LINES or self._bytes + size > MOST_BYTES):
-                self._drop()
+                self.dropped_in_all += 1
                 return
             self._lines.append((text, severity))
             self._bytes += size
@@ -176,7 +177,10 @@ class LogWriter:
                 if item is not None:
                     self._bytes -= len(item[0]) + 64
                     if not self._lines:
-                        dropped, self._dropped = self._dropped, 0
+                        dropped, self._dropped_said = (
+                            self.dropped_in_all - self._dropped_said,
+                            self.dropped_in_all,
+                        )
             if reopen:
                 with contextlib.suppress(OSError):
                     self._sink.reopen()
@@ -190,11 +194,7 @@ class LogWriter:
             self._sink.write(text, severity)
         except OSError:  # a full disk, nobody at the other end of a pipe: there is no other place to say so
             with self._turn:
-                self._drop()
-
-    def _drop(self) -> None:
-        self._dropped += 1
-        self.dropped_in_all += 1
+                self.dropped_in_all += 1
 
 
 WARNING = 4

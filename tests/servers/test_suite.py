@@ -7,6 +7,7 @@ Most tests are those of the other folders; `front`, and with it `server`, `mount
 import hashlib
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,11 +47,8 @@ def front(other_front: FrontFactory) -> FrontFactory:
 @pytest.fixture
 def tree(server: SimulatorServer, tmp_path: Path) -> Iterator[Tree]:
     """The filesystem object: what a mount adds has nothing to do with the server."""
-    tree = InProcessTree(config_for(server.address, tmp_path, tls=server.tls))
-    try:
+    with closing(InProcessTree(config_for(server.address, tmp_path, tls=server.tls))) as tree:
         yield tree
-    finally:
-        tree.close()
 
 
 @pytest.fixture

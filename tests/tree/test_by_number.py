@@ -2,7 +2,7 @@
 
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,11 +21,8 @@ pytestmark = pytest.mark.promise("T17")
 
 @contextmanager
 def mounted(server: SimulatorServer, folder: Path) -> Iterator[InProcessTree]:
-    tree = InProcessTree(config_for(server.address, folder, tls=server.tls))
-    try:
+    with closing(InProcessTree(config_for(server.address, folder, tls=server.tls))) as tree:
         yield tree
-    finally:
-        tree.close()
 
 
 @dataclass(frozen=True)

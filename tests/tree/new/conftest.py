@@ -3,6 +3,7 @@
 import itertools
 import json
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -40,8 +41,5 @@ def drop(place: tuple[Simulator, Path], tmp_path: Path) -> Iterator[Drop]:
 @pytest.fixture
 def inside(server: SimulatorServer, tmp_path: Path) -> Iterator[InProcessTree]:
     """The filesystem object alone, for cases that the kernel adds nothing to."""
-    tree = InProcessTree(config_for(server.address, tmp_path))
-    try:
+    with closing(InProcessTree(config_for(server.address, tmp_path))) as tree:
         yield tree
-    finally:
-        tree.close()

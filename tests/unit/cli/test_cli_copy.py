@@ -14,16 +14,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from exportfs.client import copy_file
+from tests.support.small_files import CHUNK, CONTENT
 
-CONTENT = bytes(range(256)) * 40
-CHUNK = 1000
-
-
-@pytest.fixture(autouse=True)
-def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(copy_file, "CHUNK_BYTES", CHUNK)
-    monkeypatch.setattr(copy_file, "CHECKPOINT_BYTES", 3 * CHUNK)
+pytestmark = pytest.mark.usefixtures("small_steps")
 
 
 @pytest.fixture

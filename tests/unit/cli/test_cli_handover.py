@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from tests.unit.cli.test_cli_copy import CONTENT, check_sums, visible
+from tests.support.small_files import CONTENT
+from tests.unit.cli.test_cli_copy import check_sums, visible
 from tests.unit.pages.parsing import check_harmless, links, parse, path_of, text_of
 
 HARD = "50% #1 of 2 'a' & b.mp4"

@@ -19,15 +19,9 @@ from exportfs.client import copy_file
 from exportfs.client.copy_file import DestinationTrouble, Job, SourceTrouble, copy_result
 from exportfs.client.manifest import is_plain, local_names, side_name, sums_line
 from exportfs.errors import Corrupt
+from tests.support.small_files import CHUNK, CONTENT
 
-CONTENT = bytes(range(256)) * 40
-CHUNK = 1000
-
-
-@pytest.fixture(autouse=True)
-def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(copy_file, "CHUNK_BYTES", CHUNK)
-    monkeypatch.setattr(copy_file, "CHECKPOINT_BYTES", 3 * CHUNK)
+pytestmark = pytest.mark.usefixtures("small_steps")
 
 
 @pytest.fixture
