@@ -7,7 +7,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from exportfs.errors import InvalidArgument
+from exportfs.errors import InvalidArgument, NotFound
 from exportfs.vfs.new.directory import RENAME_WAITS
 from exportfs.vfs.new.file import RequestFile
 from tests.support.fake_server import TIMEOUT, FakeServer
@@ -66,4 +66,20 @@ async def test_attributes_that_are_removed_give_their_room_back(
     assert mount.new.bytes_held == before + 3000
     file.remove_xattr("user.a")
     assert mount.new.bytes_held == before
+    nursery.cancel_scope.cancel()
+
+
+@pytest.mark.promise("W6")
+async def test_what_was_wrong_with_a_file_goes_when_another_takes_its_name(
+    autojump_clock: MockClock, nursery: trio.Nursery, tmp_path: Path
+) -> None:
+    mount = await mounted(tmp_path, nursery, "refused")
+    with pytest.raises(InvalidArgument):
+        await scratch(mount, "a.json", CONTENTS[1])
+    assert "a.json.error" in (await mount.new.entries()).names
+    await scratch(mount, ".x", b"")
+    await mount.new.rename(".x", "a.json", replace=True)
+    assert (await mount.new.entries()).names == ["a.json"]
+    with pytest.raises(NotFound):
+        await mount.new.lookup("a.json.error")
     nursery.cancel_scope.cancel()
