@@ -50,8 +50,12 @@ def look_up(tree: InProcessTree, ino: int, name: str = ".") -> Seen:
 
 
 def update(tree: InProcessTree) -> None:
-    """What has changed on the server is known."""
-    trio.from_thread.run(tree.context.catalogue.update, trio_token=tree._token)
+    """What has changed on the server is known: from a listing asked for now, not from one that was under way."""
+
+    async def updated() -> None:
+        await tree.context.catalogue.update(since=trio.current_time())
+
+    trio.from_thread.run(updated, trio_token=tree._token)
 
 
 def all_nodes(tree: InProcessTree, session_ids: list[str]) -> dict[str, Seen]:
