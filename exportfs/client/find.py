@@ -5,9 +5,9 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from exportfs.client.mounts import answering_mounts
+from exportfs.client.mounts import asked_mounts
 from exportfs.client.sessions import locate
-from exportfs.errors import ExportfsError, InvalidArgument, NotFound
+from exportfs.errors import ExportfsError, InvalidArgument, NotFound, TimedOut
 from exportfs.program import PROGRAM
 from exportfs.record import CONTROL
 
@@ -15,8 +15,8 @@ from exportfs.record import CONTROL
 def find_session(path: Path) -> Path:
     """The session directory that a path or a name means: `locate`, and then the sessions of all mounts.
 
-    Raises NotFound with the nearest names, InvalidArgument for a name that several mounts show; OSError where the
-    mount does not answer.
+    Raises NotFound with the nearest names, InvalidArgument for a name that several mounts show, TimedOut where one of
+    them does not say whether it shows it; OSError where the mount of a path does not answer.
     """
     try:
         return locate(path)
@@ -24,11 +24,17 @@ def find_session(path: Path) -> Path:
         name = str(path)
         if os.sep in name or not name:
             raise
-        mounts = answering_mounts()
+        mounts, silent = asked_mounts()
         found = {found: mount for mount in mounts for found in _named(mount, name)}
         if len(found) > 1:
             raise InvalidArgument(
                 f"{name} is in several mounts; give the path: {', '.join(map(str, found))}"
+            ) from None
+        if silent:
+            where = next(iter(found), "")
+            raise TimedOut(
+                f"{name}: the mount at {silent[0]} does not answer, and may have it: "
+                + (f"give the path: {where}" if where else "try again, or give the path of the session")
             ) from None
         if found:
             return next(iter(found))

@@ -125,4 +125,14 @@ def usable_mounts(*, own: bool = False) -> list[Path]:
 
 def answering_mounts(within: float = PROBE_TIMEOUT) -> list[Path]:
     """Those of `usable_mounts` that can be used just now: their process is there, and answers in so many seconds."""
-    return [mount for mount in usable_mounts() if not probe(mount, within)]
+    return asked_mounts(within)[0]
+
+
+def asked_mounts(within: float = PROBE_TIMEOUT) -> tuple[list[Path], list[Path]]:
+    """`answering_mounts`, and those that have not answered yet: their process is stopped, or the machine is busy.
+
+    One whose process is gone shows nothing, and is in neither.
+    """
+    answers = {mount: probe(mount, within) for mount in usable_mounts()}
+    answering = [mount for mount, answer in answers.items() if not answer]
+    return answering, [mount for mount, answer in answers.items() if answer == errno.ETIMEDOUT]

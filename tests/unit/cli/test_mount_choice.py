@@ -1,5 +1,6 @@
 """MOUNTPOINT left out, and sessions by their names."""
 
+import errno
 import os
 from pathlib import Path
 from typing import Any
@@ -27,8 +28,11 @@ def entry(place: Path, *options: str, user: int | None = None, fs_type: str = FI
 
 @pytest.fixture
 def mounted(monkeypatch: pytest.MonkeyPatch) -> list[MountEntry]:
-    """The machine's mount table, empty at first."""
+    """The machine's mount table, empty at first. All answer, however busy this machine is; none whose name is `stuck`
+    does, none of the name `dead` has a process."""
     table: list[MountEntry] = []
+    silence = {"stuck": errno.ETIMEDOUT, "dead": errno.ENOTCONN}
+    monkeypatch.setattr("exportfs.client.mounts.probe", lambda place, within: silence.get(place.name, 0))
     monkeypatch.setattr("exportfs.client.mounts.mount_table", lambda: table)
     monkeypatch.setattr("exportfs.cli.params.mountpoint.mountpoints", lambda: [one.place for one in table])
     return table
@@ -134,6 +138,29 @@ def test_a_name_in_several_mounts(run: Any, mount: Any, mounted: list[MountEntry
     assert result.exit_code == 1
     assert f"{NAME} is in several mounts; give the path: {sessions[0]}, {sessions[1]}" in result.stderr
     assert not any((session / ".control").read_text() for session in sessions)
+
+
+@pytest.mark.promise("C11")
+def test_a_name_that_a_silent_mount_may_have(
+    run: Any, mount: Any, mounted: list[MountEntry], tmp_path: Path
+) -> None:
+    """It is not said to be nowhere, and what has that name elsewhere is not taken for it."""
+    mounted += [entry(tmp_path / "dead"), entry(tmp_path / "stuck")]
+    result = run("destroy", "--yes", "first")
+    assert result.exit_code == 1
+    assert (
+        f"first: the mount at {tmp_path}/stuck does not answer, and may have it: try again" in result.stderr
+    )
+    mounted.append(entry(mount.root))
+    session = mount.session(NAME)
+    (mount.root / "new" / "first").symlink_to(session)
+    result = run("destroy", "--yes", "first")
+    assert result.exit_code == 1
+    assert f"{tmp_path}/stuck does not answer, and may have it: give the path: {session}" in result.stderr
+    assert (session / ".control").read_text() == ""
+    assert run("destroy", "--yes", session).exit_code == 0
+    mounted.remove(entry(tmp_path / "stuck"))
+    assert run("destroy", "--yes", "first").exit_code == 0
 
 
 def test_stop_of_what_has_ended(run: Any, mount: Any) -> None:
