@@ -1,18 +1,21 @@
-"""Stopping and destroying sessions, on a server that lists what was destroyed for a while."""
+"""Stopping and destroying sessions, on a server that lists what was destroyed for a while, with polls in between."""
 
+import contextlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import pytest
 import trio
 from trio.testing import MockClock
 
-from exportfs.errors import ExportfsError
+from exportfs.errors import AccessDenied, Busy, ExportfsError, Interrupted, NotSent, TimedOut, Unreachable
+from exportfs.model import SessionState, State
 from exportfs.sessions.catalogue import LINGERS, Catalogue
 from exportfs.sessions.control import Actions
 from exportfs.sessions.keepalive import KeepAliveConfig
 from exportfs.sessions.keeper import Keeper
 from exportfs.sessions.ledger import Records
-from tests.support.fake_server import FakeServer, session
+from tests.support.fake_server import FakeServer, entry_of, session, watched
 
 TIMEOUT = 30.0
 
@@ -119,3 +122,65 @@ async def test_an_error_hides_nothing(
     await actions.destroy("gone already")
     assert server.destroyed == ["a"]
     assert ids(catalogue) == ["b"]
+
+
+class StopsAndFails(FakeServer):
+    """Stops what it is asked to, is polled, and then fails to say so."""
+
+    def __init__(self, error: ExportfsError | None) -> None:
+        super().__init__()
+        self.error = error
+        self.polled: Callable[[SessionState], None] = lambda state: None
+
+    async def stop_session(self, session_id: str) -> SessionState:
+        state = await super().stop_session(session_id)
+        self.polled(state)
+        if self.error is not None:
+            raise self.error
+        return state
+
+
+@pytest.mark.promise("S2")
+@pytest.mark.parametrize(
+    ("error", "stopped"),
+    [
+        (None, True),
+        (TimedOut("no answer in time"), True),
+        (Interrupted("the connection broke"), True),
+        (Unreachable("the server cannot be reached"), True),
+        (NotSent("the server cannot be reached"), False),
+        (Busy("it cannot be stopped now"), False),
+        (AccessDenied("you may not"), False),
+    ],
+)
+async def test_a_poll_that_sees_the_end_before_the_stop_is_answered(
+    error: ExportfsError | None, stopped: bool
+) -> None:
+    server = StopsAndFails(error)
+    server.put(session("a", State.RUNNING))
+    catalogue = watched(Catalogue(server, refresh=5.0, timeout=30.0))
+    catalogue.apply(server.sessions.values(), trio.current_time())
+    actions = Actions(server, catalogue, Records([], str))
+    seen = []
+
+    def poll(state: SessionState) -> None:
+        catalogue.state("a", state)
+        seen.append(actions.was_stopped("a"))
+
+    server.polled = poll
+    with pytest.raises(type(error)) if error else contextlib.nullcontext():
+        await actions.stop("a")
+    assert entry_of(catalogue, "a").completed
+    assert seen == [True]
+    assert actions.was_stopped("a") is stopped
+
+
+@pytest.mark.promise("S2")
+async def test_what_had_completed_was_not_stopped() -> None:
+    server = StopsAndFails(None)
+    server.put(session("a", State.COMPLETED))
+    catalogue = watched(Catalogue(server, refresh=5.0, timeout=30.0))
+    catalogue.apply(server.sessions.values(), trio.current_time())
+    actions = Actions(server, catalogue, Records([], str))
+    await actions.stop("a")
+    assert not actions.was_stopped("a")
