@@ -60,6 +60,8 @@ class Entry:
     record_stamp: tuple[bytes, int] | None = None
     """Digest of the record that was last shown of it, and since when (ns since 1970): whoever shows it keeps it here,
     where it lasts as long as what it stands for."""
+    asked: float = float("-inf")
+    """When what is known of its state was asked for, by trio's clock; an answer asked for earlier is older news."""
 
     @property
     def id(self) -> str:
@@ -233,7 +235,7 @@ class Catalogue:
             if session.state.state is State.REMOVED:
                 renamed = self._drop(session.id) or renamed
             else:
-                renamed = self._put(session) or renamed
+                renamed = self._put(session, asked) or renamed
         for session_id in [key for key in self._entries if key not in listed and key not in self._touched]:
             renamed = self._drop(session_id) or renamed
         if renamed:
@@ -243,20 +245,21 @@ class Catalogue:
         """A session that was started here just now."""
         self._touched[session.id] = trio.current_time()
         self._destroyed.pop(session.id, None)  # a server may give an id again
-        if self._put(session):
+        if self._put(session, trio.current_time()):
             self._name_all()
         return self._entries[session.id]
 
-    def state(self, session_id: str, state: SessionState) -> None:
-        """What the server just said of one session."""
+    def state(self, session_id: str, state: SessionState, *, asked: float | None = None) -> None:
+        """What the server just said of one session. asked: when it was asked, where something else may have been heard
+        since; None where the server did now what it says."""
         entry = self._entries.get(session_id)
-        if entry is None:
+        if entry is None or (asked is not None and asked < entry.asked):
             return
         self._touched[session_id] = trio.current_time()
         if state.state is State.REMOVED:
             self.remove(session_id)
         else:
-            self._put(replace(entry.session, state=state))
+            self._put(replace(entry.session, state=state), trio.current_time() if asked is None else asked)
 
     def remove(self, session_id: str) -> None:
         """The session is gone from the server, as far as was just heard."""
@@ -296,16 +299,18 @@ class Catalogue:
         if entry is not None:
             entry.version = next(self._versions)
 
-    def _put(self, session: Session) -> bool:
+    def _put(self, session: Session, asked: float) -> bool:
         """Adds or replaces; True where names have to be made anew."""
         entry = self._entries.get(session.id)
-        if entry is not None and (entry.session is session or entry.session == session):
-            return False
+        if entry is not None:
+            entry.asked = asked
+            if entry.session is session or entry.session == session:
+                return False
         self.changes += 1
         now = self._wall()
         if entry is None:
             plain = session_name(session.id, session.summary)
-            entry = Entry(session, plain, now, now, next(self._versions), plain)
+            entry = Entry(session, plain, now, now, next(self._versions), plain, asked=asked)
             self._entries[session.id] = entry
             self._name_results(entry)
             return True

@@ -161,6 +161,7 @@ class Keeper:
     async def _ask(self, session_id: str, lane: Lane) -> None:
         try:
             async with lane.limiter, self._limiter:
+                asked = trio.current_time()
                 state = await self._answer(session_id)
         finally:
             lane.asking.discard(session_id)
@@ -172,7 +173,7 @@ class Keeper:
             return
         use.last_asked, use.last_failed = trio.current_time(), None
         if state.state is not State.REMOVED:
-            self._catalogue.state(session_id, state)
+            self._catalogue.state(session_id, state, asked=asked)
             return
         self._catalogue.remove(session_id)
         if not use.open_files:

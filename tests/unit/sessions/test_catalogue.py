@@ -214,6 +214,26 @@ def test_a_state_for_a_session_that_is_not_there_is_passed_over() -> None:
     assert len(catalogue) == 0
 
 
+@pytest.mark.promise("S4")
+async def test_an_answer_that_is_overtaken_is_older_news(autojump_clock: trio.testing.MockClock) -> None:
+    server = FakeServer()
+    catalogue = Catalogue(server, refresh=5.0, timeout=30.0)
+    running, done = SessionState(State.RUNNING), SessionState(State.COMPLETED, True)
+    catalogue.apply([session("a", State.RUNNING), session("b", State.RUNNING)], 0.0)
+    # Polls of both are asked at 1; then one is stopped, and the other seen to end by a listing.
+    catalogue.state("a", done)
+    catalogue.apply([session("a"), session("b")], 2.0)
+    for key in "ab":
+        catalogue.state(key, running, asked=-1.0)
+        assert entry_of(catalogue, key).completed
+    # What was asked for later counts, whatever it says.
+    catalogue.state("b", running, asked=3.0)
+    assert not entry_of(catalogue, "b").completed
+    # So does what the server did just now, though a poll was asked meanwhile.
+    catalogue.state("b", done)
+    assert entry_of(catalogue, "b").completed
+
+
 @pytest.mark.promise("T6")
 async def test_a_session_that_gets_on_does_not_change_the_directory(
     autojump_clock: trio.testing.MockClock,
