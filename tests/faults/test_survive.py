@@ -167,7 +167,12 @@ def test_many_opens(simulator: Simulator, mount: MountProcess) -> None:
 
 
 def open_files(mount: MountProcess) -> int:
-    return len(os.listdir(f"/proc/{mount.pid}/fd"))
+    """Only root may look at them, as the process is not dumpable; others see for how many there has been room."""
+    try:
+        return len(os.listdir(f"/proc/{mount.pid}/fd"))
+    except PermissionError:
+        lines = Path(f"/proc/{mount.pid}/status").read_text().splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith("FDSize:"))
 
 
 def memory(mount: MountProcess) -> int:

@@ -120,7 +120,7 @@ def unmount(places: list[Path]) -> None:
 def stacks(processes: list[Process]) -> str:
     """What those that explain themselves on SIGUSR1 write to their files on it; nothing is asked of the others."""
     asked = [process for process in processes if _catches(process.pid, signal.SIGUSR1)]
-    before = {process.pid: dict(_files(process.pid)) for process in asked}
+    before = {process.pid: dict(_logs(process)) for process in asked}
     for process in asked:
         with contextlib.suppress(ProcessLookupError):
             os.kill(process.pid, signal.SIGUSR1)
@@ -145,14 +145,28 @@ def _catches(pid: int, number: int) -> bool:
     return False
 
 
-def _files(pid: int) -> Iterator[tuple[Path, int]]:
-    """The regular files on disk that a process has open, and their sizes. Links only are followed, into no mount."""
-    with contextlib.suppress(OSError):
-        for name in os.listdir(f"/proc/{pid}/fd"):
+def _logs(process: Process) -> Iterator[tuple[Path, int]]:
+    """The logs that a process has open, and their sizes. Links only are followed, into no mount.
+
+    Where only root may see what it has open (a mount is not dumpable), those beside the places it was started with.
+    """
+    paths: list[Path] = []
+    folder = Path(f"/proc/{process.pid}/fd")
+    try:
+        for name in os.listdir(folder):
             with contextlib.suppress(OSError):
-                path = Path(os.readlink(f"/proc/{pid}/fd/{name}"))
-                if path.suffix == ".log":
-                    yield path, path.stat().st_size
+                paths.append(Path(os.readlink(folder / name)))
+    except PermissionError:
+        for place in filter(os.path.isabs, process.command.split()):
+            with contextlib.suppress(OSError):
+                beside = Path(place).parent
+                paths += [beside / name for name in os.listdir(beside)]
+    except OSError:
+        return
+    for path in paths:
+        if path.suffix == ".log":
+            with contextlib.suppress(OSError):
+                yield path, path.stat().st_size
 
 
 def _grown(sizes: dict[Path, int]) -> str:
