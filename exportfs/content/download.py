@@ -6,6 +6,7 @@ from typing import NamedTuple, Protocol
 
 from exportfs.content.cache import Block
 from exportfs.content.source import Running, Source
+from exportfs.content.tuning import WRAPPING
 from exportfs.errors import Corrupt, ExportfsError, Interrupted
 from exportfs.model import Fetch
 
@@ -117,6 +118,12 @@ class Download:
     def wanted(self) -> int:
         """Bytes that it may bring and has not."""
         return max(0, min(self.limit, self.key.size) - self.offset) + (1 if self._held is not None else 0)
+
+    @property
+    def wanted_sent(self) -> int:
+        """The same with what each block is wrapped in."""
+        wanted = self.wanted
+        return wanted + WRAPPING * -(-wanted // self.chunk_size)
 
     @property
     def idle(self) -> bool:

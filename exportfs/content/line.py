@@ -16,6 +16,7 @@ from collections.abc import Callable
 
 from exportfs.content.tuning import (
     BLOCK_SECONDS,
+    BRIDGED,
     BUSY_RATE,
     BUSY_SHARE,
     CALL_SECONDS,
@@ -43,6 +44,7 @@ from exportfs.content.tuning import (
     SLOW_SECONDS,
     THIN_SECONDS,
     WINDOW_FIRST,
+    WINDOW_FIRST_FAR,
     WINDOW_LEAST,
     WINDOW_MOST,
 )
@@ -81,6 +83,8 @@ class Line:
     def round_trip_took(self, seconds: float) -> None:
         """A ping was answered after so long."""
         self._round_trips.append(seconds)
+        if self._adjusted == -math.inf:
+            self._window = WINDOW_FIRST if self.round_trip < NEAR else WINDOW_FIRST_FAR
         self.changed()
 
     def granted(self, now: float, amount: int) -> None:
@@ -130,7 +134,7 @@ class Line:
             self._starting = False
             settled = base / delay * self._window + self._queued
             window = min(2 * self._window, (self._window + settled) / 2)
-        self._window = min(max(window, WINDOW_LEAST), WINDOW_MOST)
+        self._window = min(max(window, self._least), WINDOW_MOST)
 
     def wide(self, amount: int, seconds: float, now: float) -> None:
         """Wide streams brought so much in this time of waiting for it, by `now`."""
@@ -157,7 +161,7 @@ class Line:
         if rate >= FAST or doubtful:
             self._fast_bytes += amount
             self._fast = self._fast or self._fast_bytes >= FAST_AFTER
-        elif rate < SLOW:
+        elif not ours:
             self._fast_bytes = 0
         self.changed()
 
@@ -236,4 +240,10 @@ class Line:
 
     @property
     def _queued(self) -> float:
-        return max(float(WINDOW_LEAST), (self.rate or 0.0) * QUEUE_SECONDS)
+        return max(self._least, (self.rate or 0.0) * QUEUE_SECONDS)
+
+    @property
+    def _least(self) -> float:
+        """Bytes of the smallest window."""
+        least, enough = WINDOW_LEAST
+        return enough if self.rate is None else min(max(self.rate * BRIDGED, least), enough)

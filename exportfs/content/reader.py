@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 
+import trio
+
 from exportfs.content.cache import Block
 from exportfs.content.download import FileKey
 from exportfs.content.read_ahead import Position
@@ -35,7 +37,7 @@ class Reader:
             return b""
         plan = self._position.read(offset, end - offset, self._line.kernel_ahead)
         pieces: list[memoryview] = []
-        position = offset
+        position, since = offset, trio.current_time()
         missed = False
         while position < end:
             block: Block | None = result.cached(position)
@@ -43,7 +45,7 @@ class Reader:
                 if plan.jumped and not missed:
                     result.leave(self)
                 missed = True
-                block = await result.block_at(position, end, plan, self)
+                block = await result.block_at(position, end, plan, self, since)
             piece = block.data[position - block.start : end - block.start]
             pieces.append(piece)
             position += len(piece)
@@ -62,9 +64,9 @@ class Reader:
         raises."""
         end = min(length, self._result.key.size)
         plan = Position().read(0, end)
-        position = 0
+        position, since = 0, trio.current_time()
         while position < end:
-            position = (await self._result.block_at(position, end, plan, self)).end
+            position = (await self._result.block_at(position, end, plan, self, since)).end
 
     def close(self) -> None:
         """The file is no longer open. To be called once."""

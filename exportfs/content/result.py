@@ -29,14 +29,15 @@ log = logging.getLogger(__name__)
 
 
 class Waiter:
-    """Somebody needs the byte at `offset`."""
+    """Somebody needs the byte at `offset`, and then what follows up to `end`."""
 
-    __slots__ = ("block", "download", "error", "event", "offset", "since")
+    __slots__ = ("block", "download", "end", "error", "event", "offset", "since")
 
-    def __init__(self, offset: int, download: Download) -> None:
+    def __init__(self, offset: int, end: int, since: float, download: Download) -> None:
         self.offset = offset
+        self.end = end
+        self.since = since
         self.download = download
-        self.since = trio.current_time()
         self.event = trio.Event()
         self.block: Block | None = None
         self.error: ExportfsError | None = None
@@ -60,8 +61,8 @@ class Result:
         """The block that holds the byte at `offset`, if it is at hand."""
         return self._shared.cache.find(self.key, offset)
 
-    async def block_at(self, offset: int, end: int, plan: Plan, reader: object) -> Block:
-        """The block that holds the byte at `offset`, of a read by `reader` that goes up to `end`.
+    async def block_at(self, offset: int, end: int, plan: Plan, reader: object, since: float) -> Block:
+        """The block that holds the byte at `offset`, of a read by `reader` that began at `since` and goes up to `end`.
 
         Raises Gone, Corrupt, AccessDenied, Busy, TimedOut, Unreachable and others, when trying again does not help.
         """
@@ -72,10 +73,10 @@ class Result:
             block = self.cached(offset)
             if block is not None:
                 return block
-            download = self._serving(offset, end, plan, reader, small=failures >= SMALL_AFTER)
+            download = self._serving(offset, end, plan, reader, since, small=failures >= SMALL_AFTER)
             attempt += 1
             try:
-                block = await self._wait(offset, download, patience)
+                block = await self._wait(Waiter(offset, end, since, download), patience)
                 if trio.current_time() - begun >= SLOW_BLOCK:
                     self._note(offset, attempt, begun, "is here")
                 return block
@@ -213,9 +214,14 @@ class Result:
         return any(waiter.download is download and waiter.block is None for waiter in self._waiters)
 
     def awaited_since(self, download: Download) -> float | None:
-        """Since when somebody waits for a block of this download; None where nobody does."""
+        """Since when somebody waits for a block of this download; None where nobody does.
+
+        Who has just got one and needs the next goes on waiting, although it has not come to that yet.
+        """
         since = (
-            waiter.since for waiter in self._waiters if waiter.download is download and waiter.block is None
+            waiter.since
+            for waiter in self._waiters
+            if waiter.download is download and (waiter.block is None or waiter.block.end < waiter.end)
         )
         return min(since, default=None)
 
@@ -223,7 +229,9 @@ class Result:
         """Bytes that arrived lately: half of them are forgotten every few seconds."""
         return float(self._served * 0.5 ** ((now - self._served_at) / SERVED_HALVES))
 
-    def _serving(self, offset: int, end: int, plan: Plan, reader: object, *, small: bool) -> Download:
+    def _serving(
+        self, offset: int, end: int, plan: Plan, reader: object, since: float, *, small: bool
+    ) -> Download:
         """The download that will bring `offset`."""
         line, size = self._shared.line, self.key.size
         usable = [one for one in self._downloads if not self._out_of_reach(one, offset)]
@@ -254,7 +262,8 @@ class Result:
             )
         else:
             best = usable[choice.underway]
-            best.reader, best.left_at = reader, None
+            if best.left_at is None or since >= best.left_at:  # else it is a read that was left that goes on
+                best.reader, best.left_at = reader, None
             # On a line that has proved fast, exact downloads bring what is asked for and leave the rest to a wide one.
             fits = best.wide == line.fast
             best.allow(min(end + (self._ahead(plan, best.wide, best.chunk_size) if fits else 0), size))
@@ -336,8 +345,8 @@ class Result:
         if download.superseded and not download.wanted and not self.awaited(download):
             download.give_up(Interrupted("sequential reading goes on with other blocks"))
 
-    async def _wait(self, offset: int, download: Download, patience: Patience) -> Block:
-        waiter = Waiter(offset, download)
+    async def _wait(self, waiter: Waiter, patience: Patience) -> Block:
+        download = waiter.download
         self._waiters.append(waiter)
         self._shared.scheduler.share()
         try:

@@ -168,7 +168,7 @@ def shares(downloads: Iterable[Download], window: int, now: float) -> list[tuple
     """
     found, left = [], window
     for download in sorted(downloads, key=lambda one: _rank(one, now)):
-        amount = min(left, download.wanted)
+        amount = min(left, download.wanted_sent)
         # The last one to get anything may have all the rest: it may want more in a moment.
         found.append((download, left if amount == left else amount))
         left -= amount

@@ -8,12 +8,15 @@ from exportfs.config import KIB, MIB
 
 # --- The line: how much may be on its way (content/line.py) -----------------------------------------------------
 
-WINDOW_LEAST = 48 * KIB
-"""Bytes on their way to one reader however short the line: they bridge our own pauses. At 10 Mbit/s these are 40 ms, at
-2 Mbit/s 197 ms, which is what a jump waits for at most. With 24 KiB the line of 10 Mbit/s was filled to 0.87 beside
-eight others' work on two cores, and to 0.99 beside less."""
-WINDOW_FIRST = 64 * KIB
-"""Bytes on their way as long as nothing is known of the line."""
+WINDOW_LEAST = (24 * KIB, 48 * KIB)
+"""Bytes on their way to one reader however short the line: they bridge our own pauses, and are what a jump waits for at
+most. With 24 KiB the line of 10 Mbit/s was filled to 0.87 beside eight others' work on two cores, and to 0.99 beside
+less. As many as the line carries in BRIDGED, within these bounds: at 2 Mbit/s 24 KiB are 98 ms."""
+BRIDGED = 0.04
+"""Seconds of our own pauses that a line is to be filled over."""
+WINDOW_FIRST, WINDOW_FIRST_FAR = 64 * KIB, 128 * KIB
+"""Bytes on their way as long as nothing is known of the line but the round trip: near, and farther than NEAR, where the
+kernel's first 128 KiB took two round trips with 64 KiB."""
 WINDOW_MOST = 8 * MIB
 """Bytes; 1.6 Gbit/s at 40 ms. Memory: they may all have arrived before any is taken."""
 QUEUE_SECONDS = 0.010
@@ -34,8 +37,9 @@ FAST = 24 * MIB
 """Bytes a second from which on a line counts as fast. There gRPC's streams pay: `h2` takes 70 microseconds of CPU for a
 frame of 16 KiB, 4.5 seconds a GiB (measured), where gRPC takes 0.5; and gRPC's window of 4 MiB is a sixth of a second
 of it. 100 Mbit/s are half of it."""
-FAST_AFTER = 512 * KIB
-"""Bytes in a row that came so fast: bursts of shapers are smaller."""
+FAST_AFTER = 1024 * KIB
+"""Bytes in a row that came so fast: bursts of shapers are smaller, and so is what has gathered while this thread waited
+for a core. With 512 KiB pauses of 10 to 20 ms, half of the time, made a fast line of 100 Mbit/s."""
 BUSY_SHARE = 0.6
 """Share of the time in which our thread works, or waits for a core, from which on a low rate says nothing of the line:
 it is we who are slow, and `h2`, the dearer way, would only make it worse."""
@@ -99,6 +103,8 @@ EXACT_MOST = 256 * KIB
 """Bytes of the largest block of exact streams."""
 BLOCK_SECONDS = 0.1
 """Seconds of the line in a block of sequential reading: so often something arrives."""
+WRAPPING = 24
+"""Bytes around a block on the wire, at most: a window without them costs a read another round trip."""
 SWITCH = 4
 """A running stream is replaced by one of larger blocks when they are this many times as large."""
 WRONG_BEFORE_DOWN = 2

@@ -22,7 +22,7 @@ LARGEST = 16 * MIB
 """Bytes of a message."""
 END_SLACK = 64
 """Bytes that an empty last block may take, in which some servers end a file."""
-LUMP = 4
+LUMP = 16
 """Windows are opened in pieces of no less than this part of what may be on its way."""
 
 
@@ -49,7 +49,7 @@ class ExactDownload:
         self._received = 0
         self._granted = 0
         self._grants: deque[tuple[int, float, bool]] = deque()
-        """Offsets in the stream up to which it was let send, when, and whether more was wanted."""
+        """Offsets in the stream from which on it was let send, when, and whether more was wanted."""
         self._buffer = bytearray()
         self._base = 0
         """Offset in the stream of the message that comes now."""
@@ -81,7 +81,6 @@ class ExactDownload:
         self._number = number
         now = trio.current_time()
         self._granted = WINDOW
-        self._grants.append((WINDOW, now, False))
         self._line.granted(now, WINDOW)
         self._grant()
 
@@ -91,11 +90,10 @@ class ExactDownload:
         now = trio.current_time()
         self._received += len(data)
         self._line.arrived(now, len(data))
-        while self._grants and self._grants[0][0] <= self._received:
-            offset, granted_at, limited = self._grants.popleft()
-            # The first grant's time has the server's in it, too.
-            if offset > WINDOW:
-                self._line.delayed(now, now - granted_at, limited=limited)
+        # To its first bytes: the time that its own bytes take on the line does not count.
+        while self._grants and self._grants[0][0] < self._received:
+            _, granted_at, limited = self._grants.popleft()
+            self._line.delayed(now, now - granted_at, limited=limited)
         self._buffer += data
         try:
             while not self._over and self._take():
@@ -176,10 +174,14 @@ class ExactDownload:
         wanted, most = self._wanted(), self._received + self._most
         target = min(wanted, most)
         amount = target - self._granted
-        if amount <= 0 or (target < wanted and amount < self._most // LUMP):
+        if amount <= 0 or (
+            target < wanted and amount < max(self._most // LUMP, min(self._most // 4, WINDOW))
+        ):
             return
         now = trio.current_time()
+        # Before anything has come, what is measured has the server's own time in it, too.
+        if self._received:
+            self._grants.append((self._granted, now, target < wanted))
         self._granted = target
-        self._grants.append((target, now, target < wanted))
         self._line.granted(now, amount)
         self._connection.window(self._number, amount)

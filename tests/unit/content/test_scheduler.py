@@ -8,7 +8,7 @@ from exportfs.config import KIB, MIB
 from exportfs.content.cache import Block
 from exportfs.content.download import Download, FileKey
 from exportfs.content.scheduler import shares
-from exportfs.content.tuning import LEFT_SECONDS
+from exportfs.content.tuning import LEFT_SECONDS, WRAPPING
 from exportfs.errors import ExportfsError
 
 NOW = 100.0
@@ -56,7 +56,7 @@ def download(
         ([download("ahead", MIB), download("read", MIB, since=99)], {"read": WINDOW, "ahead": 0}),
         (
             [download("ahead", MIB), download("read", 16 * KIB, since=99)],
-            {"read": 16 * KIB, "ahead": 8 * KIB},
+            {"read": 16 * KIB + WRAPPING, "ahead": 8 * KIB - WRAPPING},
         ),
         # a player before a copy
         (

@@ -1,0 +1,143 @@
+"""What readers feel on a thin line: the whole reading path against a model of server, line and kernel."""
+
+import random
+from bisect import bisect_right
+from collections.abc import Callable
+from statistics import mean
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from exportfs.config import KIB, MIB
+from tests.support.modelled_line import PACKETS, KernelFile, ModelledLine
+
+MBIT = 125_000
+READ, SEEK = 128 * KIB, 64 * KIB
+FILES = dict.fromkeys(("warm", "alone", "player", "another", "copy", "whole"), 64 * MIB)
+
+
+async def stream(file: KernelFile, seconds: float = float("inf")) -> int:
+    """Reads as fast as it comes; gives the bytes."""
+    offset = 0
+    with trio.move_on_after(seconds):
+        while offset < file.reader.key.size:
+            await file.read(offset, READ)
+            offset += READ
+    return offset
+
+
+async def play(file: KernelFile, pace: float, seconds: float) -> list[float]:
+    """Reads at a pace; gives how long each read took."""
+    begun, times = trio.current_time(), list[float]()
+    while (offset := len(times) * SEEK) < pace * seconds:
+        times.append(await file.read(offset, SEEK))
+        await trio.sleep_until(begun + (offset + SEEK) / pace)
+    return times
+
+
+async def settle(line: ModelledLine) -> None:
+    before = -1.0
+    while line.carried != before:
+        before = line.carried
+        await trio.sleep(1)
+
+
+async def used(nursery: trio.Nursery, rate: float, round_trip: float = 0.0002) -> ModelledLine:
+    """A line that is known by what was read over it before."""
+    line = ModelledLine(nursery, FILES, rate, round_trip)
+    file = line.open("warm")
+    await stream(file, 5)
+    file.reader.close()
+    await settle(line)
+    return line
+
+
+def choppy(working: float, away: float) -> Callable[[float], float]:
+    """A thread that works and waits for a core in turns of so many seconds on average."""
+    chance, ends, now = random.Random(1), [0.0], 0.0
+
+    def late(moment: float) -> float:
+        nonlocal now
+        while now <= moment:
+            now += chance.expovariate(1 / working)
+            ends.append(now)
+            now += chance.expovariate(1 / away)
+            ends.append(now)
+        place = bisect_right(ends, moment)
+        return moment if place % 2 else ends[place]
+
+    return late
+
+
+@pytest.mark.parametrize("mbit", [10, 2])
+async def test_players_beside_a_copy(mbit: float, autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    """A second apart. They wait for what is on its way already, and for nothing else of the copy's."""
+    line = await used(nursery, mbit * MBIT)
+    pace = mbit * MBIT / 8
+    file = line.open("alone")
+    alone = await play(file, pace, 10)
+    file.reader.close()
+    await settle(line)
+    times: list[list[float]] = []
+
+    async def one(name: str, after: float) -> None:
+        await trio.sleep(after)
+        times.append(await play(line.open(name), pace, 10))
+
+    copy = line.open("copy")
+    before = line.carried
+    with trio.CancelScope() as copying:
+        nursery.start_soon(stream, copy)
+        async with trio.open_nursery() as players:
+            players.start_soon(one, "player", 1)
+            players.start_soon(one, "another", 2)
+        copying.cancel()
+    assert max(mean(each) for each in times) <= 1.9 * mean(alone)
+    assert max(each[number] for each in times for number in range(1, len(alone))) == 0
+    assert line.carried - before >= 0.97 * mbit * MBIT * 12
+    nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize(
+    ("mbit", "round_trip", "most"), [(10, 0.0002, 0.1), (2, 0.0002, 0.4), (50, 0.04, 0.062)]
+)
+async def test_a_stream_fills_the_line_and_a_jump_does_not_wait_for_it(
+    mbit: float, round_trip: float, most: float, autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    line = ModelledLine(nursery, FILES, mbit * MBIT, round_trip)
+    file = line.open("whole")
+    got = await stream(file, 5)
+    data = mbit * MBIT / PACKETS * 5
+    assert got >= 0.95 * data - READ
+    assert await file.read(FILES["whole"] // 4 * 3, SEEK) <= most
+    nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize(
+    ("mbit", "round_trip", "share"), [(50, 0.04, 0.92), (10, 0.0002, 0.98), (100, 0.02, 0.9)]
+)
+async def test_who_waits_for_a_core_fills_the_line_all_the_same(
+    mbit: float, round_trip: float, share: float, autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    """And does not take it for fast since much comes at once."""
+    line = await used(nursery, mbit * MBIT, round_trip)
+    line.late = choppy(0.01, 0.01)
+    got = await stream(line.open("whole"), 5)
+    assert got >= share * mbit * MBIT / PACKETS * 5
+    assert not line.line.fast
+    nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("mbit", [10, 2])
+async def test_what_is_sent_after_the_reader_has_left(
+    mbit: float, autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    line = await used(nursery, mbit * MBIT)
+    file = line.open("copy")
+    await stream(file, 5)
+    before = line.carried
+    file.reader.close()
+    await settle(line)
+    assert line.carried - before <= 280 * KIB
+    nursery.cancel_scope.cancel()
