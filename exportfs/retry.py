@@ -41,6 +41,11 @@ class PatienceConfig:
         """Seconds without a block after which a running download is given up and a new one tried."""
         return max(0.2, self.timeout / 3)
 
+    @property
+    def long_stall(self) -> float:
+        """The same before its first block, where a download before has been given up for that: what is left then."""
+        return 2 * self.stall
+
 
 _FINAL = (InvalidArgument, NotFound, Gone, TooLarge, Unsupported)
 

@@ -54,6 +54,7 @@ class Download:
         wide: bool,
         quick: bool = False,
         stop: bool = False,
+        patient: bool = False,
         reader: object = None,
         clock: Callable[[], float],
     ) -> None:
@@ -66,6 +67,8 @@ class Download:
         self.quick = quick
         self.stop = stop
         """Whether it ends where it may read no further, for good."""
+        self.patient = patient
+        """Whether it is given long for its first block."""
         self.reader = reader
         """Who used it last."""
         self.left_at: float | None = None

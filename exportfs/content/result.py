@@ -164,6 +164,8 @@ class Result:
         """A download brought a block."""
         shared, size = self._shared, len(block.data)
         shared.bytes += size
+        if index == download.first:
+            shared.began(trio.current_time() - download.started_at)
         self._served, self._served_at = self.served(now := trio.current_time()) + size, now
         self._sizes.right(download.chunk_size, size, download.took)
         if download.wide:
@@ -204,6 +206,8 @@ class Result:
             self._sizes.wrong_length(download.chunk_size, error.got)
         elif isinstance(error, TimedOut) and not download.delivered:
             self._shared.block_sizes.stalled(download.chunk_size)
+            # Either its connection is dead, or the server takes its time: the next one, on another, is given longer.
+            self._shared.slow = not download.patient
         for waiter in self._waiters:
             if waiter.download is download and waiter.block is None:
                 waiter.error = error or Preempted("the download ended before the block that was due")
@@ -299,6 +303,7 @@ class Result:
             wide=wide,
             quick=stop and not sequential and self._shared.line.quick,
             stop=stop,
+            patient=self._shared.slow,
             reader=reader,
             clock=trio.current_time,
         )
@@ -358,7 +363,7 @@ class Result:
                 running = download.phase is Phase.RUNNING
                 # A queued one is looked at again soon: nobody tells when it begins, and then it can stall.
                 queued = min(self._shared.scheduler.next_free, trio.current_time() + self._shared.stall / 4)
-                look_at = moved + self._shared.stall if running else queued
+                look_at = moved + self._stall(download) if running else queued
                 with trio.move_on_at(min(look_at, patience.deadline)):
                     await waiter.event.wait()
                 self._shared.scheduler.schedule()
@@ -387,10 +392,17 @@ class Result:
         if download.phase is Phase.QUEUED:
             if now >= patience.deadline:
                 raise TimedOut("no download slot became free in time")
-        elif now >= max(download.last_moved, since) + self._shared.stall:
+        elif now >= max(download.last_moved, since) + self._stall(download):
             download.stalled(TimedOut(f"nothing came for {now - max(download.last_moved, since):.0f} s"))
         elif now >= patience.deadline:
+            if download.patient and now >= max(download.last_moved, since) + self._shared.stall:
+                download.stalled(TimedOut("nothing came in time"))  # for the next read another one
             raise TimedOut("nothing came in time")
+
+    def _stall(self, download: Download) -> float:
+        """Seconds without a block after which it is given up."""
+        patience = self._shared.patience
+        return patience.long_stall if download.patient and not download.delivered else self._shared.stall
 
     async def _mend(self, error: ExportfsError, patience: Patience) -> None:
         """Mends what can be mended, and pauses before the next try. Raises what is final."""

@@ -24,8 +24,15 @@ class Shared:
     """Bytes that one reader may have read ahead."""
     bytes: int = field(default=0)
     retries: int = field(default=0)
+    slow: bool = field(default=False)
+    """Whether the server may need long for a first block: the last download of which none came was not given long, or
+    the last first block did take long."""
 
     @property
     def stall(self) -> float:
         """Seconds without a block after which a running download is given up."""
         return self.patience.stall
+
+    def began(self, took: float) -> None:
+        """A download brought its first block after so many seconds."""
+        self.slow = took > self.stall / 2

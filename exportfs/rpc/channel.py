@@ -22,6 +22,8 @@ from exportfs.rpc import authorities
 
 T = TypeVar("T")
 
+METADATA = MIB
+"""Bytes of an answer's headers or trailers. Proxies and servers send more than the 8 KiB that gRPC takes unasked."""
 CLOSE_TIMEOUT = 2.0
 """Seconds that closing all connections may take; what is not closed by then ends with the process."""
 _NO_THREAD = (
@@ -44,6 +46,8 @@ _COMMON: list[tuple[str, int | str]] = [
     # It keeps the request for that: a larger one would count as sent for good.
     ("grpc.per_rpc_retry_buffer_size", 64 * MIB),
     ("grpc.max_send_message_length", 64 * MIB),
+    ("grpc.max_metadata_size", METADATA),
+    ("grpc.absolute_max_metadata_size", METADATA),
     # Answers come from loopback tunnels and plant networks; a proxy from the environment is a surprise.
     ("grpc.enable_http_proxy", 0),
 ]

@@ -26,7 +26,7 @@ from exportfs.rpc.channel import Connection, Connections, Lane, Metadata
 from exportfs.rpc.counted import CANCELLED, STALLED, Tally, code_of
 from exportfs.rpc.exact import ExactDownload
 from exportfs.rpc.handle import Handle, Sink
-from exportfs.rpc.http2 import Http2Connection, LineObserver, NoExact, Unusable
+from exportfs.rpc.http2 import Http2Connection, LineObserver, Misunderstood, NoExact, Unusable
 from exportfs.rpc.login import Login
 from exportfs.rpc.server import SERVICE
 from exportfs.rpc.status import translate
@@ -39,6 +39,8 @@ log = logging.getLogger(__name__)
 METHOD = "DownloadFile"
 MOST_THREADS = 128
 """More than downloads run at a time: one that was cancelled may take a moment to notice."""
+MISUNDERSTOOD = 3
+"""Connections for exact downloads on which something came that we do not understand: no more are made then."""
 HOLD_BACK = 0.02
 """Seconds for which the blocks of a seek are collected, so that trio is woken once for all of them."""
 
@@ -63,6 +65,7 @@ class Downloads:
         self._nursery: trio.Nursery | None = None
         self._http2: Http2Connection | None = None
         self._exact = config is not None
+        self._misunderstood = 0
         # Threads that wait to be allowed more would keep the process from ending.
         connections.at_close(self._cancel_all)
 
@@ -118,6 +121,10 @@ class Downloads:
         try:
             await connection.run()
         except Unusable as error:
+            self._misunderstood += 1
+            if isinstance(error, Misunderstood) and self._misunderstood < MISUNDERSTOOD:
+                log.info("the connection for exact downloads is made anew: %s", error)
+                return
             if self._exact:
                 log.warning("no exact downloads from this server, more than is read will be sent: %s", error)
             self._exact = False
@@ -126,7 +133,7 @@ class Downloads:
 
 
 class _Fallback:
-    """An exact download that begins anew over gRPC where its connection cannot be used with this server."""
+    """An exact download that goes on over gRPC where its connection cannot be used with this server."""
 
     def __init__(self, downloads: Downloads, fetch: Fetch, sink: Sink, calls: CallCounters) -> None:
         self._tally = Tally(calls, METHOD)
@@ -136,7 +143,7 @@ class _Fallback:
         self._handle: Handle | None = None
         self._metadata: Metadata = ()
         self._cancelled = False
-        self._until = fetch.until
+        self._next, self._until = fetch.first, fetch.until
 
     def begin(self, connection: Http2Connection, metadata: Metadata) -> None:
         self._metadata = metadata
@@ -151,6 +158,8 @@ class _Fallback:
         token.run_sync_soon(self.ended, error)
 
     def block(self, index: int, data: memoryview) -> None:
+        if data:
+            self._next += 1
         try:
             self._sink.block(index, data)
         except Exception as error:  # it would end the connection, and all other downloads with it
@@ -163,7 +172,7 @@ class _Fallback:
         if self._cancelled:
             return
         if isinstance(error, NoExact):
-            fetch = replace(self._fetch, until=self._until)
+            fetch = replace(self._fetch, first=self._next, until=self._until)
             self._tally.left_to_another()
             self._handle = self._downloads._start_wide(fetch, self._sink)
             return

@@ -116,8 +116,12 @@ class ExactDownload:
         if len(buffer) < PREFIX:
             return False
         length = int.from_bytes(buffer[1:PREFIX], "big")
-        if buffer[0] or length > LARGEST:
-            raise Corrupt("a block cannot be read: it is compressed, or too long")
+        if buffer[0]:
+            # Asked for none; gRPC can read it nevertheless.
+            self._connection.misunderstood("the server compresses its answers")
+            return False
+        if length > LARGEST:
+            raise Corrupt("a block cannot be read: it is too long")
         end = PREFIX + length
         if len(buffer) < end:
             return False

@@ -29,7 +29,7 @@ from h2.errors import ErrorCodes
 import exportfs
 from exportfs.config import KIB, ServerConfig
 from exportfs.errors import ExportfsError, Interrupted, Unreachable
-from exportfs.rpc.channel import Metadata
+from exportfs.rpc.channel import METADATA, Metadata
 from exportfs.rpc.frames import FRAME, Goodbyes
 from exportfs.rpc.status import translate_status
 from exportfs.rpc.tls import context
@@ -77,6 +77,10 @@ class Unusable(Exception):
     """No exact downloads with this server: its certificate, or what it speaks, is nothing that `ssl` or `h2` take."""
 
 
+class Misunderstood(Unusable):
+    """What came on this connection was nothing that we understand, though gRPC may; the next may do better."""
+
+
 class NoExact(Interrupted):
     """What the calls on an unusable connection end with: nothing of them was sent."""
 
@@ -92,6 +96,9 @@ class Http2Connection:
         self._streams: dict[int, Stream] = {}
         self._waiting: list[tuple[Stream, str, bytes, Metadata]] = []
         self._calls: dict[int, _Answer] = {}
+        self._unsent: dict[int, bytes] = {}
+        """What the server's windows have not let go of requests yet."""
+        self._misunderstood: str | None = None
         self._send = trio.Event()
         self._pinged: tuple[bytes, float] | None = None
         self._ping_at = 0.0
@@ -121,6 +128,8 @@ class Http2Connection:
                 finally:
                     with trio.move_on_after(1.0, shield=True), contextlib.suppress(Exception):
                         await trio.aclose_forcefully(stream)
+            if self._misunderstood is not None:
+                raise Misunderstood(self._misunderstood)
         except Unusable as failure:
             error = NoExact(str(failure))
             raise
@@ -142,6 +151,11 @@ class Http2Connection:
         """Ends it; calls that still run are interrupted."""
         self.usable = False
         self._scope.cancel()
+
+    def misunderstood(self, what: str) -> None:
+        """A call got an answer that gRPC may be able to read: all calls end with NoExact, `run` with Misunderstood."""
+        self._misunderstood = what
+        self.close()
 
     @property
     def busy(self) -> bool:
@@ -170,7 +184,7 @@ class Http2Connection:
             return
         if self._streams.pop(number, None) is None:
             return
-        self._calls.pop(number, None)
+        self._forget(number)
         assert self._http2 is not None
         with contextlib.suppress(h2.exceptions.ProtocolError, KeyError):
             self._http2.reset_stream(number, ErrorCodes.CANCEL)
@@ -224,6 +238,8 @@ class Http2Connection:
             h2.config.H2Configuration(
                 client_side=True,
                 header_encoding=None,
+                # gRPC takes headers that h2 would end the connection for: `connection`, capitals, a space at the end.
+                validate_inbound_headers=False,
                 validate_outbound_headers=False,
                 normalize_outbound_headers=False,
             )
@@ -235,9 +251,10 @@ class Http2Connection:
                 settings.ENABLE_PUSH: 0,
                 settings.INITIAL_WINDOW_SIZE: WINDOW,
                 settings.MAX_FRAME_SIZE: FRAME,
-                settings.MAX_HEADER_LIST_SIZE: 64 * KIB,
+                settings.MAX_HEADER_LIST_SIZE: METADATA,
             },
         )
+        http2.decoder.max_header_list_size = METADATA
         http2.max_inbound_frame_size = FRAME
         http2.initiate_connection()
         http2.increment_flow_control_window(CONNECTION_WINDOW - 65535)
@@ -267,7 +284,11 @@ class Http2Connection:
             if not data:
                 raise Unreachable("the server cannot be reached: it closed the connection")
             rest, lasts = self._goodbyes.split(bytes(data))
-            for event in http2.receive_data(rest):
+            try:
+                events = http2.receive_data(rest)
+            except h2.exceptions.ProtocolError as error:
+                raise Misunderstood(f"HTTP/2: {error}") from None
+            for event in events:
                 self._event(event)
             for last in lasts:
                 self._server_leaves(last)
@@ -320,11 +341,31 @@ class Http2Connection:
             *((name.lower().encode(), value.encode()) for name, value in metadata),
         ]
         http2.send_headers(number, headers)
-        http2.send_data(number, b"\0" + len(request).to_bytes(4, "big") + request, end_stream=True)
+        self._unsent[number] = b"\0" + len(request).to_bytes(4, "big") + request
+        self._send_requests()
         self._streams[number] = stream
         self._calls[number] = _Answer(metadata)
         stream.opened(number)
         self._send.set()
+
+    def _send_requests(self) -> None:
+        """As much of them as the server's windows let go."""
+        http2 = self._http2
+        assert http2 is not None
+        for number, data in list(self._unsent.items()):
+            try:
+                while data:
+                    room = min(http2.local_flow_control_window(number), http2.max_outbound_frame_size)
+                    if room <= 0:
+                        break
+                    piece, data = data[:room], data[room:]
+                    http2.send_data(number, piece, end_stream=not data)
+            except h2.exceptions.StreamClosedError:
+                data = b""  # it was answered before it was heard
+            if data:
+                self._unsent[number] = data
+            else:
+                del self._unsent[number]
 
     def _ping(self) -> None:
         assert self._http2 is not None
@@ -355,7 +396,10 @@ class Http2Connection:
                 self._pinged = None
                 if self._pings < PINGS_UNASKED and not self._streams:
                     self._ping()
+        elif isinstance(event, h2.events.WindowUpdated):
+            self._send_requests()
         elif isinstance(event, h2.events.RemoteSettingsChanged):
+            self._send_requests()
             self._start_waiting()
 
     def _server_leaves(self, last: int) -> None:
@@ -364,7 +408,7 @@ class Http2Connection:
         self.usable = False
         waiting, self._waiting = [stream for stream, *_ in self._waiting], []
         for number in [number for number in self._streams if number > last]:
-            self._calls.pop(number, None)
+            self._forget(number)
             waiting.append(self._streams.pop(number))
         for stream in waiting:
             stream.ended(Unreachable("the server ends the connection"))
@@ -380,8 +424,12 @@ class Http2Connection:
         if stream is not None:
             stream.data(event.data)
 
-    def _over(self, number: int, error: ExportfsError | None) -> None:
+    def _forget(self, number: int) -> None:
         self._calls.pop(number, None)
+        self._unsent.pop(number, None)
+
+    def _over(self, number: int, error: ExportfsError | None) -> None:
+        self._forget(number)
         stream = self._streams.pop(number, None)
         if stream is not None:
             stream.ended(error)
@@ -403,7 +451,8 @@ class _Answer:
         """None where the call was a success."""
         status = self._headers.get(b"grpc-status")
         if status is None:
-            http = int(self._headers.get(b":status", b"0"))
+            text = self._headers.get(b":status", b"")
+            http = int(text) if text.isdigit() else 0
             if http == 200:
                 return Interrupted("the call ended without a status")
             code = _HTTP.get(http, grpc.StatusCode.UNKNOWN)

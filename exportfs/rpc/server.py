@@ -58,6 +58,8 @@ class Server:
         self.login = Login(config, self._bridge, call_timeout=self._try_timeout, ask_code=ask_code)
         self._known: dict[bytes, Session] = {}
         self._page_size = _PAGE_SIZES[0]
+        self._slow_list = False
+        """Whether the last listing took longer than a first try is given otherwise."""
         self.last_contact: float | None = None
         self.trouble: ExportfsError | None = None
         self.site = SiteClient(self.connections, self._bridge, self.login, self.mend, timeout=timeout)
@@ -69,11 +71,14 @@ class Server:
     async def list_sessions(self) -> Listing:
         """All sessions with their options and states. Resets none of the server's timers (documented)."""
         patience = self._patience()
-        first_within = self._try_timeout
+        first_within = self._try_timeout * (2 if self._slow_list else 1)
         while True:
+            asked = trio.current_time()
             try:
                 with trio.fail_at(patience.deadline):
-                    return await self._list_once(first_within)
+                    listing = await self._list_once(first_within)
+                self._slow_list = trio.current_time() - asked > self._try_timeout
+                return listing
             except trio.TooSlowError:
                 raise TimedOut("the server did not finish the list of sessions in time") from None
             except ExportfsError as error:
@@ -81,7 +86,7 @@ class Server:
                     self._page_size = _PAGE_SIZES[-1]
                     continue
                 if isinstance(error, TimedOut):
-                    first_within = self._timeout
+                    first_within, self._slow_list = self._timeout, False
                 await self._pause("ListSessions", patience, error)
 
     async def get_session_state(self, session_id: str) -> SessionState:

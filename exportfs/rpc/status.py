@@ -60,6 +60,9 @@ _NOT_PROCESSED = (
 )
 """gRPC's own words (observed, 1.85), all with UNAVAILABLE. Should they change, such a failure counts as ambiguous,
 which is the safe side; that no other failure has them, tests/servers/test_retries.py looks at."""
+_OF_A_STREAM = "Stream removed ("
+"""gRPC's own words for a stream that broke: with RESOURCE_EXHAUSTED, a reset with ENHANCE_YOUR_CALM, or an answer with
+more metadata than we take. The server may have done what it was asked for all the same."""
 
 DROPPED_HEADER = "underscores_in_headers"
 """nginx's setting without which it drops the token of a login."""
@@ -119,15 +122,22 @@ def _of_a_server(
         return NotSent(f"{words}: {details[:500]}")
     if code is grpc.StatusCode.UNAVAILABLE and details.startswith(_NOT_PROCESSED):
         return NotProcessed(f"the server did not take the call: {details[:500]}")
+    if code is grpc.StatusCode.RESOURCE_EXHAUSTED and details.startswith(_OF_A_STREAM):
+        return Interrupted(_sentence(words, details))
     if details == OTHER_NAME:
         return NotSent("the server's certificate is for another name")
-    text = f"{words}: {details[:500]}" if details else words
+    text = _sentence(words, details)
     if code is grpc.StatusCode.UNAUTHENTICATED:
         text += _dropped_header(proxy, metadata)
     translated = _ERRORS.get(code, ExportfsError)(text)
     if isinstance(translated, Unauthenticated):
         translated.credentials = metadata
     return translated
+
+
+def _sentence(words: str, details: str) -> str:
+    """In one sentence."""
+    return f"{words}: {details[:500]}" if details else words
 
 
 _ORDINARY = frozenset(

@@ -613,3 +613,39 @@ async def test_read_ahead_that_hangs_does_not_starve_others(
     assert source.running == len(names)
     assert bytes(await library.open(source.key("g")).read(0, KIB)) == content("g", 0, KIB)
     nursery.cancel_scope.cancel()
+
+
+@pytest.mark.promise("E2")
+@pytest.mark.parametrize("round_trip", [9, 12, 19])
+async def test_a_server_that_takes_long_for_a_first_block(
+    autojump_clock: MockClock, nursery: trio.Nursery, round_trip: float
+) -> None:
+    """One try costs a third of the timeout; the next has what is left, and so have those after it."""
+    source = FakeSource(nursery, dict.fromkeys("fgh", MIB), round_trip=round_trip)
+    library = source.library(timeout=30)
+    for name in "fgh":
+        begun = trio.current_time()
+        assert bytes(await library.open(source.key(name)).read(0, KIB)) == content(name, 0, KIB)
+        tries = 2 if name == "f" and round_trip > 10 else 1
+        assert trio.current_time() - begun <= round_trip + 10 * (tries - 1) + 0.5
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_silent_connection_is_given_up_though_the_server_was_slow_before(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    """Silence is borne for two thirds of the timeout once, and then for a third again."""
+    source = FakeSource(nursery, {"f": MIB, "g": MIB}, round_trip=12)
+    library = source.library(timeout=30)
+    await library.open(source.key("f")).read(0, KIB)
+    suspected = source.suspected
+    source.always = Trouble("stall")
+    for _ in range(3):
+        begun = trio.current_time()
+        with pytest.raises(TimedOut):
+            await library.open(source.key("g")).read(0, KIB)
+        assert trio.current_time() - begun <= 30
+    assert source.suspected >= suspected + 4
+    source.always, source.round_trip = None, 0.01
+    assert bytes(await library.open(source.key("g")).read(0, KIB)) == content("g", 0, KIB)
+    nursery.cancel_scope.cancel()

@@ -1,0 +1,167 @@
+"""Servers that keep to HTTP/2 and gRPC, but not to the habits of those that we know."""
+
+import threading
+from collections.abc import AsyncIterator, Iterator
+from concurrent import futures
+from contextlib import asynccontextmanager
+from typing import Any
+
+import grpc
+import pytest
+import trio
+
+from exportfs.config import KIB, ServerConfig
+from exportfs.content.line import Line
+from exportfs.errors import Exhausted, ExportfsError, Interrupted
+from exportfs.model import Fetch
+from exportfs.rpc.download import MISUNDERSTOOD, Downloads
+from exportfs.rpc.server import Server
+from exportfs.rpc.status import translate_status
+from tests.support.fake_source import content
+from tests.support.http2_server import Http2Server
+from tests.unit.rpc.test_threads import Sink
+
+pytestmark = pytest.mark.promise("R6")
+SIZE, BLOCK = 200 * KIB + 77, 16 * KIB
+
+
+@asynccontextmanager
+async def downloads_from(port: int) -> AsyncIterator[Downloads]:
+    config = ServerConfig("127.0.0.1", port, insecure=True)
+    client = Server(config, timeout=10)
+    downloads = Downloads(client.connections, client.login, Line(), config)
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(downloads.run)
+            await trio.testing.wait_all_tasks_blocked()
+            yield downloads
+            nursery.cancel_scope.cancel()
+    finally:
+        client.connections.close()
+
+
+async def whole(downloads: Downloads, file_id: str = "f") -> bytes:
+    sink = Sink()
+    until = -(-SIZE // BLOCK)
+    handle = downloads.start(Fetch("session", file_id, BLOCK, 0, until + 1, size=SIZE), sink)
+    handle.window(1 << 20)
+    with trio.fail_after(20):
+        await sink.end.wait()
+    if sink.error is not None:
+        raise sink.error
+    return bytes(sink.data)
+
+
+@pytest.mark.parametrize(
+    "server",
+    [
+        Http2Server(SIZE),
+        Http2Server(SIZE, headers=((b"connection", b"keep-alive"), (b"x-note", b" spaces "))),
+        Http2Server(SIZE, headers=((b"x-large", b"y" * 100_000),)),
+        Http2Server(SIZE, window=1000),
+    ],
+    ids=["plain", "headers that HTTP/2 forbids", "large headers", "a small window for requests"],
+)
+async def test_exact_downloads(server: Http2Server) -> None:
+    """Of all these, over the connection for exact downloads; their requests are larger than a frame, too."""
+    file_id = "f" * (40 * KIB)
+    with server:
+        async with downloads_from(server.port) as downloads:
+            for _ in range(3):
+                assert await whole(downloads, file_id) == content(file_id, 0, SIZE)
+    assert server.connections == 1
+    assert len(server.requests) == 3
+
+
+async def test_a_server_that_compresses_unasked() -> None:
+    """gRPC understands it, and takes over for good."""
+    with Http2Server(SIZE, compress=True) as server:
+        async with downloads_from(server.port) as downloads:
+            for _ in range(MISUNDERSTOOD + 2):
+                assert await whole(downloads) == content("f", 0, SIZE)
+    assert server.connections == MISUNDERSTOOD + 1
+
+
+async def test_what_is_no_http2_in_the_middle_of_a_download() -> None:
+    """What is missing comes over gRPC; blocks that are here are not fetched again. The next connection does well."""
+    with Http2Server(SIZE, garbage_after=5, garbage_on=1) as server:
+        async with downloads_from(server.port) as downloads:
+            assert await whole(downloads) == content("f", 0, SIZE)
+            assert await whole(downloads) == content("f", 0, SIZE)
+    assert server.connections == 3
+
+
+class _Metadata(grpc.GenericRpcHandler):
+    """Answers every call with an empty message and much metadata."""
+
+    def service(self, details: grpc.HandlerCallDetails) -> Any:
+        def answer(_: bytes, context: grpc.ServicerContext) -> Iterator[bytes]:
+            context.send_initial_metadata((("x-large", "y" * 50_000),))
+            context.set_trailing_metadata((("x-larger", "z" * 50_000),))
+            yield b""
+
+        return grpc.unary_stream_rpc_method_handler(answer)
+
+
+async def test_much_metadata() -> None:
+    """More than the 16 KiB with which gRPC breaks a call off unless it is told otherwise."""
+    options = [("grpc.max_metadata_size", 1 << 20), ("grpc.absolute_max_metadata_size", 1 << 20)]
+    server = grpc.server(futures.ThreadPoolExecutor(2), [_Metadata()], options=options)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    client = Server(ServerConfig("127.0.0.1", port, insecure=True), timeout=10)
+    try:
+        with trio.fail_after(15):
+            assert (await client.list_sessions()).sessions == ()
+    finally:
+        await client.close()
+        stopped: threading.Event = server.stop(None)
+        stopped.wait(5)
+
+
+@pytest.mark.promise("W12")
+@pytest.mark.parametrize(
+    ("details", "kind"),
+    [
+        (
+            "Stream removed (received metadata size exceeds hard limit (value length 52500 vs. 16384))",
+            Interrupted,
+        ),
+        ("Stream removed (RST_STREAM (Received RST_STREAM with error code 11))", Interrupted),
+        ("too many exports", Exhausted),
+    ],
+)
+def test_a_broken_stream_is_no_refusal(details: str, kind: type[ExportfsError]) -> None:
+    """gRPC gives it the server's code for a limit; the server may have started the export all the same."""
+    error = translate_status(grpc.StatusCode.RESOURCE_EXHAUSTED, details)
+    assert type(error) is kind
+
+
+async def test_the_next_listing_of_a_slow_server_is_waited_for_at_once() -> None:
+    """A first try is given a third of the timeout, but not by who knows better."""
+    calls = []
+
+    class Slow(grpc.GenericRpcHandler):
+        def service(self, details: grpc.HandlerCallDetails) -> Any:
+            def answer(_: bytes, context: grpc.ServicerContext) -> Iterator[bytes]:
+                ended = threading.Event()
+                context.add_callback(ended.set)
+                calls.append(details.method)
+                ended.wait(1.3)
+                yield b""
+
+            return grpc.unary_stream_rpc_method_handler(answer)
+
+    server = grpc.server(futures.ThreadPoolExecutor(4), [Slow()])
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    client = Server(ServerConfig("127.0.0.1", port, insecure=True), timeout=3)
+    try:
+        with trio.fail_after(20):
+            for expected in (2, 3, 4):
+                await client.list_sessions()
+                assert len(calls) == expected
+    finally:
+        await client.close()
+        stopped: threading.Event = server.stop(None)
+        stopped.wait(5)
