@@ -123,9 +123,13 @@ class Connections:
 
     def __init__(self, config: ServerConfig) -> None:
         self._config = config
+        self.roots: bytes | None = None
+        """The authorities in PEM, None for those of the library. Read once, for all connections: the file may go away,
+        or be given relative to a directory that the mount has left, and a file that changes is for the next mount."""
         self._credentials = None
         if not config.insecure:
-            self._credentials = grpc.ssl_channel_credentials(authorities.load(config.ca_file).pem)
+            self.roots = authorities.load(config.ca_file).pem
+            self._credentials = grpc.ssl_channel_credentials(self.roots)
         self._lock = threading.Lock()
         self._current: dict[tuple[Lane, int], Connection] = {}
         self._open_ones: set[Connection] = set()

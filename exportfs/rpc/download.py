@@ -111,7 +111,8 @@ class Downloads:
         if self._http2 is None or not self._http2.usable:
             assert self._config is not None
             assert self._nursery is not None
-            old, self._http2 = self._http2, Http2Connection(self._config, self._line)
+            old = self._http2
+            self._http2 = Http2Connection(self._config, self._line, self._connections.roots)
             if old is not None and not old.busy:
                 old.close()
             self._nursery.start_soon(self._serve, self._http2)

@@ -88,8 +88,10 @@ class NoExact(Interrupted):
 class Http2Connection:
     """Connects when it is run. `start` may be called before that and queues."""
 
-    def __init__(self, config: ServerConfig, line: LineObserver) -> None:
+    def __init__(self, config: ServerConfig, line: LineObserver, roots: bytes | None) -> None:
+        """`roots`: the authorities in PEM, None for the system's; not asked for where the config is `insecure`."""
         self._config = config
+        self._roots = roots
         self.line = line
         self._authority = config.tls_server_name or config.address
         self._http2: h2.connection.H2Connection | None = None
@@ -214,7 +216,7 @@ class Http2Connection:
     async def _encrypted(self, tcp: trio.abc.Stream) -> trio.abc.Stream:
         config = self._config
         try:
-            made = context(config)
+            made = context(self._roots)
         except ssl.SSLError as error:
             raise Unusable(f"TLS: {error}") from None
         tls = trio.SSLStream(

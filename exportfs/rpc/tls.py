@@ -2,24 +2,20 @@
 
 import ssl
 
-from exportfs.config import ServerConfig
-from exportfs.rpc import authorities
 
+def context(roots: bytes | None) -> ssl.SSLContext:
+    """Checks certificate and name as gRPC does: against these authorities alone (PEM; None: the system's), and the
+    certificate's common name where it has no alternative names. Where the two judge otherwise nevertheless, downloads
+    fall back to gRPC, whose connection for calls had the first word.
 
-def context(config: ServerConfig) -> ssl.SSLContext:
-    """Checks certificate and name as gRPC does: against the CA file alone where there is one, and the certificate's
-    common name where it has no alternative names. Where the two judge otherwise nevertheless, downloads fall back to
-    gRPC, whose connection for calls had the first word.
-
-    Raises InvalidArgument and ssl.SSLError where the authorities cannot be used.
+    Raises ssl.SSLError where the authorities cannot be used.
     """
-    pem = authorities.load(config.ca_file).pem
     # Not `create_default_context`: it writes keys to SSLKEYLOGFILE, and fails where that cannot be written.
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    if pem is None:
+    if roots is None:
         made.load_default_certs()
     else:
-        made.load_verify_locations(cadata=pem.decode("ascii", "replace"))
+        made.load_verify_locations(cadata=roots.decode("ascii", "replace"))
     made.minimum_version = ssl.TLSVersion.TLSv1_2
     made.verify_flags &= ~getattr(ssl, "VERIFY_X509_STRICT", ssl.VerifyFlags(0))
     made.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN

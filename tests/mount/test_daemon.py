@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from exportfs.simulator import SimulatorServer
+from exportfs.simulator import Simulator, SimulatorServer, make_certificates
 from tests.support.harness import DEADLINE, OURS, eventually, is_mounted
 
 pytestmark = pytest.mark.mount
@@ -163,6 +163,28 @@ def test_a_named_descriptor_can_be_read(mounting: Mounting, tmp_path: Path) -> N
     os.close(reading)
     assert result.returncode == 1
     assert "PEM" in result.stderr
+
+
+@pytest.mark.promise("C7")
+def test_files_named_from_where_it_was_started(simulator: Simulator, tmp_path: Path) -> None:
+    """It leaves that directory once it is ready, and what it was given relative to it still holds."""
+    session = simulator.add_computed(300_000)
+    (file,) = simulator.files(session)
+    with SimulatorServer(simulator, tls=make_certificates(tmp_path)) as server:
+        assert server.tls is not None
+        mounting = Mounting(server.address, tmp_path)
+        (tmp_path / "password").write_text("demo\n")
+        (tmp_path / "password").chmod(0o600)
+        words = [*OURS, "mount", server.address, "mnt", "--user", "demo", "--password-file", "password"]
+        words += ["--tls-server-name", server.tls.name, "--ca-file", server.tls.ca_file.name]
+        try:
+            result = mounting.run([*words, "--log-file", mounting.log.name], cwd=tmp_path)
+            assert (result.returncode, result.stderr) == (0, "")
+            (path,) = mounting.place.glob(f"sessions/*/{file.path}")
+            assert path.read_bytes() == simulator.content(session, file.path)
+            assert "serving" in mounting.log.read_text()
+        finally:
+            mounting.clean_up()
 
 
 def test_nothing_on_standard_error(mounting: Mounting) -> None:

@@ -259,7 +259,7 @@ async def test_a_certificate_that_only_grpc_takes(scene: Scene, monkeypatch: pyt
     if scene.downloads._config is None or scene.downloads._config.insecure:
         monkeypatch.setattr("exportfs.rpc.http2.Http2Connection._connect", _unusable)
     else:
-        monkeypatch.setattr("exportfs.rpc.tls.authorities.load", lambda path: _NONE)
+        monkeypatch.setattr(scene.downloads._connections, "roots", None)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(scene.downloads.run)
         for _ in range(2):
@@ -267,6 +267,19 @@ async def test_a_certificate_that_only_grpc_takes(scene: Scene, monkeypatch: pyt
             scene.downloads.start(scene.fetch(2, 4), sink)
             assert len(await finished(sink)) == 32 * KIB
         assert scene.line.got == 0
+        nursery.cancel_scope.cancel()
+
+
+async def test_the_ca_file_is_read_once(scene: Scene) -> None:
+    """It may be gone when a connection is made: its path was relative, it was a descriptor, it is being replaced."""
+    assert scene.downloads._config is not None
+    if scene.downloads._config.ca_file is not None:
+        scene.downloads._config.ca_file.unlink()
+    async with running(scene) as nursery:
+        sink = Collector()
+        scene.downloads.start(scene.fetch(2, 4), sink)
+        assert len(await finished(sink)) == 32 * KIB
+        assert scene.line.got > 0
         nursery.cancel_scope.cancel()
 
 
@@ -283,10 +296,6 @@ async def test_a_server_that_is_not_there() -> None:
             await finished(sink)
         nursery.cancel_scope.cancel()
     client.connections.close()
-
-
-class _NONE:
-    pem = None
 
 
 async def _unusable(self: object) -> None:
