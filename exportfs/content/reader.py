@@ -6,9 +6,14 @@ import trio
 
 from exportfs.content.cache import Block
 from exportfs.content.download import FileKey
-from exportfs.content.read_ahead import Position
+from exportfs.content.read_ahead import Plan, Position
 from exportfs.content.result import Result
 from exportfs.content.shared import Shared
+from exportfs.errors import ExportfsError
+
+FAIL_FAST = 1.0
+"""Seconds for which a read that waited in vain has its answer again at once. Where a read-ahead fails the kernel asks
+once more, for the page that is wanted alone: its caller would wait twice as long as anybody may."""
 
 
 class Reader:
@@ -20,6 +25,9 @@ class Reader:
         self._line = shared.line
         self._closed = closed
         self._position = Position()
+        self._stall = shared.stall
+        self._failed: tuple[int, int, float, ExportfsError] | None = None
+        """From where to where and when a read last failed after it had waited, and with what."""
 
     @property
     def key(self) -> FileKey:
@@ -45,7 +53,7 @@ class Reader:
                 if plan.jumped and not missed:
                     result.leave(self)
                 missed = True
-                block = await result.block_at(position, end, plan, self, since)
+                block = await self._wait_for(position, end, plan, since)
             piece = block.data[position - block.start : end - block.start]
             pieces.append(piece)
             position += len(piece)
@@ -58,6 +66,20 @@ class Reader:
             cache.hits += 1
         result.ahead(end, plan, self)
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    async def _wait_for(self, position: int, end: int, plan: Plan, since: float) -> Block:
+        if self._failed is not None:
+            begin, until, at, failure = self._failed
+            if begin <= position < until and trio.current_time() - at < FAIL_FAST:
+                raise type(failure)(*failure.args)
+            self._failed = None
+        asked = trio.current_time()
+        try:
+            return await self._result.block_at(position, end, plan, self, since)
+        except ExportfsError as error:
+            if (now := trio.current_time()) - asked >= self._stall:
+                self._failed = (position, end, now, error)
+            raise
 
     async def fetch_head(self, length: int) -> None:
         """Has the first bytes of the file fetched; the reading position stays as it is. Raises what `Result.block_at`

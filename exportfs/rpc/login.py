@@ -13,7 +13,7 @@ from exportfs.errors import AccessDenied, Corrupt, ExportfsError, Unauthenticate
 from exportfs.metrics import LoginFigures
 from exportfs.rpc.channel import Metadata
 from exportfs.rpc.renewal import Backoff, Token
-from exportfs.rpc.status import redact
+from exportfs.rpc.status import one_line, redact
 from exportfs.rpc.unary import Bridge
 from exportfs.timestamps import parse_server, to_rfc3339
 from exportfs.wire import auth
@@ -277,7 +277,7 @@ class Login:
             words += "; the limit of connections is reached: close another client first"
         if description.incorrect_client_type.value:
             words += "; this kind of client is not allowed for this user"
-        said = " ".join(description.description.split())[:300]
+        said = one_line(description.description)[:300]
         said = redact(said, self._config.password or "")
         if said:
             words += f" (the server says: {said})"

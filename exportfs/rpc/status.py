@@ -99,7 +99,7 @@ def translate_status(
 ) -> ExportfsError:
     """Our error for a status and the server's words, of a call made with this metadata. proxy: what calls itself one in
     the answer's headers."""
-    details = " ".join(details.split())
+    details = one_line(details)
     for _, secret in metadata:
         # A server's words may quote the token that it refused.
         details = redact(details, secret)
@@ -109,6 +109,14 @@ def translate_status(
     )
     translated.status = code.name
     return translated
+
+
+def one_line(text: str) -> str:
+    """A server's words as one line that no terminal obeys: `cat` shows them, and logs and `.error` files hold them."""
+    text = " ".join(text.split())
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
 
 
 def _of_a_server(

@@ -10,7 +10,7 @@ from typing import Any
 import grpc
 import trio
 
-from exportfs.errors import ExportfsError, TimedOut, Unreachable
+from exportfs.errors import ExportfsError, Interrupted, TimedOut, Unreachable
 from exportfs.rpc.channel import Connection, Connections, Lane, Metadata
 from exportfs.rpc.counted import counted
 from exportfs.rpc.status import translate
@@ -91,7 +91,9 @@ class Bridge:
     def _result(self, call: Any, connection: Connection, metadata: Metadata) -> bytes:
         error = call.exception()
         if error is None:
-            result: bytes = call.result()
+            result: bytes | None = call.result()
+            if result is None:
+                raise Interrupted("the server ended the call without an answer")
             return result
         if not isinstance(error, grpc.RpcError):
             raise ExportfsError(f"the call failed: {type(error).__name__}")

@@ -649,3 +649,21 @@ async def test_a_silent_connection_is_given_up_though_the_server_was_slow_before
     source.always, source.round_trip = None, 0.01
     assert bytes(await library.open(source.key("g")).read(0, KIB)) == content("g", 0, KIB)
     nursery.cancel_scope.cancel()
+
+
+@pytest.mark.promise("E3")
+async def test_the_kernels_second_asking_does_not_wait_again(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    """Where a read-ahead failed it asks for the one page again, and the caller waits for both."""
+    source = FakeSource(nursery, {"f": 100 * MIB}, always=Trouble("stall"))
+    reader = source.library(timeout=30).open(source.key("f"))
+    begun = trio.current_time()
+    for offset, length in ((50 * MIB, KERNEL), (50 * MIB + 8 * KIB, 4 * KIB)):
+        with pytest.raises(TimedOut):
+            await reader.read(offset, length)
+    assert trio.current_time() - begun <= 30
+    source.always = None
+    await trio.sleep(1)
+    assert bytes(await reader.read(50 * MIB, KIB)) == content("f", 50 * MIB, KIB)
+    nursery.cancel_scope.cancel()

@@ -165,3 +165,32 @@ async def test_the_next_listing_of_a_slow_server_is_waited_for_at_once() -> None
         await client.close()
         stopped: threading.Event = server.stop(None)
         stopped.wait(5)
+
+
+@pytest.mark.promise("W12")
+async def test_an_answer_without_a_message() -> None:
+    """A status of success and nothing else: the export may have been started, so it is not a refusal."""
+
+    class Silent(grpc.GenericRpcHandler):
+        def service(self, details: grpc.HandlerCallDetails) -> Any:
+            def answer(_: bytes, context: grpc.ServicerContext) -> Iterator[bytes]:
+                yield from ()
+
+            return grpc.unary_stream_rpc_method_handler(answer)
+
+    server = grpc.server(futures.ThreadPoolExecutor(2), [Silent()])
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    client = Server(ServerConfig("127.0.0.1", port, insecure=True), timeout=10)
+    try:
+        with trio.fail_after(15), pytest.raises(Interrupted, match="without an answer"):
+            await client.start_session(b"", within=5)
+    finally:
+        await client.close()
+        stopped: threading.Event = server.stop(None)
+        stopped.wait(5)
+
+
+def test_words_of_a_server_move_no_cursor() -> None:
+    error = translate_status(grpc.StatusCode.INVALID_ARGUMENT, "no\n \x1b[31msuch \u202ecamera, Süd")
+    assert str(error).endswith(r"no \x1b[31msuch \u202ecamera, Süd")
