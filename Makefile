@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 # Simulated media is made with PyAV; these are what the mount and its tests need of the system.
 SYSTEM_PACKAGES := fuse3 libfuse3-dev pkg-config gcc python3-dev python3-venv
-TEST_PACKAGES   := acl attr bzip2 curl ed ffmpeg file gawk gnupg groff hashdeep less libglib2.0-bin man-db moreutils nano \
+TEST_PACKAGES   := acl attr bzip2 curl ed ffmpeg file gawk gnupg groff hashdeep iproute2 less libglib2.0-bin man-db moreutils nano \
     openssh-client openssh-sftp-server p7zip-full poppler-utils rclone rsync strace vim zip
 # Real players and viewers, which tests/players runs on a mount.
 PLAYER_PACKAGES := chromium ffmpeg ffmpegthumbnailer gstreamer1.0-libav gstreamer1.0-plugins-bad gstreamer1.0-plugins-base \
@@ -18,7 +18,7 @@ ifdef CI
 # Elsewhere not unasked: these come with services that are started.
 SERVER_PACKAGES += nginx-light
 # Servers that tests/gateway puts on a mount.
-SERVER_PACKAGES += iproute2 libnfs-utils nfs-ganesha nfs-ganesha-vfs openssh-server python3-samba samba smbclient
+SERVER_PACKAGES += libnfs-utils nfs-ganesha nfs-ganesha-vfs openssh-server python3-samba samba smbclient
 endif
 NODE_SERVER     := tests/servers/node/node_modules/.ready
 # axe-core, which looks at pages for what people with disabilities stumble over.

@@ -88,6 +88,7 @@ def gateway(simulator: Simulator) -> Iterator[Gateway]:
     """Whatever a test does, no export is stopped or destroyed, and the mount says of nothing unexpected."""
     if os.geteuid() != 0:
         pytest.skip("only root can make a machine of its own")
+    needed("ip", "iproute2")
     # Not below tmp_path, which nobody but its owner may enter.
     with (
         tempfile.TemporaryDirectory(prefix="exportfs-gateway-") as name,
