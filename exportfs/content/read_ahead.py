@@ -5,7 +5,15 @@ How far to read ahead follows from the line (`content.line`) and is decided wher
 
 from dataclasses import dataclass
 
-from exportfs.content.tuning import KERNEL_WINDOWS, NEAR_PROVEN, NEAR_READ, PROVEN
+from exportfs.content.tuning import (
+    KERNEL_WINDOWS,
+    NEAR_PROVEN,
+    NEAR_READ,
+    PROVEN,
+    REORDER,
+    REORDER_RUNS,
+    REORDERED,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,26 +30,76 @@ class Plan:
     """Whether it left a sequence for another place."""
 
 
+@dataclass(slots=True)
+class _Run:
+    """What was read in sequence: offsets, and the bytes of it."""
+
+    start: int
+    end: int
+    read: int
+
+
 class Position:
-    """The reading position of one open file. Only `read` changes it."""
+    """The reading position of one open file. Only `read` changes it.
+
+    Several reads may be under way at once, and come in any order: servers give each request of a client to another
+    thread (ganesha, Samba). That shows when gaps that were left are filled, again and again; from then on places close
+    to one another are one, and reading is as sequential as all of it together. Who jumps fills no gaps.
+    """
 
     def __init__(self) -> None:
-        self._expected = 0
-        self._run = 0
+        self._runs: list[_Run] = []
+        """Close to one another; the last one was read last."""
+        self._filled = 0
+        """Gaps, since the last jump."""
+        self._plain = 0
+        """Bytes since the last of them."""
 
-    def read(self, offset: int, length: int, kernel_ahead: int = 0) -> Plan:
+    def read(self, offset: int, length: int, kernel_ahead: int = 0, *, fast: bool = False) -> Plan:
         """Takes note of a read of `length` bytes at `offset` and says what it is part of. kernel_ahead: bytes of the
-        kernel's window of read-ahead."""
-        end = offset + length
+        kernel's window of read-ahead. fast: whether the line is. On others each place stays by itself: what is read
+        ahead of several is sent twice where they meet (1.15 bytes for each, measured)."""
         enough = PROVEN + KERNEL_WINDOWS * kernel_ahead
-        near = NEAR_PROVEN if self._run > enough else NEAR_READ
+        run = self._continued(offset, enough)
         jumped = False
-        if self._run and abs(offset - self._expected) <= near:
-            self._run += min(length, max(0, end - self._expected))
-            self._expected = max(self._expected, end)
+        if run is not None:
+            more = min(length, max(0, offset + length - run.end))
+            run.read += more
+            run.end = max(run.end, offset + length)
+            self._plain += more
+            if self._plain > REORDER:
+                self._filled = 0
+            self._runs.remove(run)
         else:
-            jumped = self._run > 0
-            self._run = length
-            self._expected = end
+            near = [other for other in self._runs if abs(offset - other.end) <= REORDER]
+            jumped = bool(self._runs) and not (near and fast and self._reordered)
+            self._filled = self._filled if near else 0
+            # What is read once more leaves no gap.
+            self._runs = [other for other in near if not other.start <= offset < other.end]
+            run = _Run(offset, offset + length, length)
+        self._fill(run)
+        self._runs = [*self._runs[1 - REORDER_RUNS :], run]
+        read = sum(each.read for each in self._runs) if fast and self._reordered else run.read
         # One large request alone proves nothing: the kernel makes one of a read beside a page that it has.
-        return Plan(self._run > enough, self._run > length or offset == 0, self._run, jumped)
+        return Plan(read > enough, read > length or offset == 0, read, jumped)
+
+    @property
+    def _reordered(self) -> bool:
+        return self._filled >= REORDERED
+
+    def _continued(self, offset: int, enough: int) -> _Run | None:
+        """The run that a read at `offset` continues, the one that was read last before others."""
+        for run in reversed(self._runs):
+            if abs(offset - run.end) <= (NEAR_PROVEN if run.read > enough else NEAR_READ):
+                return run
+        return None
+
+    def _fill(self, run: _Run) -> None:
+        """Takes in those that begin where it has come to."""
+        for other in list(self._runs):
+            if run.start < other.start <= run.end:
+                self._runs.remove(other)
+                self._filled += 1
+                self._plain = 0
+                run.read += max(0, other.end - run.end)
+                run.end = max(run.end, other.end)

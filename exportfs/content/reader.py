@@ -43,7 +43,7 @@ class Reader:
         end = min(offset + length, result.key.size)
         if offset >= end:
             return b""
-        plan = self._position.read(offset, end - offset, self._line.kernel_ahead)
+        plan = self._position.read(offset, end - offset, self._line.kernel_ahead, fast=self._line.fast)
         pieces: list[memoryview] = []
         position, since = offset, trio.current_time()
         missed = False

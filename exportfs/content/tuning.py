@@ -69,6 +69,13 @@ NEAR_READ = 256 * KIB
 read-ahead out of order."""
 NEAR_PROVEN = 512 * KIB
 """Bytes: the same once it is proven; players skip small boxes."""
+REORDER = 16 * MIB
+"""Bytes: reads this close to one another may be of one sequence that comes out of order, once that has shown: a client
+of NFS or SMB has up to a dozen requests of 1 MiB under way, and its server gives them to as many threads."""
+REORDER_RUNS = 32
+"""So many places are remembered for that."""
+REORDERED = 3
+"""Gaps that have to be filled first: who seeks back a little and plays on may fill one."""
 AHEAD_MOST = 16 * MIB
 """Bytes ahead of a reader on a fast line, never more than it has read; windows that grew faster brought nothing."""
 AHEAD_WINDOWS = 1.5

@@ -161,8 +161,9 @@ class Machine:
             yield said
         finally:
             # Its first process, and with that all of them: who changes user is no longer ended with its parent.
-            for child in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split():
-                os.kill(int(child), signal.SIGKILL)
+            if process.poll() is None:
+                for child in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split():
+                    os.kill(int(child), signal.SIGKILL)
             process.wait(DEADLINE)
 
     def _answers(self, process: "subprocess.Popen[bytes]", port: int, said: Path) -> bool:

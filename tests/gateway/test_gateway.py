@@ -319,6 +319,10 @@ def test_nfs(gateway: Gateway) -> None:
         file.write_text(gateway.request())
         machine.run("nfs-cp", file, url(f"new/{name}.json"))
 
+    config = machine.path("/etc/ganesha/ganesha.conf")
+    if b"Allow_Set_Io_Flusher_Fail" in Path("/usr/lib/ganesha/libganesha_nfsd.so").read_bytes():
+        # Since 6 it asks the kernel for what root may on a machine, and not in most containers.
+        config.write_text(config.read_text().replace("{", "{\n    Allow_Set_Io_Flusher_Fail = true;", 1))
     with machine.serving("rpcbind", "-f", "-w", port=111):
         for attempt in ("first", "second"):
             if attempt == "second":

@@ -3,7 +3,7 @@
 import pytest
 
 from exportfs.config import KIB, MIB
-from exportfs.content.read_ahead import Position
+from exportfs.content.read_ahead import Plan, Position
 
 K = 128 * KIB
 
@@ -52,3 +52,58 @@ def test_a_seek_starts_anew() -> None:
     assert not plan.proven
     assert not plan.lingering
     assert position.read(500 * MIB + K, K).lingering
+
+
+def parallel(start: int, count: int, *, piece: int = MIB, step: int = K) -> list[tuple[int, int]]:
+    """Four readers with a piece each in turn, whose requests come one of each at a time, the last of them first."""
+    found = []
+    for first in range(0, count, 4):
+        for within in range(0, piece, step):
+            for number in reversed(range(first, min(first + 4, count))):
+                found.append((start + number * piece + within, step))
+    return found
+
+
+def in_parallel(reads: list[tuple[int, int]], *, fast: bool = True) -> list[Plan]:
+    position = Position()
+    return [position.read(offset, length, K, fast=fast) for offset, length in reads]
+
+
+@pytest.mark.parametrize("piece", [MIB, 256 * KIB, 2 * MIB])
+@pytest.mark.parametrize("start", [0, 300 * MIB])
+def test_several_who_read_one_file_in_parts_read_in_sequence(start: int, piece: int) -> None:
+    plans = in_parallel(parallel(start, 32 * MIB // piece, piece=piece))
+    proven = [number for number, plan in enumerate(plans) if plan.proven]
+    assert proven[0] >= 8
+    # From when it has shown on, all of them.
+    assert all(plan.proven and not plan.jumped for plan in plans[12 * MIB // K :])
+
+
+def test_on_a_line_that_is_not_fast_each_part_stays_by_itself() -> None:
+    plans = in_parallel(parallel(0, 32), fast=False)
+    assert any(plan.jumped for plan in plans[12 * MIB // K :])
+
+
+@pytest.mark.parametrize(
+    "reads",
+    [
+        # Somebody looks at single places, near and far, forth and back.
+        [(offset * MIB, K) for offset in (40, 44, 41, 47, 43, 52, 90, 40, 60, 55, 51, 49)],
+        # Seeks back a little and plays on, once.
+        [*requests(20 * MIB, 16), *requests(17 * MIB, 24), (30 * MIB, K)],
+        # Goes through the same place again and again.
+        [*requests(20 * MIB, 6), *requests(20 * MIB, 6), *requests(20 * MIB, 6), (25 * MIB, K)],
+    ],
+)
+def test_who_jumps_is_not_taken_for_several(reads: list[tuple[int, int]]) -> None:
+    last = in_parallel(reads)[-1]
+    assert last.jumped
+    assert not last.proven
+
+
+def test_a_sequence_forgets_that_it_came_out_of_order() -> None:
+    reads = [*parallel(0, 16), *requests(16 * MIB, 160)]
+    plans = in_parallel([*reads, (41 * MIB, K)])
+    assert plans[-2].proven
+    assert plans[-1].jumped
+    assert not plans[-1].proven
