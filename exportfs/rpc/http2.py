@@ -12,12 +12,10 @@ allow a ping or two between answers, and each of ours is followed by a call.
 import contextlib
 import logging
 import ssl
-import urllib.parse
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Protocol
 
-import grpc
 import h2.config
 import h2.connection
 import h2.events
@@ -29,9 +27,9 @@ from h2.errors import ErrorCodes
 import exportfs
 from exportfs.config import KIB, ServerConfig
 from exportfs.errors import ExportfsError, Interrupted, Unreachable
+from exportfs.rpc.answer import Answer, reset
 from exportfs.rpc.channel import METADATA, Metadata
 from exportfs.rpc.frames import FRAME, Goodbyes
-from exportfs.rpc.status import translate_status
 from exportfs.rpc.tls import context
 
 log = logging.getLogger(__name__)
@@ -97,7 +95,7 @@ class Http2Connection:
         self._http2: h2.connection.H2Connection | None = None
         self._streams: dict[int, Stream] = {}
         self._waiting: list[tuple[Stream, str, bytes, Metadata]] = []
-        self._calls: dict[int, _Answer] = {}
+        self._calls: dict[int, Answer] = {}
         self._unsent: dict[int, bytes] = {}
         """What the server's windows have not let go of requests yet."""
         self._misunderstood: str | None = None
@@ -346,7 +344,7 @@ class Http2Connection:
         self._unsent[number] = b"\0" + len(request).to_bytes(4, "big") + request
         self._send_requests()
         self._streams[number] = stream
-        self._calls[number] = _Answer(metadata)
+        self._calls[number] = Answer(metadata)
         stream.opened(number)
         self._send.set()
 
@@ -390,8 +388,7 @@ class Http2Connection:
             answer = self._calls.get(event.stream_id)
             self._over(event.stream_id, None if answer is None else answer.error())
         elif isinstance(event, h2.events.StreamReset):
-            code = _RESETS.get(event.error_code, grpc.StatusCode.INTERNAL)
-            self._over(event.stream_id, translate_status(code, "the server reset the stream"))
+            self._over(event.stream_id, reset(event.error_code))
         elif isinstance(event, h2.events.PingAckReceived):
             if self._pinged is not None and event.ping_data == self._pinged[0]:
                 self.line.round_trip_took(trio.current_time() - self._pinged[1])
@@ -437,56 +434,3 @@ class Http2Connection:
             stream.ended(error)
         self._start_waiting()
         self._close_if_done()
-
-
-class _Answer:
-    """What the headers and trailers of an answer say."""
-
-    def __init__(self, metadata: Metadata) -> None:
-        self._metadata = metadata
-        self._headers: dict[bytes, bytes] = {}
-
-    def headers(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
-        self._headers.update(headers)
-
-    def error(self) -> ExportfsError | None:
-        """None where the call was a success."""
-        status = self._headers.get(b"grpc-status")
-        if status is None:
-            text = self._headers.get(b":status", b"")
-            http = int(text) if text.isdigit() else 0
-            if http == 200:
-                return Interrupted("the call ended without a status")
-            code = _HTTP.get(http, grpc.StatusCode.UNKNOWN)
-            return self._translated(code, f"Received http2 header with status: {http}")
-        if status == b"0":
-            return None
-        code = _CODES.get(status.decode("ascii", "replace"), grpc.StatusCode.UNKNOWN)
-        details = urllib.parse.unquote_to_bytes(self._headers.get(b"grpc-message", b""))
-        return self._translated(code, details.decode("utf-8", "replace"))
-
-    def _translated(self, code: grpc.StatusCode, details: str) -> ExportfsError:
-        proxy = self._headers.get(b"via") or self._headers.get(b"server")
-        name = None if proxy is None else proxy[:100].decode("utf-8", "replace")
-        return translate_status(code, details, self._metadata, proxy=name)
-
-
-_CODES: dict[str, grpc.StatusCode] = {str(code.value[0]): code for code in grpc.StatusCode}
-_HTTP = {
-    400: grpc.StatusCode.INTERNAL,
-    401: grpc.StatusCode.UNAUTHENTICATED,
-    403: grpc.StatusCode.PERMISSION_DENIED,
-    404: grpc.StatusCode.UNIMPLEMENTED,
-    429: grpc.StatusCode.UNAVAILABLE,
-    502: grpc.StatusCode.UNAVAILABLE,
-    503: grpc.StatusCode.UNAVAILABLE,
-    504: grpc.StatusCode.UNAVAILABLE,
-}
-"""https://github.com/grpc/grpc/blob/master/doc/http-grpc-status-mapping.md"""
-_RESETS: dict[ErrorCodes | int, grpc.StatusCode] = {
-    ErrorCodes.REFUSED_STREAM: grpc.StatusCode.UNAVAILABLE,
-    ErrorCodes.CANCEL: grpc.StatusCode.CANCELLED,
-    ErrorCodes.ENHANCE_YOUR_CALM: grpc.StatusCode.RESOURCE_EXHAUSTED,
-    ErrorCodes.INADEQUATE_SECURITY: grpc.StatusCode.PERMISSION_DENIED,
-}
-"""https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md#errors"""
