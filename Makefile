@@ -51,12 +51,14 @@ lint: $(READY)
 	$(BIN)/python -m pytest -q -n0 tests/docs/test_words.py
 	$(BIN)/lint-imports --no-logo
 
-# Mutated requests and random histories of new/; EXPORTFS_FUZZ=1000000 make fuzz: longer.
+# Mutated requests, random histories of new/ and of reading; EXPORTFS_FUZZ=1000000 make fuzz: longer.
 fuzz: export EXPORTFS_FUZZ ?= 100000
 fuzz: export EXPORTFS_MODEL ?= 3000
+fuzz: export EXPORTFS_DROPS ?= 1000
 fuzz: $(READY)
-	$(BIN)/python -m pytest -s tests/unit/requests/test_request_fuzz.py tests/tree/new/test_fuzz_tree.py \
-	    tests/tree/new/test_exactly_once_model.py
+	$(BIN)/python -m pytest -s -o timeout=7200 tests/unit/requests/test_request_fuzz.py \
+	    tests/tree/new/test_fuzz_tree.py tests/tree/new/test_exactly_once_model.py tests/faults/test_model.py \
+	    tests/servers/test_retries.py
 
 bench: $(READY)
 	$(BIN)/python -m bench $(BENCH_ARGS)

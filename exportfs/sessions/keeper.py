@@ -121,13 +121,14 @@ class Keeper:
                 wanted.append((session_id, use))
         self._failures = sum(use.last_failed is not None for _, use in wanted)
         asking = self._healthy.asking | self._failing.asking
+        looked_at = self._catalogue.looked_at
         healthy: list[tuple[float, str]] = []
         failing: list[tuple[float, str]] = []
         for session_id, use in wanted:
-            moment = keepalive.next_question(
-                use, now, len(wanted), self._config, looked_at=self._catalogue.looked_at
-            )
-            if moment is not None and moment <= now and session_id not in asking:
+            if session_id in asking:
+                continue
+            moment = keepalive.next_question(use, now, len(wanted), self._config, looked_at=looked_at)
+            if moment is not None and moment <= now:
                 (healthy if use.last_failed is None else failing).append((moment, session_id))
         return [key for _, key in sorted(healthy)], [key for _, key in sorted(failing)]
 
@@ -151,11 +152,11 @@ class Keeper:
     def _forget(self, now: float) -> None:
         """Uses of sessions that are gone and not ours to ask about; those of open files stay, to be counted down."""
         for session_id, use in list(self._uses.items()):
+            if use.open_files or self._catalogue.has(session_id):
+                continue
             lately = use.last_use is not None and now - use.last_use < self._config.keep
             destroyed = self._catalogue.was_destroyed(session_id)
-            if use.open_files or ((lately or self._started_here(session_id)) and not destroyed):
-                continue
-            if not self._catalogue.has(session_id):
+            if destroyed or not (lately or self._started_here(session_id)):
                 del self._uses[session_id]
 
     async def _ask(self, session_id: str, lane: Lane) -> None:

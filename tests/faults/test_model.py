@@ -1,5 +1,6 @@
 """Reading against a model: whatever goes wrong, a read gives the file's bytes or an error, and ends in time."""
 
+import os
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -124,7 +125,11 @@ def run(played: Callable[[], Awaitable[None]]) -> None:
     trio.run(played, clock=trio.testing.MockClock(autojump_threshold=0))
 
 
-relaxed = settings(deadline=None, suppress_health_check=list(HealthCheck), max_examples=150)
+relaxed = settings(
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    max_examples=int(os.environ.get("EXPORTFS_MODEL", "60")),
+)
 
 
 @pytest.mark.parametrize("cache", CACHES)

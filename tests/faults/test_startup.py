@@ -21,7 +21,8 @@ from exportfs.simulator import (
     SimulatorServer,
     make_certificates,
 )
-from tests.support.harness import OURS, is_mounted
+from tests.mount.cli.real import command
+from tests.support.harness import is_mounted
 
 pytestmark = pytest.mark.mount
 
@@ -36,12 +37,9 @@ class Place:
         self, address: str, *options: str, target: Path | None = None
     ) -> subprocess.CompletedProcess[str]:
         target = target or self.folder / "mnt"
-        return subprocess.run(
-            [*OURS, "mount", address, os.fspath(target), "--timeout", "2", *options],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=100,
+        return command(
+            *("mount", address, target, "--timeout", 2, *options),
+            code=None,
             env={
                 **os.environ,
                 "XDG_STATE_HOME": os.fspath(self.folder / "state"),
@@ -159,7 +157,7 @@ def test_mounted_already(place: Place, server: SimulatorServer) -> None:
         assert (second.returncode, second.stderr.count("\n")) == (1, 1)
         assert "is mounted at" in second.stderr
     finally:
-        subprocess.run([*OURS, "umount", os.fspath(place.folder / "mnt")], check=True)
+        command("umount", place.folder / "mnt")
 
 
 def test_failure_after_login(guarded: SimulatorServer, place: Place, tmp_path: Path) -> None:

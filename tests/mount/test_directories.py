@@ -2,7 +2,6 @@
 
 import os
 import pwd
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,8 @@ from exportfs.cli.configuration import ConfigurationError, load
 from exportfs.directories import NoHomeDirectory
 from exportfs.doctor.machine import Machine, machine_findings
 from exportfs.simulator import SimulatorServer
-from tests.support.harness import OURS, is_mounted
+from tests.support.harness import is_mounted
+from tests.support.prepared import Prepared
 
 
 @pytest.fixture
@@ -116,23 +116,16 @@ def test_every_command(server: SimulatorServer, tmp_path: Path, home: str | None
         ["mount-helper", server.address, str(place), "-o", "insecure"],
         ["--help"],
     )
+    ours = Prepared(environment)
     # Where HOME is nonsense, what reads and writes there is enough.
     for words in commands if home is None else [commands[0], commands[2]]:
-        result = subprocess.run(
-            [*OURS, *words],
-            env=environment,
-            cwd=tmp_path,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
+        result = ours.run(words, environment, folder=tmp_path, timeout=60)
         assert "Traceback" not in result.stderr, (words, result.stderr)
         said = [line for line in result.stderr.splitlines() if not line[:4].isdigit()]
         assert len(said) == (result.returncode != 0 and words[0] != "doctor"), (words, result)
         if words[0].startswith("mount"):
             assert result.returncode in (1, 32)
             assert "home directory" in said[0] or "journal" in said[0]
+    ours.close()
     assert not is_mounted(place)
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["file", "mnt", "site"]

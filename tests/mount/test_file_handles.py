@@ -22,11 +22,6 @@ pytestmark = [
 SIZE = 300_000
 
 
-@pytest.fixture
-def fresh() -> bool:
-    return False
-
-
 def result_of(mount: MountProcess) -> Path:
     (path,) = eventually(lambda: list(mount.mountpoint.glob("sessions/*/[!.]*")))
     return Path(path)

@@ -16,6 +16,7 @@ import pytest
 from exportfs.fuse.mountpoint import mount_table
 from exportfs.simulator import Simulator, SimulatorServer
 from tests.conftest import MountFactory
+from tests.mount.cli.real import command
 from tests.support.harness import DEADLINE, OURS, MountProcess, eventually, expect_errno, is_mounted
 
 pytestmark = pytest.mark.mount
@@ -99,10 +100,7 @@ def test_a_copy_in_another_namespace_keeps_neither_process_nor_login(tmp_path: P
 
             mount.start()
             with copy_of_the_namespace() as holder:
-                done = subprocess.run(
-                    [*OURS, "umount", mount.mountpoint], capture_output=True, text=True, check=False
-                )
-                assert done.returncode == 0
+                done = command("umount", mount.mountpoint)
                 assert mount.process.poll() == 0
                 assert simulator.accounts.logins() == 0
                 assert f"process {holder.pid} (" in done.stderr
@@ -121,7 +119,7 @@ def test_bind_mounts(start_mount: MountFactory, tmp_path: Path) -> None:
     elsewhere.mkdir()
     subprocess.run(["mount", "--bind", mount.mountpoint / "sessions", elsewhere], check=True)
     try:
-        done = subprocess.run([*OURS, "umount", mount.mountpoint], capture_output=True, text=True, check=True)
+        done = command("umount", mount.mountpoint)
         assert f"still mounted at {elsewhere}" in done.stderr
         assert os.listdir(elsewhere) == []
         assert mount.stop() == 0
@@ -137,7 +135,7 @@ def test_a_bind_mount_elsewhere_is_not_ours_to_end_with(start_mount: MountFactor
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     subprocess.run(["mount", "--bind", mount.mountpoint, elsewhere], check=True)
-    done = subprocess.run([*OURS, "umount", elsewhere], capture_output=True, text=True, check=True)
+    done = command("umount", elsewhere)
     assert f"still mounted at {mount.mountpoint}" in done.stderr
     assert os.listdir(mount.mountpoint)
 
@@ -224,7 +222,7 @@ def test_two_at_once(server: SimulatorServer, tmp_path: Path) -> None:
         assert "mounted at" in "".join(said)
         assert len([entry for entry in mount_table() if entry.place == place]) == 1
     finally:
-        subprocess.run([*OURS, "umount", place], check=True, timeout=DEADLINE)
+        command("umount", place)
 
 
 def test_names_that_the_table_escapes(start_mount: MountFactory, tmp_path: Path) -> None:
@@ -232,7 +230,7 @@ def test_names_that_the_table_escapes(start_mount: MountFactory, tmp_path: Path)
     folder.mkdir()
     mount = start_mount(folder=folder)
     assert entries(mount)
-    subprocess.run([*OURS, "umount", mount.mountpoint], check=True, timeout=DEADLINE)
+    command("umount", mount.mountpoint)
     assert mount.process is not None
     assert mount.process.poll() == 0
     assert not entries(mount)
@@ -245,12 +243,7 @@ def test_a_crashed_mount_stays_until_the_next_one_is_there(mount: MountProcess) 
     expect_errno(errno.ENOTCONN, os.listdir, mount.mountpoint)
     with socket.create_server(("127.0.0.1", 0)) as nobody:
         port = nobody.getsockname()[1]
-    failed = subprocess.run(
-        [*OURS, "mount", f"127.0.0.1:{port}", mount.mountpoint, "--insecure", "--timeout", "1"],
-        capture_output=True,
-        check=False,
-    )
-    assert failed.returncode == 1
+    command("mount", f"127.0.0.1:{port}", mount.mountpoint, "--insecure", "--timeout", "1", code=1)
     expect_errno(errno.ENOTCONN, os.listdir, mount.mountpoint)
     mount.start()
     assert os.listdir(mount.mountpoint)
@@ -274,7 +267,7 @@ def test_the_source_shown_is_the_source_given(server: SimulatorServer, tmp_path:
         (source,) = [entry.source for entry in mount_table() if entry.place == place]
         assert source == "hq"
     finally:
-        subprocess.run([*OURS, "umount", place], check=True, timeout=DEADLINE)
+        command("umount", place)
 
 
 @needs_root

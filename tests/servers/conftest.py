@@ -1,5 +1,6 @@
 """Puts each of the other servers before the simulator."""
 
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ import pytest
 
 from exportfs.simulator import SimulatorServer, make_certificates
 from tests.conftest import FrontFactory
-from tests.servers.fronts import Cpp, Front, Nginx, Node
+from tests.servers.fronts import Cpp, Front, Nginx, Node, end_idle
 
 KINDS: dict[str, type[Front]] = {"node": Node, "cpp": Cpp, "nginx": Nginx}
 
@@ -18,6 +19,12 @@ def needed(kind: type[Any]) -> None:
     missing = kind.missing()
     if missing:
         pytest.skip(missing)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _node_ends() -> Iterator[None]:
+    yield
+    end_idle()
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ front is a process of its own that ends with its standard input, hence with us.
 """
 
 import fcntl
+import functools
 import hashlib
 import itertools
 import json
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import IO, Any, Self
 
 from exportfs.simulator import Certificates, SimulatorServer
+from tests.support import processes
 from tests.support.harness import DEADLINE, eventually
 
 HERE = Path(__file__).parent
@@ -66,12 +68,16 @@ class Front:
 
     def order(self, text: str) -> None:
         """Tells the process something, and waits until it has done so."""
+        assert self._said(text) == text.split()[0]
+
+    def _said(self, order: str) -> str:
+        """Its answer; empty where it ended without one."""
         assert self._process is not None
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.write(text + "\n")
+        self._process.stdin.write(order + "\n")
         self._process.stdin.flush()
-        assert self._process.stdout.readline().strip() == text.split()[0]
+        return self._process.stdout.readline().strip()
 
     def __enter__(self) -> Self:
         try:
@@ -84,9 +90,16 @@ class Front:
     def __exit__(self, *_: object) -> None:
         self._end()
 
-    def _run(self, command: list[str]) -> "subprocess.Popen[str]":
+    def _run(
+        self, command: list[str], *, folder: Path | None = None, env: dict[str, str] | None = None
+    ) -> "subprocess.Popen[str]":
         return subprocess.Popen(
-            command, cwd=self.folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            command,
+            cwd=folder or self.folder,
+            env=env,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
 
     def _end(self) -> None:
@@ -114,22 +127,45 @@ class Node(Front):
             return "no packages for node: make test-system"
         return None
 
-    def command(self) -> list[str]:
-        config: dict[str, Any] = {
-            "protos": os.fspath(PROTOS),
-            "upstream": self.behind.address,
-            "port": self.port,
-            **self.settings,
-        }
+    def start(self) -> None:
+        """In a process that has served another test, if there is one: Node takes most of a second to begin."""
+        while (process := _idle.pop() if _idle else self._begun()).poll() is not None:
+            pass
+        self._process = process
+        config: dict[str, Any] = {"upstream": self.behind.address, "port": self.port, **self.settings}
         if self.tls is not None:
             config |= {"cert": os.fspath(self.tls.certificate_file), "key": os.fspath(self.tls.key_file)}
-        return ["node", os.fspath(HERE / "node/front.js"), json.dumps(config)]
+        self.port = int(self._said(f"serve {json.dumps(config)}") or 0)
+        assert self.port, "the server did not start"
+
+    def _begun(self) -> "subprocess.Popen[str]":
+        command = ["node", os.fspath(HERE / "node/front.js"), os.fspath(PROTOS)]
+        return self._run(command, folder=HERE, env={**os.environ, **processes.shared_mark()})
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing of this server is left in its process, or that is ended as well."""
+        process = self._process
+        if process is not None and process.poll() is None and self._said("end") == "end":
+            self._process = None
+            _idle.append(process)
+        self._end()
+
+
+_idle: list["subprocess.Popen[str]"] = []
+"""Processes of Node that serve nobody at the moment."""
+
+
+def end_idle() -> None:
+    """No process of Node outlives the run."""
+    while _idle:
+        _idle.pop().communicate(timeout=DEADLINE)
 
 
 class Cpp(Front):
     """Debian's libgrpc++."""
 
     @staticmethod
+    @functools.cache  # pkg-config takes half a second
     def missing() -> str | None:
         """What is not there of what it needs."""
         tools = [

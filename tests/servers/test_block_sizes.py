@@ -13,7 +13,7 @@ from tests.servers.fronts import Node
 from tests.support.harness import InProcessTree, config_for, eventually
 
 MIB = 1 << 20
-SIZE = 6 * MIB
+SIZE = 4 * MIB
 GRPC_STATUS = {
     "UNKNOWN": 2,
     "INVALID_ARGUMENT": 3,
@@ -69,7 +69,7 @@ def test_refused_with_any_status(
 ) -> None:
     took = reading(code=GRPC_STATUS[status], details="no", **bounds)
     assert max(took) < 5
-    # Refused downloads never get to the simulator. 6 MiB are at most 96 blocks of 64 KiB; calls are far fewer.
+    # Refused downloads never get to the simulator. 12 MiB are 192 blocks of 64 KiB; calls are far fewer.
     assert simulator.log.count("DownloadFile") < 20
 
 

@@ -19,7 +19,7 @@ from tests.servers.fronts import Nginx, Node
 from tests.support.harness import CAMERA, InProcessTree, config_for, eventually
 
 pytestmark = pytest.mark.promise("E7")
-DROPS = int(os.environ.get("EXPORTFS_DROPS", "60"))
+DROPS = int(os.environ.get("EXPORTFS_DROPS", "20"))
 
 
 def options(number: int) -> bytes:
@@ -94,9 +94,9 @@ async def test_a_proxy_that_ends_connections(
     """nginx sends GOAWAY after so many requests, to whatever is on its way by then."""
     needed(Nginx)
     with Nginx(server, tmp_path, http="keepalive_requests 7;") as nginx:
-        failures = await start_many(nginx.address, 3 * DROPS)
+        failures = await start_many(nginx.address, 9 * DROPS)
     assert not failures
-    assert simulator.log.count("StartSession") == len(simulator.sessions.ids()) == 3 * DROPS
+    assert simulator.log.count("StartSession") == len(simulator.sessions.ids()) == 9 * DROPS
 
 
 @pytest.mark.slow

@@ -35,7 +35,7 @@ from tests.tree.test_tree import test_sessions_and_results
 pytestmark = [pytest.mark.mount, pytest.mark.slow, pytest.mark.timeout(600)]
 
 MIB = 1 << 20
-SIZE = 96 * MIB
+SIZE = 48 * MIB
 
 
 @pytest.fixture
@@ -108,7 +108,7 @@ def test_breaks_in_the_middle(scene: Scene) -> None:
     path = eventually(lambda: results(scene.mount.mountpoint).get(name))
     got, sha256 = 0, hashlib.sha256()
     step = SIZE // (len(BREAKS) + 1)
-    scene.proxy.bandwidth = 16 * MIB
+    scene.proxy.bandwidth = 8 * MIB
     with open(path, "rb", buffering=0) as file:
         for number, breaks in enumerate(BREAKS.values(), 1):
             while got < number * step:

@@ -104,13 +104,13 @@ class MountedTree:
             file.seek(offset)
             if length < 0:
                 return file.readall()
-            data = b""
+            data = bytearray()
             while len(data) < length:
                 piece = file.read(length - len(data))
                 if not piece:
                     break
                 data += piece
-            return data
+            return bytes(data)
 
     def write(self, path: str, data: bytes, *, append: bool = False) -> None:
         flags = os.O_WRONLY | (os.O_APPEND if append else os.O_CREAT | os.O_TRUNC)
@@ -277,13 +277,13 @@ class InProcessTree:
             handle, _ = await fs.open(node.ino, os.O_RDONLY)
             try:
                 wanted = node.attributes().size - offset if length < 0 else length
-                data = b""
+                data = bytearray()
                 while len(data) < wanted:
-                    piece = bytes(await fs.read(handle, offset + len(data), min(131072, wanted - len(data))))
+                    piece = await fs.read(handle, offset + len(data), min(131072, wanted - len(data)))
                     if not piece:
                         break
                     data += piece
-                return data
+                return bytes(data)
             finally:
                 await fs.release(handle)
 

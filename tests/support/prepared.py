@@ -23,7 +23,7 @@ import threading
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
-from tests.support.processes import MARK
+from tests.support.processes import shared_mark
 
 ROOM = "EXPORTFS_TEST_ROOM"
 """The environment variable that makes room for what a mount's environment shows in /proc."""
@@ -55,10 +55,10 @@ class Child(subprocess.Popen[bytes]):
 
 
 class Prepared:
-    """The process that mounts are forked from; one for each process of tests."""
+    """A process that mounts and commands are forked from, started with this environment."""
 
-    def __init__(self, mark: dict[str, str]) -> None:
-        self.environment = {**os.environ, **mark}
+    def __init__(self, environment: dict[str, str]) -> None:
+        self.environment = environment
         self._lock = threading.Lock()
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
@@ -156,8 +156,7 @@ def shared() -> Prepared:
     """The one of this process, which outlives the test that needs it first."""
     global _shared
     if _shared is None:
-        run, colon, _ = os.environ.get(MARK, "").rpartition(":")
-        _shared = Prepared({MARK: f"{run}:0;"} if colon else {})
+        _shared = Prepared({**os.environ, **shared_mark()})
     return _shared
 
 

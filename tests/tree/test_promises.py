@@ -18,6 +18,7 @@ from exportfs.simulator import Cut, Fail, Hang, Simulator, SimulatorServer, Skip
 from exportfs.vfs.node import Owner
 from exportfs.vfs.status import Activity
 from tests.conftest import MountFactory
+from tests.mount.cli.real import command
 from tests.support.harness import ARCHIVE_REQUEST, OURS, Tree, eventually, expect_errno, is_mounted
 from tests.tree.looking import directory, exists, results
 
@@ -151,7 +152,7 @@ def test_mount_and_end(start_mount: MountFactory, server: SimulatorServer, tmp_p
     expect_errno(errno.ENOTCONN, mount.tree.listdir, "")
     mount.start()
     assert mount.tree.listdir("")
-    subprocess.run([*OURS, "umount", mount.mountpoint], check=True)
+    command("umount", mount.mountpoint)
     assert mount.process is not None
     assert mount.process.wait(10) == 0
     nowhere = [*OURS, "mount", server.address, str(tmp_path / "nowhere"), "--insecure"]

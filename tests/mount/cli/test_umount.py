@@ -2,7 +2,6 @@
 
 import os
 import signal
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +11,8 @@ from exportfs.cli.commands import umount as command
 from exportfs.errors import ExportfsError
 from exportfs.simulator import Simulator, SimulatorServer
 from tests.conftest import MountFactory
-from tests.support.harness import DEADLINE, OURS, MountProcess, is_mounted
+from tests.mount.cli import real
+from tests.support.harness import DEADLINE, MountProcess, is_mounted
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def test_login_and_process_are_gone_when_umount_returns(with_login: SimulatorSer
     try:
         mount.start()
         assert with_login.simulator.accounts.logins() == 1
-        subprocess.run([*OURS, "umount", str(mount.mountpoint)], check=True, timeout=20)
+        real.command("umount", mount.mountpoint)
         assert not is_mounted(mount.mountpoint)
         assert with_login.simulator.accounts.logins() == 0
         assert mount.stop() == 0
@@ -99,21 +99,10 @@ def test_a_stopped_process_does_not_keep_umount(start_mount: MountFactory) -> No
     mount = start_mount()
     os.kill(mount.pid, signal.SIGSTOP)
     try:
-        told = subprocess.run(
-            [*OURS, "status", mount.mountpoint], capture_output=True, check=False, timeout=DEADLINE
-        )
-        assert told.returncode == 1
-        assert b"does not answer" in told.stderr
-        again = subprocess.run(
-            [*OURS, "mount", "127.0.0.1:1", mount.mountpoint, "--insecure"],
-            capture_output=True,
-            check=False,
-            timeout=DEADLINE,
-        )
-        assert again.returncode == 1
-        assert b"mounted at" in again.stderr
-        done = subprocess.run([*OURS, "umount", mount.mountpoint, "--lazy"], check=False, timeout=DEADLINE)
-        assert done.returncode == 0
+        assert "does not answer" in real.command("status", mount.mountpoint, code=1).stderr
+        again = real.command("mount", "127.0.0.1:1", mount.mountpoint, "--insecure", code=1)
+        assert "mounted at" in again.stderr
+        real.command("umount", mount.mountpoint, "--lazy")
         assert not is_mounted(mount.mountpoint)
     finally:
         os.kill(mount.pid, signal.SIGCONT)
@@ -140,7 +129,7 @@ def test_every_spelling_of_the_mount_point(start_mount: MountFactory, tmp_path: 
         "dots": ("../mnt/.", elsewhere.parent),
     }
     path, folder = spelled[spelling]
-    subprocess.run([*OURS, "umount", path], check=True, timeout=DEADLINE, cwd=folder)
+    real.command("umount", path, cwd=folder or ".")
     assert not is_mounted(mount.mountpoint)
     assert mount.process is not None
     assert mount.process.poll() == 0
@@ -149,7 +138,6 @@ def test_every_spelling_of_the_mount_point(start_mount: MountFactory, tmp_path: 
 @pytest.mark.mount
 def test_umount_of_what_is_not_ours(tmp_path: Path) -> None:
     for place, says in ((tmp_path, "nothing is mounted there"), (Path("/proc"), "is of type proc")):
-        done = subprocess.run([*OURS, "umount", place], capture_output=True, text=True, check=False)
-        assert done.returncode == 1
+        done = real.command("umount", place, code=1)
         assert says in done.stderr
         assert done.stderr.count("\n") == 1

@@ -1,16 +1,18 @@
 // A gRPC server in Node before the simulator: every call comes in over grpc-js's own HTTP/2, is read and written
 // with protobufjs, and is answered by the simulator. So the whole behaviour suite can run against another server.
 //
-// node front.js CONFIG, where CONFIG is JSON:
-//   protos   folder of the project's .proto files
+// node front.js PROTOS, the folder of the project's .proto files. Each line of standard input is an order, answered with
+// a line once it is done:
+//   serve CONFIG   a server of these settings, in JSON; says its port. One at a time
+//   drain SECONDS  GOAWAY on all connections, which end after that time
+//   end            cuts all connections; what comes next begins with nothing of it
+// Ends with its standard input. CONFIG:
 //   upstream host:port of the simulator, plaintext
+//   port     to listen on; 0: any
 //   cert, key  PEM files; without them plaintext
 //   options  of the grpc-js server, such as grpc.max_send_message_length
 //   emptyEnd, emptyBegin  true: a download ends, or begins, with a block without bytes
 //   least, most  bytes: a download with smaller or larger blocks is refused with `code` and `details`
-//
-// Says its port in the first line of standard output. Each line of standard input is an order: `drain SECONDS` sends
-// GOAWAY on all connections and ends them after that time. Ends with its standard input.
 "use strict";
 
 const fs = require("fs");
@@ -18,10 +20,9 @@ const readline = require("readline");
 const grpc = require("@grpc/grpc-js");
 const loader = require("@grpc/proto-loader");
 
-const config = JSON.parse(process.argv[2]);
 const files = ["axxonsoft/bl/mmexport/ExportService.proto", "axxonsoft/bl/auth/Authentication.proto"];
 const definition = loader.loadSync(files, {
-  includeDirs: [config.protos], keepCase: true, longs: String, enums: Number,
+  includeDirs: [process.argv[2]], keepCase: true, longs: String, enums: Number,
 });
 const packages = grpc.loadPackageDefinition(definition).axxonsoft.bl;
 
@@ -40,15 +41,15 @@ function unary(client, method) {
   };
 }
 
-function refused(request) {
+function refused(config, request) {
   const size = Number(request.chunk_size_kb) * 1024;
   return size > (config.most ?? Infinity) || size < (config.least ?? 0);
 }
 
-function stream(client, method) {
+function stream(config, client, method) {
   const download = method === "DownloadFile";
   return (call) => {
-    if (download && refused(call.request)) {
+    if (download && refused(config, call.request)) {
       call.emit("error", { code: config.code, details: config.details });
       return;
     }
@@ -78,32 +79,56 @@ function stream(client, method) {
   };
 }
 
-const server = new grpc.Server({
-  "grpc.max_receive_message_length": -1, "grpc.max_send_message_length": -1, ...config.options,
-});
-const options = { "grpc.max_receive_message_length": -1, "grpc.max_send_message_length": -1, "grpc.enable_retries": 0 };
-for (const service of [packages.mmexport.ExportService, packages.auth.AuthenticationService]) {
-  const client = new service(config.upstream, grpc.credentials.createInsecure(), options);
-  const handlers = {};
-  for (const [method, { responseStream }] of Object.entries(service.service)) {
-    handlers[method] = (responseStream ? stream : unary)(client, method);
+const unlimited = { "grpc.max_receive_message_length": -1, "grpc.max_send_message_length": -1 };
+
+function started(config) {
+  const server = new grpc.Server({ ...unlimited, ...config.options });
+  const clients = [];
+  for (const service of [packages.mmexport.ExportService, packages.auth.AuthenticationService]) {
+    // With a channel of its own, so that nothing of the server before is met again.
+    const options = { ...unlimited, "grpc.enable_retries": 0, "grpc.use_local_subchannel_pool": 1 };
+    const client = new service(config.upstream, grpc.credentials.createInsecure(), options);
+    const handlers = {};
+    for (const [method, { responseStream }] of Object.entries(service.service)) {
+      handlers[method] = responseStream ? stream(config, client, method) : unary(client, method);
+    }
+    server.addService(service.service, handlers);
+    clients.push(client);
   }
-  server.addService(service.service, handlers);
-}
-const credentials = config.cert
-  ? grpc.ServerCredentials.createSsl(null, [
-    { cert_chain: fs.readFileSync(config.cert), private_key: fs.readFileSync(config.key) },
-  ])
-  : grpc.ServerCredentials.createInsecure();
-const address = `127.0.0.1:${config.port ?? 0}`;
-server.bindAsync(address, credentials, (error, port) => {
-  if (error) throw error;
-  console.log(port);
-  const orders = readline.createInterface({ input: process.stdin });
-  orders.on("line", (order) => {
-    const [what, seconds] = order.split(" ");
-    if (what === "drain") server.drain(`127.0.0.1:${port}`, Number(seconds) * 1000);
-    console.log(what);
+  const credentials = config.cert
+    ? grpc.ServerCredentials.createSsl(null, [
+      { cert_chain: fs.readFileSync(config.cert), private_key: fs.readFileSync(config.key) },
+    ])
+    : grpc.ServerCredentials.createInsecure();
+  return new Promise((resolve, reject) => {
+    server.bindAsync(`127.0.0.1:${config.port ?? 0}`, credentials, (error, port) => {
+      if (error) reject(error);
+      else resolve({ server, clients, port });
+    });
   });
-  orders.on("close", () => process.exit(0));
+}
+
+let front;
+const orders = {
+  serve: async (config) => {
+    front = await started(JSON.parse(config));
+    return front.port;
+  },
+  drain: async (seconds) => {
+    front.server.drain(`127.0.0.1:${front.port}`, Number(seconds) * 1000);
+    return "drain";
+  },
+  end: async () => {
+    front.server.forceShutdown();
+    for (const client of front.clients) client.close();
+    front = undefined;
+    return "end";
+  },
+};
+
+const lines = readline.createInterface({ input: process.stdin });
+lines.on("line", async (line) => {
+  const [, what, argument] = /^(\w+) ?(.*)$/.exec(line);
+  console.log(await orders[what](argument));
 });
+lines.on("close", () => process.exit(0));

@@ -42,6 +42,9 @@ CONTENTS = {n: json.dumps(request_number(n)).encode() for n in (1, 2)}
 OPTIONS = {n: parse(content).options for n, content in CONTENTS.items()}
 MARKS = {n: fingerprint(options, any_agent=True) for n, options in OPTIONS.items()}
 NAMES = ("a.json", "b.json", "a.json~", ".x")
+QUIET = 3 * TIMEOUT + 100
+"""Seconds after which nothing goes on by itself: the latest answer, the listings that show what became of it, and as
+long again as until a loss is believed (`SETTLED_AFTER`)."""
 SHM = "/dev/shm" if Path("/dev/shm").is_dir() else None
 
 
@@ -122,10 +125,10 @@ class Scenario:
 
     def _sent(self, options: bytes) -> None:
         number = _number(options)
-        names = {name for name, under_way in self._under_way() if under_way == number}
+        names = {name for name, under_way in self.under_way() if under_way == number}
         self.twice += [(name, number) for name in names if (name, number) in self.has]
 
-    def _under_way(self) -> list[tuple[str, int]]:
+    def under_way(self) -> list[tuple[str, int]]:
         marks = {mark: number for number, mark in MARKS.items()}
         return [(name, marks[mark]) for name, mark in self.mounted.ledger.under_way()]
 
@@ -134,7 +137,7 @@ class Scenario:
         for stem, session_id in self.mounted.ledger.links.items():
             has = f"{stem}.json", _number(self.server.sessions[session_id].options)
             # A file that was renamed brings its own submission along, which is not for what the name had.
-            if has not in self._under_way():
+            if has not in self.under_way():
                 self.has.add(has)
 
     def lose(self, *names: str) -> None:
@@ -286,7 +289,8 @@ async def run_steps(server: FakeServer, folder: Path, steps: list[Any]) -> None:
                     scenario.check_bound()
                 else:
                     server.starts, server.lists = itertools.repeat("ok"), itertools.repeat("ok")
-                    await trio.sleep(400)
+                    await trio.sleep(QUIET)
+                    assert scenario.under_way() == []
                     await scenario.check_end()
                     outer.cancel_scope.cancel()
                     return
