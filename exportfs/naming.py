@@ -11,7 +11,6 @@ import hashlib
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator
-from datetime import UTC
 
 from exportfs.model import OptionsSummary
 from exportfs.timestamps import parse_server
@@ -83,7 +82,8 @@ def session_name(session_id: str, summary: OptionsSummary) -> str:
         start = "live"
     else:
         moment = parse_server(summary.start)
-        start = moment.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ") if moment else "undated"
+        # Not %Y: before the year 1000 it has fewer digits.
+        start = f"{moment.year:04d}{moment:%m%dT%H%M%SZ}" if moment else "undated"
     more = f"+{summary.more_origins}" if summary.more_origins else ""
     tail = f"{more}_{summary.kind}_{tag(session_id)}"
     room = MAX_NAME_BYTES - len(start) - 1 - len(tail)

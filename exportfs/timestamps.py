@@ -42,13 +42,22 @@ def _offset(text: str) -> timedelta | None:
     return -offset if match["sign"] == "-" else offset
 
 
+def in_server_form(text: str) -> bool:
+    """Whether a timestamp is in the server's form as it is."""
+    match = _SERVER.fullmatch(text)
+    return match is not None and _naive(match) is not None
+
+
 def parse_server(text: str) -> datetime | None:
-    """The instant (aware, UTC) of a timestamp in the server's form; None for anything else.
+    """The instant (aware, UTC) of a timestamp in the server's form, or in RFC 3339, should one write that; None for
+    anything else.
 
     Digits of the fraction beyond microseconds are cut off.
     """
     match = _SERVER.fullmatch(text)
-    naive = _naive(match) if match else None
+    if match is None:
+        return parse_rfc3339(text)
+    naive = _naive(match)
     return naive.replace(tzinfo=UTC) if naive else None
 
 
@@ -146,6 +155,12 @@ def looks_like(text: str) -> bool:
     if match is None:
         return False
     return match.end() == len(text) or _OFFSET.fullmatch(text, match.end()) is not None
+
+
+def in_leap_second(text: str) -> bool:
+    """Whether a timestamp's second is the 61st of its minute."""
+    match = _EXTENDED.match(text) or _SERVER.match(text)
+    return match is not None and match["second"] == "60"
 
 
 def microseconds_cut(text: str) -> bool:

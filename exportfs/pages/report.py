@@ -13,7 +13,7 @@ from typing import Any
 from exportfs.pages.rendering import render
 from exportfs.pages.safe import kind_of, link
 from exportfs.pages.times import Interval, Moment, maybe, moment, zone
-from exportfs.timestamps import parse_rfc3339, parse_server
+from exportfs.timestamps import parse_server
 from exportfs.units import human_duration
 
 
@@ -257,7 +257,7 @@ def _when(value: object, here: Any) -> Moment | None:
 
 
 def _moment(value: object) -> datetime | None:
-    return parse_server(value) or parse_rfc3339(value) if isinstance(value, str) else None
+    return parse_server(value) if isinstance(value, str) else None
 
 
 def _mapping(value: object) -> Mapping[str, Any]:

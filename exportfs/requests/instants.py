@@ -34,13 +34,18 @@ def read_timestamp(text: str, zone: tzinfo | None) -> str:
     Raises WrongError: no timestamp, no such date, or a local time, of which it cannot be known when it is.
     `zone` is for the explanation only; None is this machine's.
     """
-    if not text or timestamps.parse_server(text):
+    if not text or timestamps.in_server_form(text):
         return text
     instant = timestamps.parse_rfc3339(text)
     if instant is not None:
         return timestamps.to_server(instant)
     local = timestamps.parse_local(text)
     if local is None:
+        if timestamps.looks_like(text) and timestamps.in_leap_second(text):
+            raise WrongError(
+                f"{quoted(text)} is a leap second, which the server's clock does not have; give the second before or "
+                "after it"
+            )
         if timestamps.looks_like(text):
             raise WrongError(f"there is no such date, time or offset: {quoted(text)}")
         raise WrongError(

@@ -2,6 +2,7 @@
 
 import logging
 import math
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 
@@ -52,6 +53,13 @@ ADVICE: dict[int, str] = {
 _PASSING = {_Code.AUTHENTICATE_CODE_GENERAL_ERROR, _Code.AUTHENTICATE_CODE_ALREADY_LOGGED}
 
 AskCode = Callable[[], str]
+
+
+def _sendable(answer: auth.AuthenticateResponseEx) -> bool:
+    """Whether gRPC sends the token as metadata: https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md."""
+    name, value = answer.token_name.lower(), answer.token_value
+    fits = re.fullmatch(r"[0-9a-z_.-]*", name) is not None and not name.endswith("-bin")
+    return fits and value.isascii() and value.isprintable()
 
 
 class Login:
@@ -250,6 +258,10 @@ class Login:
             raise self._refusal
         if not answer.token_value:
             raise Corrupt("the server accepted the login but gave no token")
+        if not _sendable(answer):
+            raise Corrupt(
+                "the server gave a token that no call can carry: a header cannot have its name or its value"
+            )
         self._backoff.accepted()
         self._refusal = None
         expires_at = parse_server(answer.expires_at)

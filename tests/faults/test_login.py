@@ -16,7 +16,7 @@ import trio
 import trio.testing
 
 from exportfs.config import ServerConfig
-from exportfs.errors import AccessDenied, ExportfsError
+from exportfs.errors import AccessDenied, Corrupt, ExportfsError
 from exportfs.rpc.login import ADVICE
 from exportfs.rpc.renewal import Backoff, Token
 from exportfs.rpc.server import Server
@@ -69,6 +69,25 @@ async def test_unknown_code_and_limit(guarded: SimulatorServer) -> None:
     guarded.simulator.accounts.script(99, reached_connection_limit=True)
     async with client(guarded) as server:
         with pytest.raises(AccessDenied, match=r"code 99.*limit of connections"):
+            await server.login.start()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("auth token", "t"), (":path", "t"), ("token-bin", "t"), ("", "a\nb"), ("", "Süd")],
+)
+async def test_a_token_that_no_call_can_carry(
+    name: str, value: str, guarded: SimulatorServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """gRPC would say in the server's name that its metadata are invalid."""
+    answer = auth.AuthenticateResponseEx(token_name=name, token_value=value, expires_in=300)
+    async with client(guarded) as server:
+
+        async def call(*_: object) -> auth.AuthenticateResponseEx:
+            return answer
+
+        monkeypatch.setattr(server.login, "_call", call)
+        with pytest.raises(Corrupt, match="no call can carry"):
             await server.login.start()
 
 

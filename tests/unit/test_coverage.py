@@ -149,7 +149,7 @@ def test_what_cannot_be_told_is_said_and_no_alarm(
     assert words in str(coverage.note)
 
 
-@pytest.mark.parametrize("text", ["garbage", "2026-05-11T08:00:00Z", "20261340T990000", "\ud800", "0"])
+@pytest.mark.parametrize("text", ["garbage", "2026-05-11T08:00:00", "20261340T990000", "\ud800", "0"])
 def test_times_that_are_none(text: str) -> None:
     coverage = assess(half_hour(), [ResultFile("a", 1, "", text, text)])
     assert (coverage.share, coverage.warnings) == (None, ())

@@ -146,6 +146,8 @@ def test_session_name_is_legal(session_id: str, summary: OptionsSummary) -> None
         ),
         (OptionsSummary(start="soon", kind="image", origin="x", more_origins=2), "undated_x+2_image_"),
         (OptionsSummary(start="20260511T080411"), "20260511T080411Z_unknown_video_"),
+        (OptionsSummary(start="00010101T000000"), "00010101T000000Z_unknown_video_"),
+        (OptionsSummary(start="2026-05-11T10:04:11+02:00"), "20260511T080411Z_unknown_video_"),
     ],
 )
 def test_session_name(summary: OptionsSummary, start: str) -> None:

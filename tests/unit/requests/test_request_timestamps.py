@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from exportfs import timestamps
 from exportfs.did_you_mean import nearest
+from exportfs.requests.instants import read_timestamp
+from exportfs.requests.scalars import WrongError
 
 BERLIN = ZoneInfo("Europe/Berlin")
 instants = st.datetimes(timezones=st.just(UTC))
@@ -39,7 +41,8 @@ def test_round_trips(when: datetime) -> None:
         ("20260511T240000", None),
         ("20260511T080860", None),
         ("00000101T000000", None),
-        ("20260511T080814Z", None),
+        ("20260511T080814Z", datetime(2026, 5, 11, 8, 8, 14, tzinfo=UTC)),
+        ("2026-05-11T10:08:14.5+02:00", datetime(2026, 5, 11, 8, 8, 14, 500000, tzinfo=UTC)),
         ("20260511T080814\n", None),
         ("\u0662\u0660\u0662\u06660511T080814", None),
         ("2026-05-11T08:08:14", None),
@@ -151,3 +154,9 @@ def test_readings_never_fail(local: datetime, zone: ZoneInfo | None) -> None:
 )
 def test_nearest(word: str, expected: str | None) -> None:
     assert nearest(word, ["archive", "live", "startTimestamp"]) == expected
+
+
+@pytest.mark.parametrize("text", ["2016-12-31T23:59:60Z", "2017-01-01T00:59:60+01:00", "20161231T235960"])
+def test_a_leap_second_is_refused_as_what_it_is(text: str) -> None:
+    with pytest.raises(WrongError, match="leap second"):
+        read_timestamp(text, UTC)
