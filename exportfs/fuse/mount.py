@@ -238,7 +238,8 @@ def _unmount_once(entry: MountEntry, *, lazy: bool) -> str | None:
             return os.strerror(number) if number else None
     command = ["fusermount3", "-u", *(["-z"] if lazy else []), "--", os.fspath(entry.place)]
     succeeded, said = _run_helper(command, {})
-    return None if succeeded else " ".join(said.removeprefix("fusermount3: ").split())
+    said = " ".join(said.removeprefix("fusermount3: ").split())
+    return None if succeeded else said.removeprefix(f"failed to unmount {entry.place}: ")
 
 
 def _unmount_by_kernel(entry: MountEntry, *, lazy: bool) -> int:

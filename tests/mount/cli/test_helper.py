@@ -12,9 +12,11 @@ from pathlib import Path
 import pytest
 
 from exportfs.cli.commands.mount_helper import arguments
+from exportfs.cli.daemon.guard import TITLE
 from exportfs.cli.install.files import _helper, our_command
 from exportfs.errors import InvalidArgument
 from exportfs.simulator import Config, Simulator, SimulatorServer, make_certificates
+from tests.support import processes
 from tests.support.commands import Run
 from tests.support.harness import eventually
 from tests.support.namespace import Namespace, namespace
@@ -122,7 +124,7 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
             yield machine
         finally:
             here.run("umount", "-l", place, code=None)
-            eventually(lambda: not guards(place))
+            eventually(lambda: not guards())
     simulator.close()
 
 
@@ -168,27 +170,34 @@ def test_mount_a_knows_its_line_again(machine: Machine) -> None:
 
 @pytest.mark.mount
 @needs_root
-def test_mount_a_after_a_crash(machine: Machine) -> None:
-    """mount(8) takes what is in the table for mounted: what crashed goes out of it."""
+@pytest.mark.parametrize("way", ["the process", "pkill -f"])
+def test_mount_a_after_a_crash(machine: Machine, way: str) -> None:
+    """mount(8) takes what is in the table for mounted: what crashed goes out of it, however it was killed."""
     escaped = str(machine.place).replace(" ", r"\040")
     machine.fstab.write_text(f"hq {escaped} fuse.axxon-exportfs {machine.options} 0 0\n")
     machine.mount("-a", "-T", machine.fstab)
     before = machine.pid()
-    os.kill(before, signal.SIGKILL)
+    eventually(guards)
+    for pid in [before] if way == "the process" else named(machine.place):
+        os.kill(pid, signal.SIGKILL)
     eventually(lambda: not machine.lines())
     machine.mount("-a", "-T", machine.fstab)
     assert machine.listing("sessions")
     assert machine.pid() != before
     machine.here.run("umount", machine.place)
-    eventually(lambda: not guards(machine.place))
+    eventually(lambda: not guards())
 
 
-def guards(place: Path) -> list[str]:
-    """Processes of the helper that are left."""
+def named(place: Path) -> list[int]:
+    """Processes whose command lines name it."""
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         with contextlib.suppress(OSError):
-            words = path.read_bytes().split(b"\0")
-            if b"mount-helper" in words and os.fsencode(place) in words:
-                found.append(str(path))
+            if os.fsencode(place) in path.read_bytes():
+                found.append(int(path.parent.name))
     return found
+
+
+def guards() -> list[processes.Process]:
+    """Those of this test that are left."""
+    return [each for each in processes.marked(os.environ[processes.MARK]) if each.command.startswith(TITLE)]

@@ -51,8 +51,10 @@ def test_lazy_returns_while_something_still_uses_the_mount(
 ) -> None:
     mount = start_mount()
     with (mount.mountpoint / "README.txt").open("rb") as file:
-        with pytest.raises(ExportfsError, match="busy"):
+        with pytest.raises(ExportfsError, match="busy") as said:
             command.umount.main([str(mount.mountpoint)], standalone_mode=False)
+        begin = f"cannot unmount {mount.mountpoint}: Device or resource busy; close"
+        assert str(said.value).startswith(begin)  # as root and as a user, whom fusermount3 tells more
         assert is_mounted(mount.mountpoint)
         monkeypatch.setattr(command, "process_of", lambda _: pytest.fail("it looks for what to wait for"))
         command.umount.main([str(mount.mountpoint), "--lazy"], standalone_mode=False)
