@@ -160,7 +160,7 @@ def test_many_opens(simulator: Simulator, mount: MountProcess) -> None:
     for descriptor in descriptors:
         os.close(descriptor)
     before = open_files(mount)
-    for _ in range(4_000):  # of which no more than five may have kept a descriptor
+    for _ in range(2_000):  # of which no more than five may have kept a descriptor
         os.close(os.open(path, os.O_RDONLY))
     assert open_files(mount) <= before + 5
     assert path.read_bytes()

@@ -14,7 +14,7 @@ from exportfs.naming import percent_encode
 from exportfs.simulator import Answer, Config, Fail, Hang, LoginConfig, Simulator
 from exportfs.simulator.site import Recorded, Site, SiteArchive, SiteCamera, believable_site
 from exportfs.wire import archive
-from tests.support.harness import Tree, eventually, expect_denied, expect_errno
+from tests.support.harness import InProcessTree, Tree, eventually, expect_denied, expect_errno
 
 LOGIN = LoginConfig(required=False)
 CALLS = ("ListCameras", "BatchGetCameras", "GetHistory2")
@@ -212,7 +212,8 @@ class TestTwoThousand:
         names = tree.listdir("cameras")
         assert len(names) == 2000
         assert simulator.log.count("ListCameras") == 20
-        for name in names:
+        # A mount adds nothing to it but time: some of each hundred there.
+        for name in names if isinstance(tree, InProcessTree) else names[::4]:
             for file in ("camera.json", "request.json"):
                 assert json.loads(tree.read(f"cameras/{name}/{file}"))
         counted = calls(simulator)

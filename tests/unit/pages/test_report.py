@@ -113,7 +113,7 @@ def test_the_share_of_a_report(share: float, shows: str | None) -> None:
 
 @pytest.mark.slow
 @pytest.mark.promise("G3", "G6")
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=20)
 @given(documents=st.lists(manifests(), min_size=2, max_size=3), folder=HOSTILE)
 def test_hostile_index(documents: list[dict[str, Any]], folder: str) -> None:
     names = result_names([(folder, "")] * len(documents))

@@ -86,7 +86,7 @@ async def test_an_open_file_keeps_its_session(autojump_clock: Clock, kept: Kept)
     """A paused player: open, and not read for hours."""
     kept.put("a", State.COMPLETED)
     kept.keeper.opened("a")
-    await trio.sleep(6 * 3600)
+    await trio.sleep(3 * 3600)
     asked = kept.asked("a")
     assert max(b - a for a, b in pairwise(asked)) <= 1200
     assert trio.current_time() - asked[-1] <= 1200
@@ -238,12 +238,12 @@ async def test_sessions_that_fail_hold_up_no_others(
 ) -> None:
     """They fail from the start, when none has been asked about, and sort before and after the healthy ones.
 
-    Fifteen minutes: who fails is known after a RETRY_CYCLE, and then each cycle is like the one before.
+    Ten minutes: who fails is known after a RETRY_CYCLE, and then each cycle is like the one before.
     """
     bad = [*kept.put_live("a", failing - failing // 2), *kept.put_live("z", failing // 2)]
     good = kept.put_live("m", healthy)
     kept.server.failing = {one: kinds[number % len(kinds)] for number, one in enumerate(bad)}
-    await trio.sleep(15 * RETRY_CYCLE)
+    await trio.sleep(10 * RETRY_CYCLE)
     assert kept.longest_wait(good) <= 60
     assert kept.longest_wait(bad) <= 100
     # As soon as it is known who fails, the others are as well off as ever.
@@ -260,7 +260,7 @@ async def test_very_many_sessions_that_begin_to_fail_hold_up_no_others(
     bad, good = kept.put_live("a", 200), kept.put_live("m", 20)
     await trio.sleep(300)
     kept.server.failing = dict.fromkeys(bad, kind)
-    await trio.sleep(4 * 280)
+    await trio.sleep(3 * 280)
     assert kept.longest_wait(good) <= 200
     assert kept.longest_wait(bad) <= 280
     assert kept.server.most_running <= 4
@@ -286,7 +286,7 @@ async def test_sessions_that_failed_are_asked_about_soon_after(
 ) -> None:
     ids = kept.put_live("a", 100)
     kept.server.failing = dict.fromkeys(ids, kind)
-    await trio.sleep(1000)
+    await trio.sleep(500)
     kept.server.failing.clear()
     since = trio.current_time()
     await trio.sleep(35)
