@@ -199,7 +199,7 @@ def file_kind(stand: Stand) -> Numbers:
 
 
 def two_players_and_a_copy(stand: Stand) -> Numbers:
-    """Players take an eighth of the line each, alone and then with all three."""
+    """Players take an eighth of the line each, alone and then with all three: a second apart, as people start them."""
     pace = stand.rate / 8
     alone = Reader(stand, "player1.mp4", pace)
     time.sleep(2 * stand.seconds)
@@ -207,7 +207,9 @@ def two_players_and_a_copy(stand: Stand) -> Numbers:
     settle(stand.line)
     copy = Reader(stand, "copy2.mp4")
     time.sleep(1)
-    players = [Reader(stand, name, pace) for name in ("player2.mp4", "player3.mp4")]
+    players = [Reader(stand, "player2.mp4", pace)]
+    time.sleep(1)
+    players.append(Reader(stand, "player3.mp4", pace))
     begun, had = time.monotonic(), copy.got
     time.sleep(2 * stand.seconds)
     share = (copy.got - had) / (time.monotonic() - begun) / stand.rate

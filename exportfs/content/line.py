@@ -71,6 +71,8 @@ class Line:
         self._on_the_way = 0
         self._since = 0.0
         self._brought = 0
+        self._whole = True
+        """Whether the sample began when nothing was on its way."""
         self._hint: float | None = None
         self._fast_bytes = 0
         self._fast = False
@@ -90,7 +92,7 @@ class Line:
     def granted(self, now: float, amount: int) -> None:
         """The server may send so many bytes more."""
         if self._on_the_way <= 0:
-            self._since, self._brought, self._on_the_way = now, 0, 0
+            self._since, self._brought, self._on_the_way, self._whole = now, 0, 0, True
             self._busy_since = self._busy()
         self._on_the_way += amount
 
@@ -100,11 +102,13 @@ class Line:
         self._brought += amount
         elapsed = now - self._since
         last = self._on_the_way <= 0
-        if self._brought >= RATE_SAMPLE and elapsed > 0 and (last or elapsed >= SAMPLE_SECONDS):
+        # The end of what was on its way, by itself, may be what had gathered while nobody looked.
+        long = elapsed >= max(SAMPLE_SECONDS, self.round_trip) or (last and self._whole and elapsed > 0)
+        if self._brought >= RATE_SAMPLE and long:
             busy = self._busy()
             ours = busy - self._busy_since >= elapsed * BUSY_SHARE
             self._sampled(now, self._brought / elapsed, self._brought, ours=ours)
-            self._since, self._brought, self._busy_since = now, 0, busy
+            self._since, self._brought, self._busy_since, self._whole = now, 0, busy, False
         elif last and self._brought >= HINT_SAMPLE and elapsed > 0:
             self._hint = self._brought / elapsed
             self.changed()
@@ -146,7 +150,7 @@ class Line:
             rate = self._wide_bytes / self._wide_seconds
             begun, busy = self._wide_since
             self._wide_since = None
-            ours = rate >= BUSY_RATE and self._busy() - busy >= (now - begun) * BUSY_SHARE
+            ours = rate >= self._busy_rate and self._busy() - busy >= (now - begun) * BUSY_SHARE
             if rate < SLOW and not ours:
                 self._fast, self._fast_bytes = False, 0
                 self._rates.clear()
@@ -157,7 +161,7 @@ class Line:
         while self._rates and self._rates[0][0] < now - RATE_MEMORY:
             self._rates.popleft()
         self._rates.append((now, rate))
-        doubtful = ours and rate >= BUSY_RATE and now - self._proven_thin_at >= THIN_SECONDS
+        doubtful = ours and rate >= self._busy_rate and now - self._proven_thin_at >= THIN_SECONDS
         if rate >= FAST or doubtful:
             self._fast_bytes += amount
             self._fast = self._fast or self._fast_bytes >= FAST_AFTER
@@ -237,6 +241,11 @@ class Line:
     def preferred(self) -> int:
         """Bytes that are best read at once (st_blksize)."""
         return PREFERRED_FAST if self._fast else PREFERRED
+
+    @property
+    def _busy_rate(self) -> float:
+        """Bytes a second from which on we may be what is slow."""
+        return BUSY_RATE if self.round_trip < NEAR else SLOW
 
     @property
     def _queued(self) -> float:

@@ -21,6 +21,7 @@ from exportfs.content.tuning import (
     FULL_SECONDS,
     IDLE_SECONDS,
     LEFT_SECONDS,
+    LEFT_WINDOW,
     STUCK_SECONDS,
     TIME_SLICE,
 )
@@ -114,7 +115,7 @@ class Scheduler:
     def share(self) -> None:
         """Divides the line's window among exact downloads. To be called when what is wanted has changed."""
         exact = [download for download in self._running if not download.wide and download.wanted]
-        if len(exact) == 1:
+        if len(exact) == 1 and exact[0].left_at is None:
             exact[0].window(self._line.window)
         elif exact:
             now = self._clock()
@@ -160,14 +161,20 @@ class Scheduler:
         return max(sated, key=lambda download: download.delivered, default=None)
 
 
+AWAITED, AHEAD, LEFT = range(3)
+
+
 def shares(downloads: Iterable[Download], window: int, now: float) -> list[tuple[Download, int]]:
     """Of each download that wants something, the bytes that it may have on their way.
 
-    In this order each gets what is left of the window: awaited before read-ahead before what a jump left behind; then
-    who was served least lately; then who has waited longest.
+    In this order each gets what remains of the window: awaited before read-ahead before what a jump left behind; then
+    who was served least lately; then who has waited longest. What was left gets little: the reader's next read, which
+    comes in a moment, is not to wait for it.
     """
     found, left = [], window
     for download in sorted(downloads, key=lambda one: _rank(one, now)):
+        if _rank(download, now)[0] == LEFT:
+            left = min(left, LEFT_WINDOW)
         amount = min(left, download.wanted_sent)
         # The last one to get anything may have all the rest: it may want more in a moment.
         found.append((download, left if amount == left else amount))
@@ -178,5 +185,5 @@ def shares(downloads: Iterable[Download], window: int, now: float) -> list[tuple
 def _rank(download: Download, now: float) -> tuple[int, float, float]:
     since = download.owner.awaited_since(download)
     again = -math.inf if download.left_at is None else download.left_at + LEFT_SECONDS
-    rank = 2 if now < again else 1 if since is None else 0
+    rank = LEFT if now < again else AHEAD if since is None else AWAITED
     return rank, download.owner.served(now), max(again, download.started_at if since is None else since)

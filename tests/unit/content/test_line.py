@@ -89,6 +89,20 @@ def test_a_stream_fills_the_line_and_leaves_its_queue_short(mbit: float, round_t
     assert not model.line.fast
 
 
+def test_what_has_gathered_is_no_fast_line() -> None:
+    """50 Mbit/s: the thread comes late, and takes the last of what was on its way at once."""
+    line, now = Line(), 0.0
+    line.round_trip_took(0.04)
+    for _ in range(10):
+        line.granted(now, 256 * KIB)
+        line.arrived(now + 0.075, 176 * KIB)
+        line.arrived(now + 0.0753, 80 * KIB)
+        now += 0.1
+    assert not line.fast
+    assert line.rate is not None
+    assert line.rate <= 50 * MBIT
+
+
 @pytest.mark.parametrize(("mbit", "round_trip"), [(1000, 0.0002), (10_000, 0.0001), (1000, 0.02)])
 def test_a_fast_line_is_soon_known(mbit: float, round_trip: float) -> None:
     model = Model(mbit * MBIT, round_trip)
@@ -171,11 +185,15 @@ def test_nothing_known() -> None:
     assert not line.fast
 
 
-@pytest.mark.parametrize(("rate", "fast"), [(2 * MIB, False), (8 * MIB, True)])
-def test_who_is_short_of_cores_does_not_blame_the_line(rate: float, fast: bool) -> None:
+@pytest.mark.parametrize(
+    ("rate", "round_trip", "fast"),
+    [(2 * MIB, 0.0002, False), (8 * MIB, 0.0002, True), (8 * MIB, 0.04, False)],
+)
+def test_who_is_short_of_cores_does_not_blame_the_line(rate: float, round_trip: float, fast: bool) -> None:
     """Unless it is so thin that small windows are right whoever is slow."""
     busy = 0.0
     line = Line(lambda: busy)
+    line.round_trip_took(round_trip)
     now = 0.0
     for _ in range(20):
         line.granted(now, 256 * KIB)
