@@ -1,7 +1,5 @@
 """All results that are open, and what they share."""
 
-import contextlib
-
 import trio
 
 from exportfs.content.block_sizes import BlockSizes
@@ -13,7 +11,7 @@ from exportfs.content.result import Result
 from exportfs.content.scheduler import Scheduler
 from exportfs.content.shared import Shared
 from exportfs.content.source import Remote, Source
-from exportfs.content.tuning import AHEAD_MOST, FIRST_SAMPLE, REAP_EVERY, SAMPLE_WITHIN, SAMPLES
+from exportfs.content.tuning import AHEAD_MOST, FIRST_SAMPLE, REAP_EVERY, SAMPLE_REST, SAMPLE_WITHIN, SAMPLES
 from exportfs.errors import ExportfsError
 from exportfs.record import StatusJson
 from exportfs.retry import PatienceConfig
@@ -76,10 +74,16 @@ class Library:
         if not self.line.unknown or not self._samples or reader.key.size < FIRST_SAMPLE:
             return
         self._samples -= 1
-        with trio.move_on_after(SAMPLE_WITHIN) as waiting, contextlib.suppress(ExportfsError):
-            await reader.fetch_head(FIRST_SAMPLE)
-        if waiting.cancelled_caught:
-            self.line.late()
+        # The first block by itself: it passes many shapers at once, and is not to wait for what follows.
+        for length, seconds in ((1, SAMPLE_WITHIN), (FIRST_SAMPLE, SAMPLE_REST)):
+            with trio.move_on_after(seconds) as waiting:
+                try:
+                    await reader.fetch_head(length)
+                except ExportfsError:
+                    return
+            if waiting.cancelled_caught:
+                self.line.late()
+                return
 
     def _closed(self, key: FileKey) -> None:
         result, readers = self._open[key]

@@ -115,7 +115,7 @@ class Line:
 
     def late(self) -> None:
         """What was to tell of the line did not come in time."""
-        if self.unknown:
+        if self.rate is None and not self._fast:
             self._hint = 0.0
             self.changed()
 

@@ -174,7 +174,10 @@ and 1 MiB after a jump took 10.5 s in place of 4.2. With 256 KiB `dd` takes a th
 FIRST_SAMPLE = 48 * KIB
 """Bytes of a first arrival that is to tell so: more than the 16 to 32 KiB that pass many shapers at once."""
 SAMPLE_WITHIN = 0.008
-"""Seconds that opening a file waits for it, where nothing has come yet from nearby: what takes longer is thin."""
+"""Seconds that opening a file waits for its first block, where nothing has come yet from nearby: what takes longer is
+thin."""
+SAMPLE_REST = 0.0025
+"""And then for the rest, as long as 100 Mbit/s take: below that 128 KiB of read-ahead are enough."""
 SAMPLES = 3
 """Files that are opened so: a server that does not give what can be measured is not asked for ever."""
 PREFERRED_FAST, PREFERRED = 128 * KIB, 4 * KIB

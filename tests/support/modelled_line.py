@@ -6,6 +6,7 @@ Real in it are `exportfs.content` and `exportfs.rpc.exact`; HTTP/2's frames, the
 
 import heapq
 import itertools
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -86,7 +87,7 @@ class ModelledLine:
         self._woken = trio.Event()
         self._numbers = itertools.count(1, 2)
         self._streams: dict[int, tuple[Stream, ExactDownload]] = {}
-        self._free_at = 0.0
+        self._free_at = -math.inf
         self._taken_at = 0.0
         self.line.round_trip_took(self.round_trip)
         self.library = Library(self, self, line=self.line, cache_size=256 * MIB, max_downloads=4, timeout=30)

@@ -162,3 +162,21 @@ async def test_what_is_sent_after_the_reader_has_left(
     await settle(line)
     assert line.carried - before <= 280 * KIB
     nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize(
+    ("mbit", "most", "ahead"), [(2, 0.007, 128), (10, 0.005, 128), (50, 0.005, 128), (1000, 0.002, 1024)]
+)
+async def test_opening_the_first_file_waits_no_longer_than_a_thin_line_takes_to_show(
+    mbit: float, most: float, ahead: int, autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    """What passes a shaper at once tells nothing; what follows does, by not being there at once."""
+    line = ModelledLine(nursery, FILES, mbit * MBIT)
+    begun, file = trio.current_time(), line.open("whole")
+    await line.library.measure(file.reader)
+    assert trio.current_time() - begun <= most
+    assert line.line.kernel_ahead == ahead * KIB
+    begun = trio.current_time()
+    await file.read(0, 4 * KIB)
+    assert trio.current_time() == begun
+    nursery.cancel_scope.cancel()
