@@ -9,7 +9,9 @@ mount's timeout, a request starts no or two exports, or memory grows beyond its 
 import argparse
 import hashlib
 import json
+import math
 import multiprocessing
+import os
 import random
 import statistics
 import sys
@@ -34,7 +36,7 @@ MOST_MEMORY = CACHE + 384 * MIB
 """Bytes that the mount may have, its cache included."""
 SHARES = (("seek", 25), ("list", 14), ("copy", 5), ("request", 6))
 """Of fifty clients."""
-PAUSES = {"seek": 0.5, "list": 1.0, "copy": 0.0, "request": 4.0}
+PAUSES = {"seek": 0.5, "list": 1.0, "copy": 0.0, "haul": 0.0, "request": 4.0}
 """Seconds between two things that one client does, on average."""
 CLIPS, CLIP = 48, 24 * MIB
 
@@ -76,6 +78,7 @@ class Client:
         self.number, self.root, self.clips = number, root, clips
         self.told = Told()
         self._turn = number
+        self.end = math.inf
 
     def seek(self) -> None:
         """A jump in a player: 128 KiB somewhere."""
@@ -114,6 +117,16 @@ class Client:
         if (size, digest.digest()) != (clip.size, whole):
             self.told.wrong.append(f"copy: {clip.path}")
 
+    def haul(self) -> None:
+        """All clips, as fast as they come, to nowhere; the kernel keeps nothing of them, so each time anew."""
+        for clip in self.clips:
+            with clip.path.open("rb", buffering=0) as file:
+                while data := file.read(MIB):
+                    self.told.copied += len(data)
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+            if time.monotonic() > self.end:
+                return
+
     def request(self) -> None:
         """A request of its own; what it started is looked at."""
         name = f"team-{self.number}-{len(self.told.requests)}"
@@ -131,7 +144,7 @@ def run_client(number: int, kinds: tuple[str, ...], orders: Connection) -> None:
     client = Client(number, root, clips)
     quick = 0.2 if len(kinds) > 1 else 1.0  # alone a minute is short
     works: list[tuple[Callable[[], None], float]] = [(getattr(client, kind), PAUSES[kind]) for kind in kinds]
-    end = time.monotonic() + seconds
+    client.end = end = time.monotonic() + seconds
     while time.monotonic() < end:
         for work, pause in works:
             work()
@@ -201,7 +214,7 @@ def main() -> int:
         (kind,) for kind, share in SHARES for _ in range(share * given.clients // 50)
     ]
     person: tuple[str, ...] = ("seek", "list")
-    alone, beside, copier, everybody = Team([person]), Team([person]), Team([("copy",)]), Team(kinds)
+    alone, beside, copier, everybody = Team([person]), Team([person]), Team([("haul",)]), Team(kinds)
     simulator = Simulator(Config(login=LoginConfig(required=False), export_seconds=0.2))
     with (
         tempfile.TemporaryDirectory(prefix="exportfs-team-") as folder,
@@ -249,11 +262,13 @@ def judge(
     # Started here and left alone: it copies in the background for as long.
     copier._clients[0][1].send((root, clips, minutes * 12))
     with_copier, _ = beside.work(root, clips, minutes * 12, mount)
-    show("beside one who copies everything", with_copier)
+    copied = copier._clients[0][1].recv()
+    show(f"beside one who copies everything, {copied[3] / minutes / 12e6:.0f} MB/s", with_copier)
     for kind in ("seek", "list"):
         before, after = quantiles(by_oneself.seconds[kind]), quantiles(with_copier.seconds[kind])
         print(f"  {kind}: {after[0] / before[0]:.1f} times at p50, {after[1] / before[1]:.1f} times at p99")
-    copied = copier._clients[0][1].recv()
+    if not everybody._clients:
+        return 0
     told, memory = everybody.work(root, clips, minutes * 60, mount)
     show(f"{len(everybody._clients)} clients for {minutes:g} min, at most {memory >> 20} MiB", told)
     wrong = [*by_oneself.wrong, *with_copier.wrong, *copied[1], *told.wrong]

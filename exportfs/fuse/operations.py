@@ -30,6 +30,7 @@ from pyfuse3 import (
 )
 
 from exportfs.errors import ExportfsError, NoAttribute, NotFound, TimedOut, Unsupported
+from exportfs.fuse.callers import ACLS, expects_acls
 from exportfs.fuse.errnos import errno_of
 from exportfs.naming import encode
 from exportfs.vfs.filesystem import FRAGMENT, NAME_MAX, Filesystem
@@ -274,6 +275,8 @@ class ExportOperations(pyfuse3.Operations):
 
     @handler
     async def getxattr(self, inode: InodeT, name: XAttrNameT, ctx: RequestContext) -> bytes:
+        if name in ACLS and expects_acls(ctx.pid):
+            raise NoAttribute("no ACL")
         return self.filesystem.xattr(inode, _text(name))
 
     @handler
