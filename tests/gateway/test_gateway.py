@@ -16,7 +16,7 @@ import pytest
 
 from exportfs.simulator import make_certificates
 from tests.gateway.conftest import Gateway, needed
-from tests.gateway.machine import PASSWORD, commands
+from tests.gateway.machine import PASSWORD, Machine, commands
 from tests.support.harness import eventually
 
 pytestmark = [pytest.mark.mount, pytest.mark.slow, pytest.mark.promise("T19", "W1", "S7")]
@@ -50,8 +50,8 @@ class Connected:
 
 
 @contextmanager
-def connected(gateway: Gateway, kind: str, host: str, user: str) -> Iterator[Connected]:
-    command = gateway.machine.command("/usr/bin/python3", CLIENTS, kind, host, user, PASSWORD)
+def connected(machine: Machine, kind: str, host: str, user: str) -> Iterator[Connected]:
+    command = machine.command("/usr/bin/python3", CLIENTS, kind, host, user, PASSWORD)
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
     ) as process:
@@ -67,9 +67,8 @@ def refused(client: Connected, method: str, *arguments: object) -> None:
 
 
 @contextmanager
-def samba(gateway: Gateway) -> Iterator[None]:
+def samba(machine: Machine) -> Iterator[None]:
     needed("smbd", "samba smbclient python3-samba")
-    machine = gateway.machine
     for folder in ("/var/lib/samba/private", "/var/log/samba", "/run/samba"):
         machine.path(folder).mkdir(parents=True, exist_ok=True)
     for command in commands("Samba").splitlines():
@@ -80,9 +79,9 @@ def samba(gateway: Gateway) -> Iterator[None]:
 
 def test_samba(gateway: Gateway) -> None:
     with (
-        samba(gateway),
-        connected(gateway, "smb", "127.0.0.1", "ana") as ana,
-        connected(gateway, "smb", "127.0.0.1", "ben") as ben,
+        samba(gateway.machine),
+        connected(gateway.machine, "smb", "127.0.0.1", "ana") as ana,
+        connected(gateway.machine, "smb", "127.0.0.1", "ben") as ben,
     ):
         assert {"new", "sessions", "README.txt"} <= set(ana("names", "axxon"))
         ways = {
@@ -100,6 +99,12 @@ def test_samba(gateway: Gateway) -> None:
         with pytest.raises(Failed, match="parameter"):
             ana("put", "axxon/new/wrong.json", '{"archive": 1}')
         assert "wrong.json.error" in ana("names", "axxon/new")
+        people = {
+            line.split()[1]
+            for line in gateway.machine.run("smbstatus", "-p").stdout.splitlines()
+            if "SMB3" in line
+        }
+        assert people == {"ana", "ben"}
         refused(ben, "unlink", "axxon/new/saved.json")
         for path in gateway.results:
             refused(ana, "unlink", f"axxon/{path}")
@@ -235,8 +240,8 @@ def test_http(gateway: Gateway) -> None:
     before = gateway.exports()
     with (
         machine.serving("nginx", "-g", "daemon off;", port=443),
-        connected(gateway, "http", "video.example.org", "ana") as ana,
-        connected(gateway, "http", "video.example.org", "nobody") as nobody,
+        connected(machine, "http", "video.example.org", "ana") as ana,
+        connected(machine, "http", "video.example.org", "nobody") as nobody,
     ):
         assert nobody("request", "GET", "/")[0] == 401
         for attempt in range(2):

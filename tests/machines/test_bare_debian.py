@@ -134,3 +134,20 @@ def test_with_its_systemd(release: str, tmp_path: Path) -> None:
     run(release, "root", "bash -eux systemd.sh prepare", package(release, tmp_path), script, keep="booted")
     for boot in ("first", "second"):
         run(release, "root", f"bash -eux systemd.sh {boot}", keep="booted", boot=True)
+
+
+@by_release()
+def test_nfs_with_its_systemd(release: str, tmp_path: Path) -> None:
+    """The mount and nfs-ganesha as gateway.md has them, with both drop-ins, by a systemd that is really booted."""
+    shutil.rmtree(MACHINES / f"{release}.ganesha", ignore_errors=True)
+    script, page = Path(__file__).with_name("ganesha.sh"), ROOT / "docs/gateway.md"
+    run(
+        release,
+        "root",
+        "bash -eux ganesha.sh prepare",
+        package(release, tmp_path),
+        script,
+        page,
+        keep="ganesha",
+    )
+    run(release, "root", "bash -eux ganesha.sh booted", keep="ganesha", boot=True)
