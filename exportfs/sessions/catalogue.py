@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 STRETCH = 20.0
 """A listing that takes a second is repeated no more often than every so many seconds: 5 % of the time."""
 LIST_EVERY, FRESH, KERNEL = 0.4, 0.8, 0.2
-"""Parts of the refresh interval: between two listings, the oldest that is shown, and how long the kernel may keep it.
+"""Parts of the refresh interval: between two listings, the oldest that is shown, and how long the kernel may keep that.
 The last two add up to the interval; the first leaves a slow listing time to come before anybody has to wait."""
 LINGERS = 300.0
 """Seconds for which a session that was destroyed here is not shown again, whatever is listed: a server was seen to list
@@ -146,6 +146,13 @@ class Catalogue:
     def looked_at(self) -> bool:
         """Whether somebody looked lately."""
         return trio.current_time() - self._looked < max(LOOKED, 3 * self.refresh_seconds)
+
+    @property
+    def kernel_seconds(self) -> float:
+        """Seconds for which the kernel may keep what it is told now: as a rule listings are newer than the oldest that
+        is shown, and what is left of the interval is the kernel's. A thousand names are looked at without a call."""
+        left = self._asked + self.refresh_seconds - trio.current_time()
+        return max(self.refresh_seconds * KERNEL, left)
 
     def look(self) -> None:
         """Somebody looks at what is answered from memory: a listing that is due comes soon, for the next look."""

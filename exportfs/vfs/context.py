@@ -8,7 +8,7 @@ from exportfs.cameras.catalogue import Cameras
 from exportfs.cameras.footage import FootageReader
 from exportfs.content.library import Library
 from exportfs.metrics import RequestCounters
-from exportfs.sessions.catalogue import KERNEL, Catalogue
+from exportfs.sessions.catalogue import Catalogue
 from exportfs.sessions.control import Actions
 from exportfs.sessions.journal import Journal
 from exportfs.sessions.keeper import Keeper
@@ -48,4 +48,4 @@ class Context:
     @property
     def cache_timeout(self) -> float:
         """Seconds for which the kernel may keep what it was told of sessions."""
-        return self.catalogue.refresh_seconds * KERNEL
+        return self.catalogue.kernel_seconds

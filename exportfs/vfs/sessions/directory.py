@@ -16,7 +16,7 @@ from exportfs.errors import (
 )
 from exportfs.model import ResultFile, SessionState, downloadable, location
 from exportfs.naming import encode, percent_encode
-from exportfs.sessions.catalogue import Entry
+from exportfs.sessions.catalogue import KERNEL, Entry
 from exportfs.vfs.context import Context
 from exportfs.vfs.inodes import SESSIONS
 from exportfs.vfs.node import (
@@ -60,7 +60,8 @@ class SessionsDirectory(Directory):
             stat.S_IFDIR | 0o755,
             nlink=2 + len(catalogue),
             mtime_ns=mtime_ns,
-            cache_timeout=self._context.cache_timeout,
+            # Requests change it that are dropped here, which is to show.
+            cache_timeout=catalogue.refresh_seconds * KERNEL,
         )
 
     async def lookup(self, name: str) -> Node:

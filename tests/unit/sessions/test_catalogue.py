@@ -297,3 +297,19 @@ async def test_a_look_at_what_memory_answers_brings_a_listing(
         catalogue.look()
     await trio.testing.wait_all_tasks_blocked()
     assert catalogue.get("a") is not None
+
+
+@pytest.mark.promise("T4")
+async def test_the_kernel_keeps_nothing_that_is_older_than_the_interval(
+    server: FakeServer, autojump_clock: trio.testing.MockClock
+) -> None:
+    catalogue = catalogue_of(server, refresh=5.0)
+    catalogue.apply([], trio.current_time())
+    assert catalogue.kernel_seconds == pytest.approx(5.0)
+    await trio.sleep(3)
+    assert catalogue.kernel_seconds == pytest.approx(2.0)
+    # What is older is not shown, or the last that was heard of a server that is away.
+    await trio.sleep(1)
+    assert catalogue.kernel_seconds == pytest.approx(1.0)
+    await trio.sleep(100)
+    assert catalogue.kernel_seconds == pytest.approx(1.0)
