@@ -20,6 +20,7 @@ override() {
     systemctl daemon-reload
 }
 gone() { ! "$@"; }
+works_in() { [ "$(readlink "/proc/$2/cwd")" = "$1" ]; }
 
 prepare() {
     export DEBIAN_FRONTEND=noninteractive
@@ -58,6 +59,7 @@ first() {
     : A crash heals itself, with nobody who looks.
     before=$(pid)
     kill -9 "$before"
+    eventually gone test -e "/proc/$before"
     eventually serves /mnt/axxon/hq
     [ "$(pid)" != "$before" ]
     [ "$(grep -c ' /mnt/axxon/hq ' /proc/self/mountinfo)" = 1 ]
@@ -74,7 +76,7 @@ first() {
     : Stopped while somebody works in it.
     (cd /mnt/axxon/hq && exec sleep 1000) &
     worker=$!
-    eventually test /mnt/axxon/hq = "$(readlink /proc/$worker/cwd)"
+    eventually works_in /mnt/axxon/hq "$worker"
     systemctl stop "$unit"
     [ "$(systemctl is-active "$unit")" = inactive ]
     if mounted /mnt/axxon/hq; then exit 1; fi
