@@ -14,6 +14,7 @@ from tests.support.processes import mounts_below
 PROJECT = Path(__file__).parents[1]
 # Each starts runs of pytest.
 pytestmark = [pytest.mark.timeout(240), pytest.mark.slow]
+WITHOUT = ("-p", "no:cacheprovider", "-p", "no:hypothesispytest")
 HEAD = """
 import os, subprocess, sys, threading, time
 import pytest, trio
@@ -37,7 +38,7 @@ def begin(folder: Path, text: str, *options: str, through: tuple[str, ...] = ())
     folder.joinpath("pytest.ini").write_text("[pytest]\ntrio_mode = true\nmarkers = alone: alone\n")
     folder.joinpath("conftest.py").write_text(HEAD)
     folder.joinpath("test_it.py").write_text(HEAD.replace("pytest_plugins", "_") + text)
-    words = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", f"--basetemp={folder}/tmp", *options]
+    words = [sys.executable, "-m", "pytest", *WITHOUT, f"--basetemp={folder}/tmp", *options]
     environment = {**os.environ, "PYTHONPATH": os.fspath(PROJECT)}
     # As a run of its own: it is not a worker of ours.
     for name in ("PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT", "PYTEST_XDIST_TESTRUNUID"):
@@ -76,7 +77,7 @@ def test_a_mount_tells_its_stacks(tmp_path: Path) -> None:
     assert not (set(running()) & {line for line in running() if os.fspath(tmp_path) in line})
 
 
-@pytest.mark.parametrize("options", [(), ("-n2",)], ids=["alone", "side by side"])
+@pytest.mark.parametrize("options", [(), ("-n1",)], ids=["alone", "side by side"])
 def test_one_that_cannot_be_interrupted_ends_its_worker(tmp_path: Path, options: tuple[str, ...]) -> None:
     done = suite(
         tmp_path,
@@ -153,7 +154,7 @@ def test_alone_is_alone(tmp_path: Path) -> None:
     )
     text = f"@pytest.mark.parametrize('who', range(6))\ndef test_others(who):\n{body}"
     text += f"@pytest.mark.alone\n@pytest.mark.parametrize('who', 'ab')\ndef test_alone(who):\n{body}"
-    done = suite(tmp_path, text, "-n3")
+    done = suite(tmp_path, text, "-n2")
     assert "8 passed" in done.stdout, done.stdout + done.stderr
     rows = [line.split() for line in (tmp_path / "times").read_text().splitlines()]
     for who, begun, ended in rows:

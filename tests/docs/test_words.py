@@ -1,5 +1,6 @@
 """Words that the project does not use, each with the one that it does: the field's terms, and plain English."""
 
+import functools
 import re
 import subprocess
 from pathlib import Path
@@ -50,13 +51,22 @@ def files() -> list[Path]:
     ]
 
 
+@functools.cache
+def lines() -> list[tuple[Path, int, str]]:
+    """All lines of these texts, with the file and the number of each."""
+    return [
+        (path, number, line)
+        for path in files()
+        for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1)
+    ]
+
+
 @pytest.mark.parametrize("word", WORDS)
 def test_not_used(word: str) -> None:
     pattern = re.compile(word)
     found = [
         f"{path.relative_to(ROOT)}:{number}: {line.strip()}"
-        for path in files()
-        for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1)
+        for path, number, line in lines()
         if pattern.search(line)
     ]
     assert found == [], f"better: {WORDS[word]}"
