@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Set
 from functools import partial
 
 import grpc
@@ -58,6 +59,9 @@ class Server:
         self.login = Login(config, self._bridge, call_timeout=self._try_timeout, ask_code=ask_code)
         self._known: dict[bytes, Session] = {}
         self._page_size = _PAGE_SIZES[0]
+        self._listed: Set[str] = frozenset()
+        self._pages = 0
+        """Of the last listing, its ids, and how many calls it took."""
         self._slow_list = False
         """Whether the last listing took longer than a first try is given otherwise."""
         self.last_contact: float | None = None
@@ -76,7 +80,7 @@ class Server:
             asked = trio.current_time()
             try:
                 with trio.fail_at(patience.deadline):
-                    listing = await self._list_once(first_within)
+                    listing = await self._list_whole(first_within)
                 self._slow_list = trio.current_time() - asked > self._try_timeout
                 return listing
             except trio.TooSlowError:
@@ -194,12 +198,26 @@ class Server:
         await self.login.close()
         self.connections.close()
 
+    async def _list_whole(self, first_within: float) -> Listing:
+        """A listing that has lost nothing between two pages: where a session of the first page goes, a server that
+        counts may skip one of the next. So what is missing of several pages has to be missing twice."""
+        before, listing = self._listed, await self._list_once(first_within)
+        found = {session.id: session for session in listing.sessions}
+        if self._pages > 1 and not before <= found.keys():
+            again = await self._list_once(first_within)
+            found |= {session.id: session for session in again.sessions}
+            listing = Listing(tuple(found.values()), listing.cost + again.cost, listing.size + again.size)
+        self._listed = found.keys()
+        return listing
+
     async def _list_once(self, first_within: float) -> Listing:
         known: dict[bytes, Session] = {}
         sessions: dict[str, Session] = {}
         token, cost, room = "", 0.0, _LONGEST_LISTING
         seen_tokens: set[str] = set()
+        self._pages = 0
         while True:
+            self._pages += 1
             request = message((1, token.encode("utf-8", "surrogateescape")), (2, self._page_size))
             metadata, asked = self.login.metadata(), trio.current_time()
             try:

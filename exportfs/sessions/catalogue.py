@@ -25,6 +25,9 @@ STRETCH = 20.0
 LIST_EVERY, FRESH, KERNEL = 0.4, 0.8, 0.2
 """Parts of the refresh interval: between two listings, the oldest that is shown, and how long the kernel may keep that.
 The last two add up to the interval; the first leaves a slow listing time to come before anybody has to wait."""
+APPEARS = 60.0
+"""Seconds within which a session that was started here must be listed for the first time. Lists lag behind: one that
+was destroyed is listed for 10 s more (observed). Until then only an answer about it says that it is gone."""
 LINGERS = 300.0
 """Seconds for which a session that was destroyed here is not shown again, whatever is listed: a server was seen to list
 one for 8 s. One that is still there after that was not destroyed, whatever the server answered."""
@@ -104,6 +107,8 @@ class Catalogue:
         self._touched: dict[str, float] = {}
         self._destroyed: dict[str, float] = {}
         """Ids of sessions that were destroyed here, and when."""
+        self._unlisted: dict[str, float] = {}
+        """Ids of sessions that were started here and that no listing has had yet, and since when."""
         self.on_gone: Callable[[str], None] = lambda name: None
         """Told the name of each session that is no longer there."""
         self.refreshed_at: float | None = None
@@ -234,7 +239,11 @@ class Catalogue:
         listed = set()
         renamed = False
         sessions = list(sessions)
-        self._forget_destroyed({session.id for session in sessions}, asked)
+        ids = {session.id for session in sessions}
+        self._forget_destroyed(ids, asked)
+        self._unlisted = {
+            key: when for key, when in self._unlisted.items() if key not in ids and asked - when <= APPEARS
+        }
         for session in sessions:
             if session.id in self._touched or self._lingers(session.id, asked):
                 continue
@@ -242,15 +251,16 @@ class Catalogue:
             if session.state.state is State.REMOVED:
                 renamed = self._drop(session.id) or renamed
             else:
-                renamed = self._put(session, asked) or renamed
-        for session_id in [key for key in self._entries if key not in listed and key not in self._touched]:
+                renamed = self._put(self._no_step_back(session), asked) or renamed
+        kept = listed | self._touched.keys() | self._unlisted.keys()
+        for session_id in [key for key in self._entries if key not in kept]:
             renamed = self._drop(session_id) or renamed
         if renamed:
             self._name_all()
 
     def add(self, session: Session) -> Entry:
         """A session that was started here just now."""
-        self._touched[session.id] = trio.current_time()
+        self._touched[session.id] = self._unlisted[session.id] = trio.current_time()
         self._destroyed.pop(session.id, None)  # a server may give an id again
         if self._put(session, trio.current_time()):
             self._name_all()
@@ -271,6 +281,7 @@ class Catalogue:
     def remove(self, session_id: str) -> None:
         """The session is gone from the server, as far as was just heard."""
         self._touched[session_id] = trio.current_time()
+        self._unlisted.pop(session_id, None)
         if self._drop(session_id):
             self._name_all()
 
@@ -282,6 +293,13 @@ class Catalogue:
     def was_destroyed(self, session_id: str) -> bool:
         """Whether the session was destroyed here, and has not proved to be there all the same."""
         return session_id in self._destroyed
+
+    def _no_step_back(self, session: Session) -> Session:
+        """What has completed does not run again: a list that says so lags behind a question's answer."""
+        entry = self._entries.get(session.id)
+        if entry is None or not entry.completed or session.state.state not in (State.NONE, State.RUNNING):
+            return session
+        return replace(session, state=entry.session.state)
 
     def _forget_destroyed(self, listed: set[str], asked: float) -> None:
         for key, when in list(self._destroyed.items()):

@@ -17,6 +17,7 @@ from exportfs.model import Fetch
 from exportfs.rpc.download import MISUNDERSTOOD, Downloads
 from exportfs.rpc.server import Server
 from exportfs.rpc.status import translate_status
+from exportfs.wire import service as wire
 from tests.support.fake_source import content
 from tests.support.http2_server import Http2Server
 from tests.unit.rpc.test_threads import Sink
@@ -194,3 +195,44 @@ async def test_an_answer_without_a_message() -> None:
 def test_words_of_a_server_move_no_cursor() -> None:
     error = translate_status(grpc.StatusCode.INVALID_ARGUMENT, "no\n \x1b[31msuch \u202ecamera, Süd")
     assert str(error).endswith(r"no \x1b[31msuch \u202ecamera, Süd")
+
+
+@pytest.mark.promise("T2")
+async def test_what_goes_between_two_pages_hides_nothing_else() -> None:
+    """A server whose tokens count: a session of the first page goes, and one of the next is skipped."""
+    ids = [f"hosts/Server/{number}" for number in range(7)]
+    leaves: list[str] = []
+
+    class Counting(grpc.GenericRpcHandler):
+        def service(self, details: grpc.HandlerCallDetails) -> Any:
+            def answer(raw: bytes, context: grpc.ServicerContext) -> Iterator[bytes]:
+                place = int(wire.ListSessionsRequest.FromString(raw).page_token or 0)
+                page = ids[place : place + 2]
+                if place == 2 and leaves:
+                    ids.remove(leaves.pop())
+                answer = wire.ListSessionsResponse(next_page_token=str(place + 2) if page[1:] else "")
+                for session_id in page:
+                    answer.sessions.add().session.id = session_id
+                yield answer.SerializeToString()
+
+            return grpc.unary_stream_rpc_method_handler(answer)
+
+    server = grpc.server(futures.ThreadPoolExecutor(2), [Counting()])
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    client = Server(ServerConfig("127.0.0.1", port, insecure=True), timeout=10)
+
+    async def listed() -> set[str]:
+        return {session.id for session in (await client.list_sessions()).sessions}
+
+    try:
+        with trio.fail_after(30):
+            every = set(ids)
+            assert await listed() == every
+            leaves.append(ids[0])
+            assert await listed() >= every - {"hosts/Server/0"}
+            assert await listed() == every - {"hosts/Server/0"}
+    finally:
+        await client.close()
+        stopped: threading.Event = server.stop(None)
+        stopped.wait(5)

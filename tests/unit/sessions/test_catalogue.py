@@ -11,7 +11,16 @@ from hypothesis import strategies as st
 
 from exportfs.errors import ExportfsError, TimedOut, Unreachable
 from exportfs.model import OptionsSummary, ResultFile, Session, SessionState, State
-from exportfs.sessions.catalogue import FAIL_FAST, IDLE_LEAST, IDLE_RATE, LOOKED, OVERHEAD, STRETCH, Catalogue
+from exportfs.sessions.catalogue import (
+    APPEARS,
+    FAIL_FAST,
+    IDLE_LEAST,
+    IDLE_RATE,
+    LOOKED,
+    OVERHEAD,
+    STRETCH,
+    Catalogue,
+)
 from exportfs.sessions.control import Actions
 from exportfs.sessions.ledger import Records
 from tests.support.fake_server import SESSION_BYTES, FakeServer, entry_of, session, watched
@@ -149,9 +158,11 @@ async def test_what_was_done_here_is_not_undone_by_a_listing_made_before(
         await catalogue.update(since=since)
     assert catalogue.get("old") is None
     assert catalogue.get("new") is not None
-    # A later listing is believed.
+    # A later listing is believed, of what was started here after a while.
     del server.sessions["old"]
     await trio.sleep(10)
+    assert [entry.id for entry in catalogue] == ["new"]
+    await trio.sleep(APPEARS)
     assert len(catalogue) == 0
 
 
@@ -232,6 +243,46 @@ async def test_an_answer_that_is_overtaken_is_older_news(autojump_clock: trio.te
     # So does what the server did just now, though a poll was asked meanwhile.
     catalogue.state("b", done)
     assert entry_of(catalogue, "b").completed
+
+
+@pytest.mark.promise("T4", "S9")
+async def test_a_list_that_lags_behind_takes_away_nothing_that_was_started_here(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """Who waits for it would be told that it is gone, and export it again."""
+    catalogue = Catalogue(FakeServer(), refresh=5.0, timeout=30.0)
+    for key in "abc":
+        catalogue.add(session(key, State.RUNNING))
+    await trio.sleep(10)
+    catalogue.apply([], trio.current_time())
+    assert len(catalogue) == 3
+    catalogue.state("a", SessionState(State.COMPLETED, True))
+    catalogue.remove("b")  # the answer to a question, or a `destroy`
+    catalogue.apply([], trio.current_time())
+    assert {entry.id for entry in catalogue} == {"a", "c"}
+    # Once it has been listed it goes when it is listed no more; and it has to be listed some day.
+    catalogue.apply([session("a")], trio.current_time())
+    await trio.sleep(1)
+    catalogue.apply([], trio.current_time())
+    assert {entry.id for entry in catalogue} == {"c"}
+    await trio.sleep(APPEARS)
+    catalogue.apply([], trio.current_time())
+    assert len(catalogue) == 0
+
+
+@pytest.mark.promise("R4")
+async def test_what_has_completed_does_not_run_again(autojump_clock: trio.testing.MockClock) -> None:
+    """A list that lags behind would take its results away for a while."""
+    catalogue = Catalogue(FakeServer(), refresh=5.0, timeout=30.0)
+    catalogue.apply([session("a", State.RUNNING)], 0.0)
+    result = ResultFile("f", 1, "")
+    catalogue.state("a", SessionState(State.COMPLETED, True, "", (result,)))
+    await trio.sleep(5)
+    for state in (State.RUNNING, State.NONE):
+        catalogue.apply([session("a", state)], trio.current_time())
+        assert entry_of(catalogue, "a").session.state.files == (result,)
+    catalogue.apply([session("a", State.REMOVED)], trio.current_time())
+    assert catalogue.get("a") is None
 
 
 @pytest.mark.promise("T6")
