@@ -12,7 +12,7 @@ import pytest
 from exportfs.simulator import Simulator
 from tests.conftest import MountFactory
 from tests.support.file_handles import handle_of, make_forget, opened_by_handle, with_generation
-from tests.support.harness import ARCHIVE_REQUEST, MountProcess, eventually
+from tests.support.harness import ARCHIVE_REQUEST, REFRESH, MountProcess, eventually
 
 pytestmark = [
     pytest.mark.mount,
@@ -31,6 +31,14 @@ def stale(mount: MountProcess, handle: tuple[int, bytes]) -> None:
     with pytest.raises(OSError, match="Stale") as caught, opened_by_handle(mount.mountpoint, handle):
         pass
     assert caught.value.errno == errno.ESTALE
+
+
+def is_stale(mount: MountProcess, handle: tuple[int, bytes]) -> bool:
+    try:
+        with opened_by_handle(mount.mountpoint, handle):
+            return False
+    except OSError as error:
+        return error.errno == errno.ESTALE
 
 
 def everything(mount: MountProcess) -> dict[str, tuple[int, bytes]]:
@@ -105,6 +113,8 @@ def test_what_is_gone_is_stale(mount: MountProcess, simulator: Simulator) -> Non
         if forget:
             make_forget(mount.mountpoint)
         for handle in of_session.values():
+            # The kernel asks nothing for as long as it may keep what it was told: the refresh interval.
+            eventually(lambda handle=handle: is_stale(mount, handle), within=0.0 if forget else 2 * REFRESH)
             stale(mount, handle)
     assert session_id not in simulator.sessions.ids()
 
