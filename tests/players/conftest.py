@@ -35,7 +35,7 @@ def media(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """The same minute of video with sound in four containers, a picture and a document."""
     folder = tmp_path_factory.mktemp("media")
     ffmpeg = [tool("ffmpeg"), "-v", "error", "-y"]
-    picture = ["-f", "lavfi", "-i", f"testsrc2=s=320x180:r=25:d={SECONDS}", "-vf", "noise=alls=40:allf=t"]
+    picture = ["-f", "lavfi", "-i", f"testsrc2=s=640x360:r=25:d={SECONDS}", "-vf", "noise=alls=40:allf=t"]
     sound = ["-f", "lavfi", "-i", f"sine=f=440:d={SECONDS}", "-c:a", "aac"]
     codec = ["-c:v", "libx264", "-preset", "ultrafast", "-b:v", "4M", "-g", "50", "-pix_fmt", "yuv420p"]
     end = folder / "end.mp4"

@@ -223,7 +223,7 @@ def test_chromium(stage: Stage, name: str) -> None:
     assert "error" not in words, words
     places = json.loads(words["seen"][0])
     assert len(places) == 3
-    assert words["width"] == ["320"]
+    assert words["width"] == ["640"]
     assert all(map(close_to, places, [0, LATE, 5])), places
     cost = stage.count("chromium: start, 90 %, back", name)
     assert cost.calls <= MOST_CALLS
