@@ -295,9 +295,12 @@ class Catalogue:
         return session_id in self._destroyed
 
     def _no_step_back(self, session: Session) -> Session:
-        """What has completed does not run again: a list that says so lags behind a question's answer."""
+        """What has completed does not run again: a list that says so lags behind a question's answer. Another export
+        under its id, of a server that started anew, may."""
         entry = self._entries.get(session.id)
         if entry is None or not entry.completed or session.state.state not in (State.NONE, State.RUNNING):
+            return session
+        if session.options != entry.session.options:
             return session
         return replace(session, state=entry.session.state)
 

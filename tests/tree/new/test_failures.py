@@ -203,6 +203,9 @@ def test_a_destroyed_session(tree: Tree, simulator: Simulator) -> None:
 def test_a_session_that_the_list_has_not(tree: Tree, simulator: Simulator) -> None:
     """A list that comes up short proves nothing: the server is asked for the session itself."""
     tree.write("new/a.json", GOOD)
+    listings = simulator.log.count("ListSessions")
+    # Once it has been listed; before that a list that lags behind takes nothing away.
+    eventually(lambda: tree.listdir("sessions") and simulator.log.count("ListSessions") > listings + 1)
     fault = simulator.faults.add("ListSessions", Answer((b"",)), times=None)
     eventually(lambda: "a" not in tree.listdir("new"))
     tree.write("new/a.json", GOOD)

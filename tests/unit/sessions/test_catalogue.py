@@ -281,6 +281,9 @@ async def test_what_has_completed_does_not_run_again(autojump_clock: trio.testin
     for state in (State.RUNNING, State.NONE):
         catalogue.apply([session("a", state)], trio.current_time())
         assert entry_of(catalogue, "a").session.state.files == (result,)
+    # Another export under its id, of a server that started anew, has none of its results.
+    catalogue.apply([replace(session("a", State.RUNNING), options=b"others")], trio.current_time())
+    assert entry_of(catalogue, "a").session.state.files == ()
     catalogue.apply([session("a", State.REMOVED)], trio.current_time())
     assert catalogue.get("a") is None
 
