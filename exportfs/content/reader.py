@@ -9,11 +9,8 @@ from exportfs.content.download import FileKey
 from exportfs.content.read_ahead import Plan, Position
 from exportfs.content.result import Result
 from exportfs.content.shared import Shared
+from exportfs.content.tuning import FAIL_FAST
 from exportfs.errors import ExportfsError
-
-FAIL_FAST = 1.0
-"""Seconds for which a read that waited in vain has its answer again at once. Where a read-ahead fails the kernel asks
-once more, for the page that is wanted alone: its caller would wait twice as long as anybody may."""
 
 
 class Reader:

@@ -9,6 +9,7 @@ was served least lately. So players, who want little and want it now, are not be
 """
 
 import math
+import operator
 from collections import deque
 from collections.abc import Callable, Iterable
 
@@ -172,8 +173,9 @@ def shares(downloads: Iterable[Download], window: int, now: float) -> list[tuple
     comes in a moment, is not to wait for it.
     """
     found, left = [], window
-    for download in sorted(downloads, key=lambda one: _rank(one, now)):
-        if _rank(download, now)[0] == LEFT:
+    ranked = ((_rank(download, now), download) for download in downloads)
+    for rank, download in sorted(ranked, key=operator.itemgetter(0)):
+        if rank[0] == LEFT:
             left = min(left, LEFT_WINDOW)
         amount = min(left, download.wanted_sent)
         # The last one to get anything may have all the rest: it may want more in a moment.

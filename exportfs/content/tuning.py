@@ -162,6 +162,12 @@ SMALL_SHARE = 1 / 8
 BEHIND = 16 * MIB
 """Bytes of large blocks that are kept after they have been read through; an eighth of the cache where that is less."""
 
+# --- Failures (content/reader.py) -------------------------------------------------------------------------------
+
+FAIL_FAST = 1.0
+"""Seconds for which a read that waited in vain has its answer again at once. Where a read-ahead fails the kernel asks
+once more, for the page that is wanted alone: its caller would wait twice as long as anybody may."""
+
 # --- The kernel (fuse/session.py asks content/line.py) ----------------------------------------------------------
 
 KERNEL_AHEAD = (1024 * KIB, 128 * KIB, 32 * KIB)

@@ -27,6 +27,22 @@ SIZE, BLOCK = 200 * KIB + 77, 16 * KIB
 
 
 @asynccontextmanager
+async def client_of(handler: grpc.GenericRpcHandler, *, timeout: float) -> AsyncIterator[Server]:
+    """A client of a server that answers so."""
+    server = grpc.server(futures.ThreadPoolExecutor(4), [handler])
+    client = Server(
+        ServerConfig("127.0.0.1", server.add_insecure_port("127.0.0.1:0"), insecure=True), timeout=timeout
+    )
+    server.start()
+    try:
+        yield client
+    finally:
+        await client.close()
+        stopped: threading.Event = server.stop(None)
+        stopped.wait(5)
+
+
+@asynccontextmanager
 async def downloads_from(port: int) -> AsyncIterator[Downloads]:
     config = ServerConfig("127.0.0.1", port, insecure=True)
     client = Server(config, timeout=10)
@@ -153,19 +169,11 @@ async def test_the_next_listing_of_a_slow_server_is_waited_for_at_once() -> None
 
             return grpc.unary_stream_rpc_method_handler(answer)
 
-    server = grpc.server(futures.ThreadPoolExecutor(4), [Slow()])
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    client = Server(ServerConfig("127.0.0.1", port, insecure=True), timeout=3)
-    try:
+    async with client_of(Slow(), timeout=3) as client:
         with trio.fail_after(20):
             for expected in (2, 3, 4):
                 await client.list_sessions()
                 assert len(calls) == expected
-    finally:
-        await client.close()
-        stopped: threading.Event = server.stop(None)
-        stopped.wait(5)
 
 
 @pytest.mark.promise("W12")
@@ -179,17 +187,9 @@ async def test_an_answer_without_a_message() -> None:
 
             return grpc.unary_stream_rpc_method_handler(answer)
 
-    server = grpc.server(futures.ThreadPoolExecutor(2), [Silent()])
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    client = Server(ServerConfig("127.0.0.1", port, insecure=True), timeout=10)
-    try:
+    async with client_of(Silent(), timeout=10) as client:
         with trio.fail_after(15), pytest.raises(Interrupted, match="without an answer"):
             await client.start_session(b"", within=5)
-    finally:
-        await client.close()
-        stopped: threading.Event = server.stop(None)
-        stopped.wait(5)
 
 
 def test_words_of_a_server_move_no_cursor() -> None:
