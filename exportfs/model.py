@@ -102,6 +102,9 @@ class Fetch:
     """Whether a short way is worth more than little waste: on a near and fast line."""
     stop: bool = False
     """Whether to end at `until`, at once, rather than wait for more to be wanted."""
+    end: int | None = None
+    """Offset in the file up to which bytes of the last block are wanted, where not all of it is and the rest costs
+    time; only of those that `stop`."""
 
 
 def downloadable(summary: OptionsSummary, file: ResultFile) -> bool:

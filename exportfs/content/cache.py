@@ -49,6 +49,10 @@ class BlockCache:
         if chunk_size not in self._sizes:
             self._sizes = sorted([*self._sizes, chunk_size], reverse=True)
         cache = self._small if chunk_size <= SMALL else self._ahead
+        if _size(block) < chunk_size:  # a beginning only, where somebody else may have had all
+            held = cache.get((file, chunk_size, index))
+            if held is not None and _size(held) > _size(block):
+                return
         if _size(block) <= cache.maxsize:
             cache[file, chunk_size, index] = block
 

@@ -54,6 +54,7 @@ class Download:
         wide: bool,
         quick: bool = False,
         stop: bool = False,
+        whole: bool = True,
         patient: bool = False,
         reader: object = None,
         clock: Callable[[], float],
@@ -67,6 +68,8 @@ class Download:
         self.quick = quick
         self.stop = stop
         """Whether it ends where it may read no further, for good."""
+        self._end: int | None = None if whole or wide or quick or not stop else first * chunk_size
+        """Offset of the first byte that is not wanted, where that may be within a block."""
         self.patient = patient
         """Whether it is given long for its first block."""
         self.reader = reader
@@ -106,7 +109,7 @@ class Download:
     @property
     def limit(self) -> int:
         """Offset up to which it may read."""
-        return self._until * self.chunk_size
+        return self._until * self.chunk_size if self._end is None else self._end
 
     def within(self, seconds: float) -> int:
         """Bytes that it brings in this time, by its last block; much where there was none yet."""
@@ -142,6 +145,8 @@ class Download:
             self._until = until
             if self._running is not None:
                 self._running.allow(self._bound())
+        if self._end is not None and self._running is None:
+            self._end = max(self._end, min(offset, self.key.size))
 
     def begin(self, source: Source) -> None:
         """Starts the call."""
@@ -157,6 +162,7 @@ class Download:
             wide=self.wide,
             quick=self.quick,
             stop=self.stop,
+            end=self._end,
         )
         self._running = source.start(fetch, self)
 
@@ -171,15 +177,15 @@ class Download:
 
     def give_up(self, error: ExportfsError) -> None:
         """Ends the call for a reason of ours; who still waits for it gets the error."""
-        self._end(error)
+        self._over(error)
 
     def stalled(self, error: ExportfsError) -> None:
         """Nothing came for too long. What is complete is delivered all the same."""
         if self._running is not None:
             self._running.suspect()
-        self._end(None if self._release_held() else error)
+        self._over(None if self._release_held() else error)
 
-    def block(self, index: int, data: memoryview) -> None:
+    def block(self, index: int, data: memoryview, length: int | None = None) -> None:
         if self.phase is Phase.ENDED:
             return
         if not data:
@@ -190,11 +196,11 @@ class Download:
         start = self.next * self.chunk_size
         expected = min(self.chunk_size, self.key.size - start)
         if self._held is not None or expected <= 0:
-            self._end(Corrupt(f"the file is longer than the {self.key.size} bytes announced"))
+            self._over(Corrupt(f"the file is longer than the {self.key.size} bytes announced"))
         elif index != self.next:
-            self._end(Corrupt(f"block {index} came where {self.next} was due"))
-        elif len(data) != expected:
-            self._end(WrongLength(f"block {index} has {len(data)} bytes instead of {expected}", len(data)))
+            self._over(Corrupt(f"block {index} came where {self.next} was due"))
+        elif (got := len(data) if length is None else length) != expected:
+            self._over(WrongLength(f"block {index} has {got} bytes instead of {expected}", got))
         elif index == self._blocks - 1:
             # Whether this is the end shows only when the stream ends: until then nobody gets the last block.
             self._held = Block(start, data)
@@ -209,7 +215,7 @@ class Download:
             error = Corrupt(f"the download ended at byte {at} of {self.key.size}")
         if self.next == self.first and self._held is None:
             self.refusal = error
-        self._end(error)
+        self._over(error)
 
     def _release_held(self) -> bool:
         if self._held is None or self.phase is Phase.ENDED:
@@ -219,7 +225,7 @@ class Download:
         self.owner.arrived(self, self._blocks - 1, block)
         return True
 
-    def _end(self, error: ExportfsError | None) -> None:
+    def _over(self, error: ExportfsError | None) -> None:
         if self.phase is Phase.ENDED:
             return
         self.phase = Phase.ENDED

@@ -73,7 +73,9 @@ class Result:
             block = self.cached(offset)
             if block is not None:
                 return block
-            download = self._serving(offset, end, plan, reader, since, small=failures >= SMALL_AFTER)
+            download = self._serving(
+                offset, end, plan, reader, since, small=failures >= SMALL_AFTER, whole=failures > 0
+            )
             attempt += 1
             try:
                 block = await self._wait(Waiter(offset, end, since, download), patience)
@@ -234,7 +236,7 @@ class Result:
         return float(self._served * 0.5 ** ((now - self._served_at) / SERVED_HALVES))
 
     def _serving(
-        self, offset: int, end: int, plan: Plan, reader: object, since: float, *, small: bool
+        self, offset: int, end: int, plan: Plan, reader: object, since: float, *, small: bool, whole: bool
     ) -> Download:
         """The download that will bring `offset`."""
         line, size = self._shared.line, self.key.size
@@ -262,6 +264,7 @@ class Result:
                 wide=choice.wide,
                 sequential=choice.sequential,
                 stop=choice.stop,
+                whole=whole,
                 reader=reader,
             )
         else:
@@ -281,9 +284,18 @@ class Result:
         )
 
     def _open(
-        self, offset: int, goal: int, *, wide: bool, sequential: bool, reader: object, stop: bool = False
+        self,
+        offset: int,
+        goal: int,
+        *,
+        wide: bool,
+        sequential: bool,
+        reader: object,
+        stop: bool = False,
+        whole: bool = True,
     ) -> Download:
-        """A new download that brings `offset` and goes on to `goal`."""
+        """A new download that brings `offset` and goes on to `goal`; `whole`: to the end of the block that this is in.
+        One that does not stop there always does."""
         sizes = self._sizes
         size = sizes.stream if wide else sizes.exact if sequential else sizes.seek
         # Where another one is to begin, this one has to end: two requests of the kernel that both lost theirs come
@@ -303,6 +315,7 @@ class Result:
             wide=wide,
             quick=stop and not sequential and self._shared.line.quick,
             stop=stop,
+            whole=whole or sequential,
             patient=self._shared.slow,
             reader=reader,
             clock=trio.current_time,

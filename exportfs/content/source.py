@@ -9,8 +9,9 @@ from exportfs.model import Fetch
 class Sink(Protocol):
     """Who gets the blocks of a running download. Both are called in trio's thread, in order."""
 
-    def block(self, index: int, data: memoryview) -> None:
-        """One block as the server numbered it; nothing about it has been checked."""
+    def block(self, index: int, data: memoryview, length: int | None = None) -> None:
+        """One block as the server numbered it; nothing about it has been checked. length: that of the whole block, as
+        the server announced it, where `data` is only its beginning, up to `Fetch.end` at least."""
 
     def ended(self, error: ExportfsError | None) -> None:
         """After the last block: None for a clean end of the stream. Comes at most once, never after `cancel`."""

@@ -158,11 +158,11 @@ class _Fallback:
         token = trio.lowlevel.current_trio_token()
         token.run_sync_soon(self.ended, error)
 
-    def block(self, index: int, data: memoryview) -> None:
+    def block(self, index: int, data: memoryview, length: int | None = None) -> None:
         if data:
             self._next += 1
         try:
-            self._sink.block(index, data)
+            self._sink.block(index, data, length)
         except Exception as error:  # it would end the connection, and all other downloads with it
             log.exception("a block could not be taken")
             self.cancel()

@@ -2,7 +2,8 @@
 
 How many bytes a block takes on the wire is known before it comes (but for what a server may add, which shows in the
 message's own length), so the stream's window is opened for just the blocks that are wanted, and of those only for so
-many bytes as may be on their way. What is on its way when a download is cancelled is all that is wasted.
+many bytes as may be on their way. Of the last block of a seek only the beginning may be wanted, and then no more of it
+comes. What is on its way when a download is cancelled is all that is wasted.
 """
 
 from collections import deque
@@ -14,7 +15,7 @@ from exportfs.errors import Corrupt, ExportfsError
 from exportfs.model import Fetch
 from exportfs.rpc.handle import Sink
 from exportfs.rpc.http2 import WINDOW, Http2Connection
-from exportfs.rpc.wire_format import MalformedMessage, file_chunk
+from exportfs.rpc.wire_format import MalformedMessage, file_chunk, file_chunk_head
 
 PREFIX = 5
 """Bytes before each message: whether it is compressed, and its length."""
@@ -22,6 +23,8 @@ LARGEST = 16 * MIB
 """Bytes of a message."""
 END_SLACK = 64
 """Bytes that an empty last block may take, in which some servers end a file."""
+HEAD = 32
+"""Bytes of a message within which its block's number and length are told."""
 LUMP = 16
 """Windows are opened in pieces of no less than this part of what may be on its way."""
 
@@ -54,8 +57,10 @@ class ExactDownload:
         self._base = 0
         """Offset in the stream of the message that comes now."""
         self._next = fetch.first
-        self._goal = (0, 0, 0)
+        self._goal: tuple[int, int, int, int | None] | None = None
         self._over = False
+        self._part = self._wanted_of_last()
+        """Bytes of data that are wanted of the last block; None where that is all of it."""
 
     def allow(self, until: int) -> None:
         if until > self._until:
@@ -124,7 +129,7 @@ class ExactDownload:
             raise Corrupt("a block cannot be read: it is too long")
         end = PREFIX + length
         if len(buffer) < end:
-            return False
+            return self._take_part(length)
         raw = bytes(memoryview(buffer)[PREFIX:end])
         del buffer[:end]
         self._base += end
@@ -140,6 +145,43 @@ class ExactDownload:
             self._sink.ended(None)
         return True
 
+    def _take_part(self, length: int) -> bool:
+        """The beginning of the last block, where that is all that is wanted of it and there."""
+        last = self._next == self._until - 1
+        # What is on its way already may as well come whole.
+        if self._part is None or not last or self._granted >= self._base + PREFIX + length:
+            return False
+        raw = bytes(memoryview(self._buffer)[PREFIX:])
+        try:
+            head = file_chunk_head(memoryview(raw))
+        except MalformedMessage as error:
+            raise Corrupt(f"a block cannot be read: {error}") from None
+        if head is None or head[0] != self._next or head[2] + head[1] != length:
+            if len(raw) >= HEAD:
+                self._part = None  # not as it was expected: whoever judges it gets all of it
+            return False
+        index, whole, start = head
+        if len(raw) < start + self._part:
+            return False
+        self._sink.block(index, memoryview(raw)[start:], whole)
+        if not self._over:
+            self.cancel()
+            self._sink.ended(None)
+        return True
+
+    def _wanted_of_last(self) -> int | None:
+        fetch, last = self._fetch, self._fetch.until - 1
+        # The first block comes with the call, and only with the end of the stream is the file's last one complete.
+        if (
+            not fetch.stop
+            or fetch.end is None
+            or last <= fetch.first
+            or fetch.until * fetch.chunk_size >= fetch.size
+        ):
+            return None
+        part = max(fetch.end - last * fetch.chunk_size, HEAD)
+        return part if part < fetch.chunk_size else None
+
     def _fail(self, error: ExportfsError) -> None:
         self.cancel()
         self._sink.ended(error)
@@ -152,8 +194,8 @@ class ExactDownload:
     def _wanted(self) -> int:
         """Offset in the stream up to which it is to be sent."""
         known = int.from_bytes(self._buffer[1:PREFIX], "big") if len(self._buffer) >= PREFIX else None
-        key = (self._next, self._until, -1 if known is None else known)
-        if key != self._goal[:3]:
+        key = (self._next, self._until, -1 if known is None else known, self._part)
+        if key != self._goal:
             self._goal_offset = self._base + self._size_of_wanted(known)
             self._goal = key
         return self._goal_offset
@@ -170,6 +212,8 @@ class ExactDownload:
             else:
                 size += END_SLACK
                 break
+        if self._part is not None and self._next < self._until:
+            size -= chunk - self._part
         return size
 
     def _grant(self) -> None:

@@ -8,7 +8,9 @@ from exportfs.errors import ExportfsError
 class Sink(Protocol):
     """Who gets the blocks. Both are called in trio's thread."""
 
-    def block(self, index: int, data: memoryview) -> None: ...
+    def block(self, index: int, data: memoryview, length: int | None = None) -> None:
+        """length: that of the whole block, where `data` is only its beginning."""
+
     def ended(self, error: ExportfsError | None) -> None:
         """After the last block: None for a clean end of the stream."""
 

@@ -70,6 +70,20 @@ def file_chunk(message: bytes) -> tuple[int, memoryview]:
     return index, data
 
 
+def file_chunk_head(message: memoryview) -> tuple[int, int, int] | None:
+    """(index, bytes of data, offset of the data) by the beginning of a serialized FileChunk; None where it does not
+    begin with these two, in this order, or more of it is needed to tell. Raises MalformedMessage."""
+    index = position = 0
+    for expected, kind in ((1, _VARINT), (2, _BYTES)):
+        # A varint has ten bytes at most; what ends within one tells nothing yet.
+        if len(message) < position + 11 or message[position] != expected << 3 | kind:
+            return None
+        value, position = _varint(message, position + 1)
+        if expected == 1:
+            index = value
+    return index, value, position
+
+
 def session_infos(message: bytes) -> tuple[list[memoryview], str]:
     """(serialized SessionInfos, next page token) of a serialized ListSessionsResponse. Raises MalformedMessage."""
     infos: list[memoryview] = []

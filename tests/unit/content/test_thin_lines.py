@@ -3,13 +3,17 @@
 import random
 from bisect import bisect_right
 from collections.abc import Callable
-from statistics import mean
+from statistics import mean, median
 
 import pytest
 import trio
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from trio.testing import MockClock
 
 from exportfs.config import KIB, MIB
+from exportfs.content.reader import Reader
+from tests.support.fake_source import content
 from tests.support.modelled_line import PACKETS, KernelFile, ModelledLine
 
 MBIT = 125_000
@@ -148,6 +152,56 @@ async def test_what_a_jump_left_hardly_delays_what_follows(
         await file.read(place, READ)
     assert trio.current_time() - begun <= 1.15 * MIB / (mbit * MBIT)
     nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("mbit", [10, 2])
+async def test_random_reads_take_what_they_read(
+    mbit: float, autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    """Up to the page, in blocks of which only the first is read from its beginning."""
+    line = await used(nursery, mbit * MBIT)
+    file, chance, times = line.open("whole"), random.Random(3), list[float]()
+    before = line.carried
+    for _ in range(40):
+        times.append(await file.read(chance.randrange(FILES["whole"] - SEEK), SEEK))
+        await trio.sleep(0.1)
+    assert (line.carried - before) / (len(times) * SEEK) <= 1.24
+    assert median(times) <= 1.2 * SEEK * PACKETS / (mbit * MBIT)
+    nursery.cancel_scope.cancel()
+
+
+@settings(max_examples=40)
+@given(
+    reads=st.lists(
+        st.tuples(st.integers(0, 400 * KIB), st.integers(1, 100 * KIB), st.floats(0, 0.2), st.integers(0, 1)),
+        min_size=1,
+        max_size=12,
+    ),
+    rate=st.sampled_from([0.25 * MIB, MIB, 100 * MIB]),
+)
+def test_whatever_is_read_is_what_the_server_has(
+    reads: list[tuple[int, int, float, int]], rate: float
+) -> None:
+    """Places that overlap, of which some blocks are here in part, at once and one after the other, by two readers."""
+
+    async def read_all() -> None:
+        async with trio.open_nursery() as nursery:
+            line = ModelledLine(nursery, {"whole": 300 * KIB + 77}, rate)
+            readers = [line.open("whole").reader for _ in range(2)]
+
+            async def one(offset: int, length: int, reader: Reader) -> None:
+                size = reader.key.size
+                data = await reader.read(offset, length)
+                assert bytes(data) == content("whole", offset, max(0, min(length, size - offset)))
+
+            with trio.fail_after(60):
+                async with trio.open_nursery() as reading:
+                    for offset, length, pause, number in reads:
+                        reading.start_soon(one, offset, length, readers[number])
+                        await trio.sleep(pause)
+            nursery.cancel_scope.cancel()
+
+    trio.run(read_all, clock=MockClock(autojump_threshold=0))
 
 
 @pytest.mark.parametrize("mbit", [10, 2])

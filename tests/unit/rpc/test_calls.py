@@ -26,7 +26,7 @@ class Sink:
         self.over = trio.Event()
         self.error: ExportfsError | None = None
 
-    def block(self, index: int, data: memoryview) -> None:
+    def block(self, index: int, data: memoryview, length: int | None = None) -> None:
         raise ZeroDivisionError
 
     def ended(self, error: ExportfsError | None) -> None:

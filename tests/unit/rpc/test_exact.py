@@ -17,7 +17,7 @@ from exportfs.content.line import Line
 from exportfs.errors import ExportfsError, Interrupted, NotFound
 from exportfs.model import Fetch
 from exportfs.rpc.download import Downloads
-from exportfs.rpc.exact import wire_size
+from exportfs.rpc.exact import HEAD, wire_size
 from exportfs.rpc.frames import Goodbyes
 from exportfs.rpc.server import Server
 from exportfs.simulator import Config, LoginConfig, Simulator, SimulatorServer, make_certificates
@@ -61,8 +61,10 @@ class Scene:
         self.session = simulator.add_computed(SIZE)
         self.file = simulator.files(self.session)[0].path
 
-    def fetch(self, first: int, until: int, *, chunk: int = 16 * KIB, stop: bool = True) -> Fetch:
-        return Fetch(self.session, self.file, chunk, first, until, size=SIZE, stop=stop)
+    def fetch(
+        self, first: int, until: int, *, chunk: int = 16 * KIB, stop: bool = True, end: int | None = None
+    ) -> Fetch:
+        return Fetch(self.session, self.file, chunk, first, until, size=SIZE, stop=stop, end=end)
 
 
 @pytest.fixture(params=["plain", "TLS"])
@@ -113,6 +115,37 @@ async def test_what_is_wanted_and_nothing_beyond(scene: Scene) -> None:
         assert await finished(part) == data[7 * 16 * KIB : 12 * 16 * KIB]
         await trio.sleep(0.2)
         assert scene.line.got == sum(wire_size(index, 16 * KIB) for index in range(7, 12))
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("part", [1, 4 * KIB, 16 * KIB - 1])
+@pytest.mark.parametrize("window", [256 * KIB, 20 * KIB])
+async def test_of_the_last_block_what_is_wanted(scene: Scene, part: int, window: int) -> None:
+    async with running(scene) as nursery:
+        whole, beginning = Collector(), Collector()
+        scene.downloads.start(scene.fetch(7, 12), whole).window(256 * KIB)
+        data = await finished(whole)
+        scene.line.got = 0
+        fetch = scene.fetch(7, 12, end=11 * 16 * KIB + part)
+        scene.downloads.start(fetch, beginning).window(window)
+        assert await finished(beginning) == data[: 4 * 16 * KIB + max(part, HEAD)]
+        assert beginning.lengths == [None] * 4 + [16 * KIB]
+        await trio.sleep(0.2)
+        sent = sum(wire_size(index, 16 * KIB) for index in range(7, 12))
+        assert scene.line.got == sent - 16 * KIB + max(part, HEAD)
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_block_that_comes_anyway_is_whole(scene: Scene) -> None:
+    """The first one, with the call; and the last one of a file, which is not complete before the stream has ended."""
+    async with running(scene) as nursery:
+        last = SIZE // (16 * KIB)
+        for fetch in (scene.fetch(7, 8, end=7 * 16 * KIB + 1), scene.fetch(last - 1, last + 1, end=SIZE - 1)):
+            sink = Collector()
+            scene.downloads.start(fetch, sink).window(256 * KIB)
+            await finished(sink)
+            assert set(sink.lengths) == {None}
+            assert len(sink.data) == min(fetch.until * 16 * KIB, SIZE) - fetch.first * 16 * KIB
         nursery.cancel_scope.cancel()
 
 

@@ -96,11 +96,13 @@ async def test_closing_a_channel_that_never_ends(
 class Sink:
     def __init__(self) -> None:
         self.data = b""
+        self.lengths: list[int | None] = []
         self.end = trio.Event()
         self.error: ExportfsError | None = None
 
-    def block(self, index: int, data: memoryview) -> None:
+    def block(self, index: int, data: memoryview, length: int | None = None) -> None:
         self.data += data
+        self.lengths.append(length)
 
     def ended(self, error: ExportfsError | None) -> None:
         self.error = error
