@@ -181,9 +181,12 @@ def _serve(requests: socket.socket) -> None:
     """Returns in processes that are mounts; ends this one with the test's."""
     import exportfs.app
     import exportfs.cli.commands
+    import exportfs.pages.rendering
 
     for module in pkgutil.iter_modules(exportfs.cli.commands.__path__):
         importlib.import_module(f"exportfs.cli.commands.{module.name}")
+    # Each mount does this in the background: a tenth of a second of CPU, most of what a short one takes.
+    exportfs.pages.rendering.load()
 
     # What is there need not be looked through, and copied for it, by each child.
     gc.collect()
