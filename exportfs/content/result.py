@@ -8,10 +8,11 @@ import trio
 from exportfs.content.block_sizes import FileSizes
 from exportfs.content.cache import Block
 from exportfs.content.choice import Means, Underway, ahead, choose
-from exportfs.content.download import Download, FileKey, Phase, Preempted, WrongLength
+from exportfs.content.download import Download, FileKey, Preempted, WrongLength
 from exportfs.content.read_ahead import Plan
 from exportfs.content.shared import Shared
 from exportfs.content.tuning import LADDER, REACH_SECONDS, REACH_WIDE, SERVED_HALVES, SLOW_BLOCK, SMALL_AFTER
+from exportfs.content.waiting import Waiting
 from exportfs.errors import (
     AccessDenied,
     Corrupt,
@@ -28,21 +29,6 @@ from exportfs.retry import Patience
 log = logging.getLogger(__name__)
 
 
-class Waiter:
-    """Somebody needs the byte at `offset`, and then what follows up to `end`."""
-
-    __slots__ = ("block", "download", "end", "error", "event", "offset", "since")
-
-    def __init__(self, offset: int, end: int, since: float, download: Download) -> None:
-        self.offset = offset
-        self.end = end
-        self.since = since
-        self.download = download
-        self.event = trio.Event()
-        self.block: Block | None = None
-        self.error: ExportfsError | None = None
-
-
 class Result:
     """Reads of one result. Not safe for anything but trio's thread; between two awaits all is consistent.
 
@@ -53,7 +39,7 @@ class Result:
         self.key = key
         self._shared = shared
         self._downloads: list[Download] = []
-        self._waiters: list[Waiter] = []
+        self._waiting = Waiting(shared)
         self._sizes = FileSizes(shared.block_sizes)
         self._served, self._served_at = 0.0, 0.0
 
@@ -78,7 +64,7 @@ class Result:
             )
             attempt += 1
             try:
-                block = await self._wait(Waiter(offset, end, since, download), patience)
+                block = await self._waiting.wait(offset, end, since, download, patience)
                 if trio.current_time() - begun >= SLOW_BLOCK:
                     self._note(offset, attempt, begun, "is here")
                 return block
@@ -173,15 +159,8 @@ class Result:
         if download.wide:
             shared.line.wide(size, download.took / max(1, shared.scheduler.wide), trio.current_time())
         shared.cache.put(self.key, download.chunk_size, index, block)
-        for waiter in self._waiters:
-            if waiter.block is None and block.start <= waiter.offset < block.end:
-                waiter.block = block
-                waiter.event.set()
-                continue
-            mine = waiter.download is download and waiter.block is None
-            if mine and self._out_of_reach(download, waiter.offset):
-                waiter.error = Preempted("the download is too slow to be waited for")
-                waiter.event.set()
+        self._waiting.arrived(block)
+        self._waiting.leave(download, lambda offset: self._out_of_reach(download, offset))
         self._end_superseded(download)
         shared.scheduler.schedule()
         if not download.wide:
@@ -210,26 +189,13 @@ class Result:
             self._shared.block_sizes.stalled(download.chunk_size)
             # Either its connection is dead, or the server takes its time: the next one, on another, is given longer.
             self._shared.slow = not download.patient
-        for waiter in self._waiters:
-            if waiter.download is download and waiter.block is None:
-                waiter.error = error or Preempted("the download ended before the block that was due")
-                waiter.event.set()
+        self._waiting.fail(download, error or Preempted("the download ended before the block that was due"))
 
     def awaited(self, download: Download) -> bool:
-        """Whether somebody waits for a block of this download."""
-        return any(waiter.download is download and waiter.block is None for waiter in self._waiters)
+        return self._waiting.awaited(download)
 
     def awaited_since(self, download: Download) -> float | None:
-        """Since when somebody waits for a block of this download; None where nobody does.
-
-        Who has just got one and needs the next goes on waiting, although it has not come to that yet.
-        """
-        since = (
-            waiter.since
-            for waiter in self._waiters
-            if waiter.download is download and (waiter.block is None or waiter.block.end < waiter.end)
-        )
-        return min(since, default=None)
+        return self._waiting.awaited_since(download)
 
     def served(self, now: float) -> float:
         """Bytes that arrived lately: half of them are forgotten every few seconds."""
@@ -362,60 +328,6 @@ class Result:
     def _end_superseded(self, download: Download) -> None:
         if download.superseded and not download.wanted and not self.awaited(download):
             download.give_up(Interrupted("sequential reading goes on with other blocks"))
-
-    async def _wait(self, waiter: Waiter, patience: Patience) -> Block:
-        download = waiter.download
-        self._waiters.append(waiter)
-        self._shared.scheduler.share()
-        try:
-            if download.phase is Phase.ENDED:  # it ended while it was being opened
-                raise Interrupted("the download ended at once")
-            since, brought = trio.current_time(), self._shared.bytes
-            while not waiter.event.is_set():
-                moved = max(download.last_moved, since)
-                running = download.phase is Phase.RUNNING
-                # A queued one is looked at again soon: nobody tells when it begins, and then it can stall.
-                queued = min(self._shared.scheduler.next_free, trio.current_time() + self._shared.stall / 4)
-                look_at = moved + self._stall(download) if running else queued
-                with trio.move_on_at(min(look_at, patience.deadline)):
-                    await waiter.event.wait()
-                self._shared.scheduler.schedule()
-                late = download.phase is Phase.QUEUED and trio.current_time() >= patience.deadline
-                if late and self._shared.bytes != brought:
-                    brought = self._shared.bytes
-                    patience.progress(trio.current_time())  # others get on: our turn comes
-                self._judge(waiter, since, patience)
-        finally:
-            self._waiters.remove(waiter)
-        if waiter.block is not None:
-            return waiter.block
-        assert waiter.error is not None
-        raise waiter.error
-
-    def _judge(self, waiter: Waiter, since: float, patience: Patience) -> None:
-        """After a wait that ended: whether the stream still moves, or is to be given up."""
-        download, now = waiter.download, trio.current_time()
-        if download.phase is Phase.RUNNING and download.started_at > since:
-            patience.turn(download.started_at)
-        # That it has begun is not progress yet.
-        if download.phase is Phase.RUNNING and download.last_moved > max(since, download.started_at):
-            patience.progress(download.last_moved)
-        if waiter.event.is_set():
-            return
-        if download.phase is Phase.QUEUED:
-            if now >= patience.deadline:
-                raise TimedOut("no download slot became free in time")
-        elif now >= max(download.last_moved, since) + self._stall(download):
-            download.stalled(TimedOut(f"nothing came for {now - max(download.last_moved, since):.0f} s"))
-        elif now >= patience.deadline:
-            if download.patient and now >= max(download.last_moved, since) + self._shared.stall:
-                download.stalled(TimedOut("nothing came in time"))  # for the next read another one
-            raise TimedOut("nothing came in time")
-
-    def _stall(self, download: Download) -> float:
-        """Seconds without a block after which it is given up."""
-        patience = self._shared.patience
-        return patience.long_stall if download.patient and not download.delivered else self._shared.stall
 
     async def _mend(self, error: ExportfsError, patience: Patience) -> None:
         """Mends what can be mended, and pauses before the next try. Raises what is final."""
