@@ -50,6 +50,8 @@ so nothing is sent for somebody who was told of an error already."""
 FIRST_PAUSE = 0.1
 LOOK_PAUSE = 0.5
 """Seconds between two looks."""
+WATCH_EVERY = 1.0
+"""Seconds between two looks at the journal, and at whether a listing has what is missed."""
 SETTLED_AFTER = 60.0
 """Seconds after a lost answer; a session that has not shown up by then, with the server answering, never will."""
 
@@ -171,7 +173,7 @@ class Submitter:
                 if seen != self._catalogue.listings:
                     seen = self._catalogue.listings
                     self._settle()
-            await trio.sleep(1.0)
+            await trio.sleep(WATCH_EVERY)
 
     async def _prepare(self, source: Named, wanted: str, request: Request, begun: float) -> Entry | None:
         """Gets a list of what there is, asked for now, and from it or the journal the session, if it was started.

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import ClassVar
 
 import grpc
 
@@ -47,7 +48,15 @@ _CODES = (
 
 @dataclass(frozen=True)
 class StreamTrouble(Action):
-    """Something else goes wrong with every download but one of eight."""
+    """Something else goes wrong with every download but one of twelve."""
+
+    REFUSED: ClassVar = ("RESOURCE_EXHAUSTED", "UNAVAILABLE", "UNAUTHENTICATED")
+    KINDS: ClassVar = frozenset(
+        [kind.__name__ for kind in (Cut, ResetStream, ShortBlock, LongBlock, RepeatBlock, SkipBlock)]
+        + [kind.__name__ for kind in (SwapBlocks, WrongIndex, Slow, Overrun)]
+        + [*REFUSED]
+    )
+    """What `hits` may hold."""
 
     seed: int
     reach: int = 6 * MIB
@@ -57,7 +66,7 @@ class StreamTrouble(Action):
     def before(self, call: Call) -> None:
         rng = random.Random(f"{self.seed} before {call.number}")
         if rng.random() < 0.15:
-            code = rng.choice(("RESOURCE_EXHAUSTED", "UNAVAILABLE", "UNAUTHENTICATED"))
+            code = rng.choice(self.REFUSED)
             self.hits.append(code)
             raise Refused(grpc.StatusCode[code], "a fault")
 
@@ -73,8 +82,12 @@ class StreamTrouble(Action):
                 ResetStream(place),
                 ShortBlock(block),
                 LongBlock(block),
-                rng.choice([RepeatBlock(block), SkipBlock(block), SwapBlocks(block), WrongIndex(block)]),
-                rng.choice([Slow(20 * MIB), Overrun(), Cut(place), ResetStream(place)]),
+                RepeatBlock(block),
+                SkipBlock(block),
+                SwapBlocks(block),
+                WrongIndex(block),
+                Slow(20 * MIB),
+                Overrun(),
             ]
         )
         if action is None:
@@ -107,6 +120,8 @@ class Surroundings:
         if strand:
             kinds["strand"] = proxy.strand
         self._kinds = kinds
+        self.kinds = set(kinds)
+        """What `done` may hold."""
         self._thread = threading.Thread(target=self._run)
 
     def _run(self) -> None:

@@ -181,15 +181,16 @@ def memory(mount: MountProcess) -> int:
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) * 1024
 
 
-RSS_BEYOND_CACHE = 160 * MIB
-"""What the mount may take besides `--cache-size`: Python, gRPC and its buffers, what is under way."""
+RSS_BEYOND_CACHE = 80 * MIB
+"""What the mount may take besides `--cache-size`: Python, gRPC and its buffers, what is under way. It is 40 MiB when
+all is well; with the 96 MiB that are read and should not all be kept it would be more than 130."""
 
 
 @pytest.mark.slow
 def test_many_readers(simulator: Simulator, start_mount: MountFactory) -> None:
-    cache = 64 * MIB
+    cache = 32 * MIB
     mount = start_mount("--cache-size", str(cache))
-    ids = [simulator.add_computed(6 * MIB) for _ in range(32)]
+    ids = [simulator.add_computed(3 * MIB) for _ in range(32)]
     found = eventually(lambda: len(results(mount.mountpoint)) == 32 and results(mount.mountpoint))
     paths = [found[simulator.files(session_id)[0].path] for session_id in ids]
     truth = [simulator.digest(session_id, simulator.files(session_id)[0].path) for session_id in ids]

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from exportfs.naming import percent_encode
-from exportfs.simulator import Answer, Config, Fail, Hang, LoginConfig, Simulator
+from exportfs.simulator import Answer, Config, Fail, Hang, LoginConfig, MediaConfig, Simulator
 from exportfs.simulator.site import Recorded, Site, SiteArchive, SiteCamera, believable_site
 from exportfs.wire import archive
 from tests.support.harness import InProcessTree, Tree, eventually, expect_denied, expect_errno
@@ -23,7 +23,8 @@ CALLS = ("ListCameras", "BatchGetCameras", "GetHistory2")
 @pytest.fixture
 def simulator() -> Iterator[Simulator]:
     """A server with the believable site."""
-    simulator = Simulator(Config.of_site(believable_site(), login=LOGIN, export_seconds=0.2))
+    few = MediaConfig(max_frames=10)  # nobody looks at the pictures of an export
+    simulator = Simulator(Config.of_site(believable_site(), login=LOGIN, export_seconds=0.2, media=few))
     yield simulator
     simulator.close()
 

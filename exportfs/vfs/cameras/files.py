@@ -101,8 +101,15 @@ class CameraRecord(CameraFile):
 
     name = record.CAMERA
 
+    def __init__(self, ino: int, context: Context, access_point: str) -> None:
+        super().__init__(ino, context, access_point)
+        self._made: tuple[Camera | None, bytes] = (None, b"")
+
     def text(self) -> bytes:
-        return camera_record(self.camera)
+        camera = self.camera
+        if self._made[0] is not camera:  # cameras never change: others take their places
+            self._made = (camera, camera_record(camera))
+        return self._made[1]
 
     async def look(self) -> None:
         await self.context.cameras.detailed(self.access_point)

@@ -100,6 +100,8 @@ def _gap(milliseconds: int) -> str:
 
 def printable(text: str) -> str:
     """Bytes that were not UTF-8 as U+FFFD, and nothing that acts on a terminal or breaks a line."""
+    if text.isprintable():  # nearly always, and a hundred times as fast
+        return text
     return "".join(
         "\ufffd"
         if "\ud800" <= char <= "\udfff"

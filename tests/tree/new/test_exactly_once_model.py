@@ -9,6 +9,7 @@ import tempfile
 import time
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 import trio
@@ -23,6 +24,7 @@ from exportfs.errors import (
 from exportfs.metrics import RequestCounters
 from exportfs.requests import fingerprint, parse
 from exportfs.requests.names import is_request
+from exportfs.sessions import starter
 from exportfs.sessions.catalogue import Catalogue
 from exportfs.sessions.control import Actions
 from exportfs.sessions.journal import Journal
@@ -42,7 +44,10 @@ CONTENTS = {n: json.dumps(request_number(n)).encode() for n in (1, 2)}
 OPTIONS = {n: parse(content).options for n, content in CONTENTS.items()}
 MARKS = {n: fingerprint(options, any_agent=True) for n, options in OPTIONS.items()}
 NAMES = ("a.json", "b.json", "a.json~", ".x")
-QUIET = 3 * TIMEOUT + 100
+QUIET_LOOKS = 10.0
+"""Seconds between two looks at what is missed, once all steps are done: with one a second they would be what this page
+costs, and nothing comes between them any more."""
+QUIET = 3 * TIMEOUT + 100 + QUIET_LOOKS
 """Seconds after which nothing goes on by itself: the latest answer, the listings that show what became of it, and as
 long again as until a loss is believed (`SETTLED_AFTER`)."""
 SHM = "/dev/shm" if Path("/dev/shm").is_dir() else None
@@ -289,7 +294,8 @@ async def run_steps(server: FakeServer, folder: Path, steps: list[Any]) -> None:
                     scenario.check_bound()
                 else:
                     server.starts, server.lists = itertools.repeat("ok"), itertools.repeat("ok")
-                    await trio.sleep(QUIET)
+                    with patch.object(starter, "WATCH_EVERY", QUIET_LOOKS):
+                        await trio.sleep(QUIET)
                     assert scenario.under_way() == []
                     await scenario.check_end()
                     outer.cancel_scope.cancel()
