@@ -18,6 +18,8 @@ from tests.support.harness import MountProcess, eventually
 
 SECONDS = 60
 """Of each video."""
+REPEATED = 10
+"""Times that a video shows the same pictures."""
 LIMIT = 60.0
 """Seconds after which a program that does not end has failed."""
 ROOT = os.geteuid() == 0
@@ -35,11 +37,19 @@ def media(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """The same minute of video with sound in four containers, a picture and a document."""
     folder = tmp_path_factory.mktemp("media")
     ffmpeg = [tool("ffmpeg"), "-v", "error", "-y"]
-    picture = ["-f", "lavfi", "-i", f"testsrc2=s=640x360:r=25:d={SECONDS}", "-vf", "noise=alls=40:allf=t"]
+    picture = ["-f", "lavfi", "-i", f"testsrc2=s=640x360:r=25:d={SECONDS // REPEATED}"]
+    picture += ["-vf", "noise=alls=40:allf=t"]
+    codec = ["-c:v", "libx264", "-preset", "ultrafast", "-qp", "43", "-g", "50", "-pix_fmt", "yuv420p"]
     sound = ["-f", "lavfi", "-i", f"sine=f=440:d={SECONDS}", "-c:a", "aac"]
-    codec = ["-c:v", "libx264", "-preset", "ultrafast", "-b:v", "4M", "-g", "50", "-pix_fmt", "yuv420p"]
-    end = folder / "end.mp4"
-    subprocess.run([*ffmpeg, *picture[:4], *sound[:4], *picture[4:], *codec, *sound[4:], end], check=True)
+    once, end = folder / "once.mp4", folder / "end.mp4"
+    # Encoding is dear: the pictures are those of some seconds again and again, at 4 Mbit/s.
+    subprocess.run([*ffmpeg, *picture, *codec, once], check=True)
+    again = ["-stream_loop", str(REPEATED - 1), "-i", once]
+    subprocess.run(
+        [*ffmpeg, *again, *sound[:4], "-map", "0:v", "-map", "1:a", "-c:v", "copy", *sound[4:], end],
+        check=True,
+    )
+    once.unlink()
     for name, options in (("front.mp4", ["-movflags", "+faststart"]), ("clip.mkv", []), ("clip.avi", [])):
         subprocess.run([*ffmpeg, "-i", end, "-c", "copy", *options, folder / name], check=True)
     made = {path.name: path.read_bytes() for path in folder.iterdir()}

@@ -41,7 +41,7 @@ end)
 
 def most_sent(name: str) -> int:
     """Bytes for a look at the head: ffmpeg reads megabytes of what has no index in front, the frames' too."""
-    return MIB * 3 // 2 if name.endswith(".mp4") else 5 * MIB
+    return MIB if name.endswith(".mp4") else 4 * MIB
 
 
 def close_to(found: float, wanted: float) -> bool:

@@ -138,6 +138,10 @@ class Node(Front):
         self.port = int(self._said(f"serve {json.dumps(config)}") or 0)
         assert self.port, "the server did not start"
 
+    def refused(self) -> int:
+        """How many downloads it has refused for the size of their blocks."""
+        return int(self._said("refused"))
+
     def _begun(self) -> "subprocess.Popen[str]":
         command = ["node", os.fspath(HERE / "node/front.js"), os.fspath(PROTOS)]
         return self._run(command, folder=HERE, env={**os.environ, **processes.shared_mark()})

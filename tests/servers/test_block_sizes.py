@@ -13,7 +13,10 @@ from tests.servers.fronts import Node
 from tests.support.harness import InProcessTree, config_for, eventually
 
 MIB = 1 << 20
-SIZE = 4 * MIB
+LARGE = (4 * MIB, MIB, MIB)
+"""Files of which the first is long enough for blocks of 256 KiB on any line, and of 1 MiB on a fast one."""
+SMALL = (MIB, MIB, MIB)
+"""Blocks of 16 and 32 KiB are all that is tried of these, as long as none is refused."""
 GRPC_STATUS = {
     "UNKNOWN": 2,
     "INVALID_ARGUMENT": 3,
@@ -25,23 +28,23 @@ GRPC_STATUS = {
     "INTERNAL": 13,
 }
 
-Reading = Callable[..., list[float]]
+Reading = Callable[..., tuple[list[float], int]]
 
 
 @pytest.fixture
 def reading(server: SimulatorServer, simulator: Simulator, tmp_path: Path) -> Iterator[Reading]:
-    """Reads three files to the end through a front with settings; the seconds that each took."""
+    """Reads files to the end through a front with settings; the seconds that each took, and refusals."""
     needed(Node)
     trees: list[InProcessTree] = []
     fronts: list[Node] = []
 
-    def read(**settings: Any) -> list[float]:
+    def read(sizes: tuple[int, ...], **settings: Any) -> tuple[list[float], int]:
         front = Node(server, tmp_path, **settings)
         fronts.append(front)
         front.start()
         trees.append(InProcessTree(config_for(front.address, tmp_path, timeout=20)))
-        ids = [simulator.add_computed(SIZE) for _ in range(3)]
-        eventually(lambda: len(trees[0].listdir("sessions")) == 3)
+        ids = [simulator.add_computed(size) for size in sizes]
+        eventually(lambda: len(trees[0].listdir("sessions")) == len(sizes))
         took = []
         for session_id in ids:
             path = simulator.files(session_id)[0].path
@@ -53,7 +56,7 @@ def reading(server: SimulatorServer, simulator: Simulator, tmp_path: Path) -> It
             begun = time.monotonic()
             assert trees[0].read(place) == simulator.content(session_id, path)
             took.append(time.monotonic() - begun)
-        return took
+        return took, front.refused()
 
     yield read
     for tree in trees:
@@ -63,23 +66,27 @@ def reading(server: SimulatorServer, simulator: Simulator, tmp_path: Path) -> It
 
 
 @pytest.mark.parametrize("status", GRPC_STATUS)
-@pytest.mark.parametrize("bounds", [{"most": 65536}, {"least": 262144}], ids=str)
+@pytest.mark.parametrize(
+    ("bounds", "sizes"), [({"most": 65536}, LARGE), ({"least": 262144}, SMALL)], ids=["most", "least"]
+)
 def test_refused_with_any_status(
-    reading: Reading, simulator: Simulator, status: str, bounds: dict[str, int]
+    reading: Reading, simulator: Simulator, status: str, bounds: dict[str, int], sizes: tuple[int, ...]
 ) -> None:
-    took = reading(code=GRPC_STATUS[status], details="no", **bounds)
+    took, refused = reading(sizes, code=GRPC_STATUS[status], details="no", **bounds)
+    assert refused > 0
     assert max(took) < 5
-    # Refused downloads never get to the simulator. 12 MiB are 192 blocks of 64 KiB; calls are far fewer.
+    # Refused downloads never get to the simulator. 6 MiB are 96 blocks of 64 KiB; calls are far fewer.
     assert simulator.log.count("DownloadFile") < 20
 
 
-def test_the_servers_own_limit_of_a_message(reading: Reading, simulator: Simulator) -> None:
+def test_the_servers_own_limit_of_a_message(reading: Reading) -> None:
     """As gRPC has it: RESOURCE_EXHAUSTED, which elsewhere says that the server is full."""
-    took = reading(options={"grpc.max_send_message_length": 500_000})
+    took, _ = reading(LARGE, options={"grpc.max_send_message_length": 100_000})
     assert max(took) < 5
 
 
 @pytest.mark.parametrize("where", ["emptyBegin", "emptyEnd"])
 def test_blocks_without_bytes(reading: Reading, where: str) -> None:
     """A second or so at most; it was a third of the timeout for each file."""
-    assert max(reading(**{where: True})) < 4
+    took, _ = reading(SMALL, **{where: True})
+    assert max(took) < 4

@@ -4,6 +4,7 @@
 // node front.js PROTOS, the folder of the project's .proto files. Each line of standard input is an order, answered with
 // a line once it is done:
 //   serve CONFIG   a server of these settings, in JSON; says its port. One at a time
+//   refused  how many downloads it has refused for the size of their blocks
 //   drain SECONDS  GOAWAY on all connections, which end after that time
 //   end            cuts all connections; what comes next begins with nothing of it
 // Ends with its standard input. CONFIG:
@@ -41,9 +42,13 @@ function unary(client, method) {
   };
 }
 
+let refusals = 0;
+
 function refused(config, request) {
   const size = Number(request.chunk_size_kb) * 1024;
-  return size > (config.most ?? Infinity) || size < (config.least ?? 0);
+  const refuses = size > (config.most ?? Infinity) || size < (config.least ?? 0);
+  refusals += refuses;
+  return refuses;
 }
 
 function stream(config, client, method) {
@@ -111,9 +116,11 @@ function started(config) {
 let front;
 const orders = {
   serve: async (config) => {
+    refusals = 0;
     front = await started(JSON.parse(config));
     return front.port;
   },
+  refused: async () => refusals,
   drain: async (seconds) => {
     front.server.drain(`127.0.0.1:${front.port}`, Number(seconds) * 1000);
     return "drain";
