@@ -44,7 +44,7 @@ def media(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     once, end = folder / "once.mp4", folder / "end.mp4"
     # Encoding is dear: the pictures are those of some seconds again and again, at 4 Mbit/s.
     subprocess.run([*ffmpeg, *picture, *codec, once], check=True)
-    again = ["-stream_loop", str(REPEATED - 1), "-i", once]
+    again = ["-stream_loop", str(REPEATED - 1), "-i", str(once)]
     subprocess.run(
         [*ffmpeg, *again, *sound[:4], "-map", "0:v", "-map", "1:a", "-c:v", "copy", *sound[4:], end],
         check=True,
