@@ -63,6 +63,15 @@ def server(simulator: Simulator, front: FrontFactory) -> Iterator[SimulatorServe
 
 MountFactory = Callable[..., MountProcess]
 
+IMPATIENT = pytest.mark.parametrize("patience", [2.0])
+"""For tests that wait until it has passed."""
+
+
+@pytest.fixture
+def patience() -> float:
+    """`--timeout` of mounts and trees, in seconds."""
+    return 5.0
+
 
 @pytest.fixture
 def fresh() -> bool:
@@ -71,14 +80,17 @@ def fresh() -> bool:
 
 
 @pytest.fixture
-def start_mount(server: SimulatorServer, tmp_path: Path, fresh: bool) -> Iterator[MountFactory]:
+def start_mount(
+    server: SimulatorServer, tmp_path: Path, fresh: bool, patience: float
+) -> Iterator[MountFactory]:
     """Starts a real mount of the server with further options; all are ended, and their logs looked at."""
     mounts: list[MountProcess] = []
 
     def start(
         *options: str, folder: Path = tmp_path, check_log: bool = True, address: str = ""
     ) -> MountProcess:
-        options = (*security(server.tls), "--refresh", str(REFRESH), "--timeout", "5", *options)
+        bounds = ("--refresh", str(REFRESH), "--timeout", str(patience))
+        options = (*security(server.tls), *bounds, *options)
         mount = MountProcess(address or server.address, folder, *options, fresh=fresh)
         mounts.append(mount)
         mount.checked = check_log
@@ -101,11 +113,14 @@ def mount(start_mount: MountFactory) -> MountProcess:
 
 
 @pytest.fixture(params=["object", pytest.param("mount", marks=pytest.mark.mount)])
-def tree(request: pytest.FixtureRequest, server: SimulatorServer, tmp_path: Path) -> Iterator[Tree]:
+def tree(
+    request: pytest.FixtureRequest, server: SimulatorServer, tmp_path: Path, patience: float
+) -> Iterator[Tree]:
     """The tree of the server: the filesystem object, and a real mount of it."""
     if request.param == "mount":
         mount: MountProcess = request.getfixturevalue("mount")
         yield MountedTree(mount.mountpoint)
         return
-    with closing(InProcessTree(config_for(server.address, tmp_path, tls=server.tls))) as tree:
+    config = config_for(server.address, tmp_path, tls=server.tls, timeout=patience)
+    with closing(InProcessTree(config)) as tree:
         yield tree

@@ -14,6 +14,7 @@ from exportfs.naming import percent_encode
 from exportfs.simulator import Answer, Config, Fail, Hang, LoginConfig, MediaConfig, Simulator
 from exportfs.simulator.site import Recorded, Site, SiteArchive, SiteCamera, believable_site
 from exportfs.wire import archive
+from tests.conftest import IMPATIENT
 from tests.support.harness import InProcessTree, Tree, eventually, expect_denied, expect_errno
 
 LOGIN = LoginConfig(required=False)
@@ -183,6 +184,7 @@ def test_nothing_can_be_changed(tree: Tree, simulator: Simulator) -> None:
     expect_errno(errno.EPERM, tree.chmod, "cameras/2.Roof/camera.json", 0o777)
 
 
+@IMPATIENT
 @pytest.mark.promise("F6")
 def test_a_server_that_hangs_holds_nothing_else(tree: Tree, simulator: Simulator) -> None:
     simulator.faults.add("ListCameras", Hang(), times=None)

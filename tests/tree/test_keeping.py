@@ -16,7 +16,7 @@ from tests.tree.looking import directory, exists, record
 
 pytestmark = [pytest.mark.mount, pytest.mark.slow]
 LIVE = {"live": {"sources": [{"origin": CAMERA}]}, "stream": {"format": "MKV"}}
-LIMIT = 4.0
+LIMIT = 3.0
 """Seconds after which the server ends what nobody asks about. With a refresh of 0.2 s we ask every 0.4 s."""
 
 
@@ -42,7 +42,7 @@ def alive(simulator: Simulator, session_id: str) -> bool:
 def test_what_is_kept_and_what_is_not(
     start_mount: MountFactory, simulator: Simulator, clock: ManualClock
 ) -> None:
-    mount = start_mount("--keep-alive", "2")
+    mount = start_mount("--keep-alive", "1.5")
     paused, read, listed = (simulator.add_computed(100_000) for _ in range(3))
     theirs = simulator.sessions.start(
         export.Options(

@@ -22,7 +22,7 @@ from exportfs.simulator import (
     Simulator,
     SimulatorServer,
 )
-from tests.conftest import MountFactory
+from tests.conftest import IMPATIENT, MountFactory
 from tests.support.harness import (
     ARCHIVE_REQUEST,
     MountedTree,
@@ -108,6 +108,7 @@ def test_it_costs_the_server_nothing(tree: Tree, simulator: Simulator) -> None:
     assert calls_but_listings(simulator) == {}
 
 
+@IMPATIENT
 @pytest.mark.promise("T18", "E4")
 def test_it_is_there_while_the_server_is_not(tree: Tree, simulator: Simulator) -> None:
     tree.read(METRICS)
@@ -128,9 +129,9 @@ def test_size_and_time_are_those_of_the_text(mount: MountProcess) -> None:
         assert first.st_size == len(b"# HELP axx" + file.read())
 
     def changed() -> bool:
+        list((mount.mountpoint / "sessions").iterdir())  # a call now and then, which is counted
         return path.stat().st_mtime_ns > first.st_mtime_ns
 
-    list((mount.mountpoint / "sessions").iterdir())  # a call, which is counted
     eventually(changed, every=0.2)
 
 
@@ -212,6 +213,7 @@ def test_downloads_wait_for_a_slot(start_mount: MountFactory, simulator: Simulat
     eventually(lambda: samples(mount.tree)["downloads_waiting"] == 0, every=0.2)
 
 
+@IMPATIENT
 @pytest.mark.promise("T18")
 def test_requests_by_outcome(tree: Tree, simulator: Simulator) -> None:
     good = json.dumps(ARCHIVE_REQUEST).encode()
@@ -308,7 +310,7 @@ class TestWithLogin:
 
     @pytest.fixture
     def simulator(self) -> Iterator[Simulator]:
-        simulator = Simulator(Config(login=LoginConfig({"ana": Account(self.PASSWORD)}, token_life=6)))
+        simulator = Simulator(Config(login=LoginConfig({"ana": Account(self.PASSWORD)}, token_life=3)))
         yield simulator
         simulator.close()
 

@@ -17,7 +17,7 @@ from exportfs.fuse.operations import ExportOperations
 from exportfs.simulator import Cut, Fail, Hang, Simulator, SimulatorServer, SkipBlock
 from exportfs.vfs.node import Owner
 from exportfs.vfs.status import Activity
-from tests.conftest import MountFactory
+from tests.conftest import IMPATIENT, MountFactory
 from tests.mount.cli.real import command
 from tests.support.harness import ARCHIVE_REQUEST, OURS, Tree, eventually, expect_errno, is_mounted
 from tests.tree.looking import directory, exists, results
@@ -100,6 +100,7 @@ def test_faults_are_mended(tree: Tree, simulator: Simulator) -> None:
         assert "UNAVAILABLE" in outcomes or isinstance(action, SkipBlock)
 
 
+@IMPATIENT
 @pytest.mark.promise("E3", "E4", "E2")
 def test_a_server_that_hangs(tree: Tree, simulator: Simulator) -> None:
     directory(tree, simulator.add_computed(10))

@@ -39,7 +39,7 @@ def drop(place: tuple[Simulator, Path], tmp_path: Path) -> Iterator[Drop]:
 
 
 @pytest.fixture
-def inside(server: SimulatorServer, tmp_path: Path) -> Iterator[InProcessTree]:
+def inside(server: SimulatorServer, tmp_path: Path, patience: float) -> Iterator[InProcessTree]:
     """The filesystem object alone, for cases that the kernel adds nothing to."""
-    with closing(InProcessTree(config_for(server.address, tmp_path))) as tree:
+    with closing(InProcessTree(config_for(server.address, tmp_path, timeout=patience))) as tree:
         yield tree

@@ -14,7 +14,7 @@ import pytest
 from exportfs.requests import parse
 from exportfs.simulator import Delay, Fail, Hang, Simulator, SimulatorServer
 from exportfs.wire import export
-from tests.conftest import MountFactory
+from tests.conftest import IMPATIENT, MountFactory
 from tests.support.harness import ARCHIVE_REQUEST, MountProcess, eventually, expect_errno
 
 pytestmark = [pytest.mark.mount, pytest.mark.promise("W12")]
@@ -41,6 +41,7 @@ def test_lost_reply(mount: MountProcess, simulator: Simulator) -> None:
     assert no_error(mount)
 
 
+@IMPATIENT
 def test_lost_request(mount: MountProcess, simulator: Simulator) -> None:
     simulator.faults.add("StartSession", Fail("UNAVAILABLE", "Socket closed"))
     expect_errno(errno.ENOTCONN, mount.tree.write, "new/a.json", GOOD)
@@ -49,6 +50,7 @@ def test_lost_request(mount: MountProcess, simulator: Simulator) -> None:
     assert starts(simulator) == 1
 
 
+@IMPATIENT
 def test_deadline_passes_while_the_server_works(mount: MountProcess, simulator: Simulator) -> None:
     simulator.faults.add("StartSession", Hang(after_work=True))
     mount.tree.write("new/a.json", GOOD)

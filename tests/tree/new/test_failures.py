@@ -12,7 +12,7 @@ import pytest
 from exportfs.errors import NoAttribute
 from exportfs.simulator import Answer, Fail, Simulator, SimulatorServer
 from exportfs.vfs.new.directory import MOST_BYTES
-from tests.conftest import MountFactory
+from tests.conftest import IMPATIENT, MountFactory
 from tests.support.harness import (
     ARCHIVE_REQUEST,
     InProcessTree,
@@ -58,6 +58,7 @@ def test_a_limit_that_passes(inside: Tree, simulator: Simulator) -> None:
     assert len(simulator.sessions.ids()) == 1
 
 
+@IMPATIENT
 def test_a_limit_that_stays(inside: Tree, simulator: Simulator) -> None:
     simulator.faults.add("StartSession", Fail("RESOURCE_EXHAUSTED", "too many"), times=None)
     expect_errno(errno.EBUSY, inside.write, "new/a.json", GOOD)

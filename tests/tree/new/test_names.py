@@ -10,6 +10,7 @@ import pytest
 
 from exportfs.simulator import Config, Fail, Hang, LoginConfig, Simulator
 from exportfs.simulator.site import believable_site
+from tests.conftest import IMPATIENT
 from tests.support.harness import Tree, eventually, expect_errno
 
 GATE = "hosts/Server/DeviceIpint.2/SourceEndpoint.video:0:0"
@@ -103,6 +104,7 @@ def test_a_server_that_does_not_tell_decides(tree: Tree, simulator: Simulator) -
     assert sent(simulator).archive.sources[0].origin == "Gate south"
 
 
+@IMPATIENT
 @pytest.mark.promise("W16")
 def test_a_server_that_cannot_be_asked(tree: Tree, simulator: Simulator) -> None:
     """Nothing is sent, and the same request again is tried again."""

@@ -8,6 +8,7 @@ import pytest
 
 from exportfs.simulator import Fail, Simulator
 from exportfs.vfs.new import directory
+from tests.conftest import IMPATIENT
 from tests.support.harness import InProcessTree, expect_errno
 from tests.tree.new.drop import request
 
@@ -50,6 +51,7 @@ def test_the_oldest_goes_with_its_link(inside: InProcessTree, simulator: Simulat
     assert files(inside) == ["5", "6", "7", "8", "0", "1"]
 
 
+@IMPATIENT
 def test_what_is_not_done_with_stays(inside: InProcessTree, simulator: Simulator) -> None:
     """Open, empty, scratch, of unknown outcome; and what was refused only where there is nothing else."""
     put(inside, 0)
