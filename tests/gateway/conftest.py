@@ -5,11 +5,12 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from exportfs.simulator import Simulator, SimulatorServer
+from exportfs.simulator import Config, LoginConfig, Simulator, SimulatorServer
 from tests.gateway.machine import Machine, commands, machine
 
 
@@ -83,14 +84,16 @@ REQUEST = """{
 """
 
 
-@pytest.fixture
-def gateway(simulator: Simulator) -> Iterator[Gateway]:
-    """Whatever a test does, no export is stopped or destroyed, and the mount says of nothing unexpected."""
+@pytest.fixture(scope="package")
+def place() -> Iterator[Gateway]:
+    """One for all tests: each has requests and names in `new/` of its own, ends what it serves, and remounts."""
     if os.geteuid() != 0:
         pytest.skip("only root can make a machine of its own")
     needed("ip", "iproute2")
+    simulator = Simulator(Config(login=LoginConfig(required=False), export_seconds=0.2))
     # Not below tmp_path, which nobody but its owner may enter.
     with (
+        closing(simulator),
         tempfile.TemporaryDirectory(prefix="exportfs-gateway-") as name,
         SimulatorServer(simulator) as server,
         machine(Path(name), server.address) as made,
@@ -104,8 +107,16 @@ def gateway(simulator: Simulator) -> Iterator[Gateway]:
         session_id = simulator.add_computed(3_000_017, 20_000_003, expires=False)
         made.mount()
         yield Gateway(simulator, session_id, made, folder)
-        assert session_id in simulator.sessions.ids()
-        assert simulator.log.count("StartSession") == len(simulator.sessions.ids()) - 1
-        assert not {"StopSession", "DestroySession"} & set(simulator.log.counts())
-        log = (folder / "mount.log").read_text()
-        assert "Traceback" not in log, log
+
+
+@pytest.fixture
+def gateway(place: Gateway) -> Iterator[Gateway]:
+    """Whatever a test does, no export is stopped or destroyed, and the mount says of nothing unexpected."""
+    simulator, log = place.simulator, place.folder / "mount.log"
+    before = log.stat().st_size
+    yield place
+    assert place.session_id in simulator.sessions.ids()
+    assert simulator.log.count("StartSession") == len(simulator.sessions.ids()) - 1
+    assert not {"StopSession", "DestroySession"} & set(simulator.log.counts())
+    said = log.read_bytes()[before:].decode()
+    assert "Traceback" not in said, said

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.harness import DEADLINE, OURS, eventually
+from tests.support.processes import shared_mark
 
 PAGE = Path(__file__).resolve().parents[2] / "docs/gateway.md"
 MOUNTPOINT = Path("/srv/video/axxon")
@@ -107,7 +108,8 @@ class Machine:
             name, equals, value = option.partition("=")
             if name not in ("username", "password-file", "ca-file") and not name.startswith(("_", "x-")):
                 options += [f"--{name}", value] if equals else [f"--{name}"]
-        environment = {**os.environ, "XDG_STATE_HOME": os.fspath(self.folder / "state")}
+        # It outlives the test that mounts anew.
+        environment = {**os.environ, **shared_mark(), "XDG_STATE_HOME": os.fspath(self.folder / "state")}
         with (self.folder / "mount.log").open("ab") as log:
             self._mount = subprocess.Popen(
                 [

@@ -66,6 +66,76 @@ def refused(client: Connected, method: str, *arguments: object) -> None:
         client(method, *arguments)
 
 
+def test_sftp(gateway: Gateway) -> None:
+    # The first of all tests: it copies the results of all sessions.
+    needed("sshd", "openssh-server")
+    machine, folder = gateway.machine, gateway.folder
+    package = machine.path("/usr/share/openssh/sshd_config")
+    machine.write("/etc/ssh/sshd_config", package.read_text())
+    machine.run("sh", "-c", "rm -f /etc/ssh/ssh_host_*; mkdir -p /run/sshd")
+    # Of one kind: that of RSA takes seconds.
+    machine.run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", "/etc/ssh/ssh_host_ed25519_key")
+    key = folder / "key"
+    machine.run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key)
+    machine.write("/home/ana/.ssh/authorized_keys", key.with_suffix(".pub").read_text())
+    machine.run("chown", "-R", "ana:", "/home/ana")
+    unknown = ("-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR")
+    got = folder / "got"
+    got.mkdir()
+    with (
+        machine.serving("/usr/sbin/sshd", "-D", "-e", port=22),
+        # Commands are carried out as they come, so that the remount is in between.
+        subprocess.Popen(
+            machine.command("sftp", "-q", "-i", key, *unknown, "-b", "-", "ana@127.0.0.1"),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as process,
+    ):
+        orders, errors = process.stdin, process.stderr
+        assert orders is not None
+        assert errors is not None
+
+        def order(*lines: str) -> None:
+            """Carried out when it returns."""
+            done = folder / "done"
+            done.unlink(missing_ok=True)
+            orders.write("\n".join((*lines, f"!touch {done}")) + "\n")
+            orders.flush()
+            eventually(lambda: done.exists() or process.poll() is not None)
+            assert process.poll() is None, errors.read()
+
+        def local() -> Path:
+            file = folder / "request.json"
+            file.write_text(gateway.request())
+            return file
+
+        ways = {
+            "straight": lambda: order(f"put {local()} axxon/new/straight.json"),
+            "kept": lambda: order(f"put -p {local()} axxon/new/kept.json"),
+            "part": lambda: order(
+                f"put {local()} axxon/new/part.json.filepart",
+                "rename axxon/new/part.json.filepart axxon/new/part.json",
+            ),
+            "old": lambda: order(
+                f"put {local()} axxon/new/old.json.filepart",
+                "rename -l axxon/new/old.json.filepart axxon/new/old.json",
+            ),
+        }
+        check_ways(gateway, ways)
+        order("-rm axxon/sessions/*/*", f"-rmdir axxon/{gateway.session}", "-rmdir axxon")
+        order(f"get -R axxon/sessions {got / 'before'}")
+        gateway.remount()
+        order(f"get -pR axxon/sessions {got / 'after'}")
+        orders.close()
+        assert process.wait(20) == 0
+    for path, (size, digest) in gateway.results.items():
+        for copy in ("before", "after"):
+            data = (got / copy / path.removeprefix("sessions/")).read_bytes()
+            assert (len(data), hashlib.sha256(data).hexdigest()) == (size, digest)
+
+
 @contextmanager
 def samba(machine: Machine) -> Iterator[None]:
     needed("smbd", "samba smbclient python3-samba")
@@ -156,73 +226,6 @@ def check_ways(gateway: Gateway, ways: dict[str, Any]) -> None:
         assert os.readlink(link).startswith("../sessions/")
         assert (new / f"{name}.json").stat().st_uid == uid
         assert not (new / f"{name}.json.error").exists()
-
-
-def test_sftp(gateway: Gateway) -> None:
-    needed("sshd", "openssh-server")
-    machine, folder = gateway.machine, gateway.folder
-    package = machine.path("/usr/share/openssh/sshd_config")
-    machine.write("/etc/ssh/sshd_config", package.read_text())
-    machine.run("sh", "-c", "rm -f /etc/ssh/ssh_host_*; mkdir -p /run/sshd; ssh-keygen -A")
-    key = folder / "key"
-    machine.run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key)
-    machine.write("/home/ana/.ssh/authorized_keys", key.with_suffix(".pub").read_text())
-    machine.run("chown", "-R", "ana:", "/home/ana")
-    unknown = ("-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR")
-    got = folder / "got"
-    got.mkdir()
-    with (
-        machine.serving("/usr/sbin/sshd", "-D", "-e", port=22),
-        # Commands are carried out as they come, so that the remount is in between.
-        subprocess.Popen(
-            machine.command("sftp", "-q", "-i", key, *unknown, "-b", "-", "ana@127.0.0.1"),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-        ) as process,
-    ):
-        orders, errors = process.stdin, process.stderr
-        assert orders is not None
-        assert errors is not None
-
-        def order(*lines: str) -> None:
-            """Carried out when it returns."""
-            done = folder / "done"
-            done.unlink(missing_ok=True)
-            orders.write("\n".join((*lines, f"!touch {done}")) + "\n")
-            orders.flush()
-            eventually(lambda: done.exists() or process.poll() is not None)
-            assert process.poll() is None, errors.read()
-
-        def local() -> Path:
-            file = folder / "request.json"
-            file.write_text(gateway.request())
-            return file
-
-        ways = {
-            "straight": lambda: order(f"put {local()} axxon/new/straight.json"),
-            "kept": lambda: order(f"put -p {local()} axxon/new/kept.json"),
-            "part": lambda: order(
-                f"put {local()} axxon/new/part.json.filepart",
-                "rename axxon/new/part.json.filepart axxon/new/part.json",
-            ),
-            "old": lambda: order(
-                f"put {local()} axxon/new/old.json.filepart",
-                "rename -l axxon/new/old.json.filepart axxon/new/old.json",
-            ),
-        }
-        check_ways(gateway, ways)
-        order("-rm axxon/sessions/*/*", f"-rmdir axxon/{gateway.session}", "-rmdir axxon")
-        order(f"get -R axxon/sessions {got / 'before'}")
-        gateway.remount()
-        order(f"get -pR axxon/sessions {got / 'after'}")
-        orders.close()
-        assert process.wait(20) == 0
-    for path, (size, digest) in gateway.results.items():
-        for copy in ("before", "after"):
-            data = (got / copy / path.removeprefix("sessions/")).read_bytes()
-            assert (len(data), hashlib.sha256(data).hexdigest()) == (size, digest)
 
 
 def test_http(gateway: Gateway) -> None:

@@ -26,7 +26,12 @@ RUN = "EXPORTFS_TEST_RUN"
 """The environment variable that names this run to its workers."""
 DEAR_FIXTURES = {"stage", "media", "place"}
 """They cost too much to be made in every worker."""
-TOGETHER = ("tests/pages/test_browser.py", "tests/players/", "tests/tree/new/test_writers.py")
+TOGETHER = (
+    "tests/gateway/",
+    "tests/pages/test_browser.py",
+    "tests/players/",
+    "tests/tree/new/test_writers.py",
+)
 """Where the tests are that use them."""
 
 
