@@ -28,6 +28,7 @@ WORK: list[tuple[str, Measure, bool, set[str]]] = [
     ("random", measures.seeks, False, {SEEKS, MOUNTS}),
     ("ends", measures.ends, False, {SEEKS, MOUNTS}),
     ("parallel", measures.parallel, False, {LOOPS, MOUNTS}),
+    ("places", measures.places, False, {MOUNTS}),
     ("fairness", measures.fairness, False, {SEEKS, MOUNTS}),
     ("sizes", measures.size_curve, False, {LOOPS, MOUNTS}),
     ("readers", measures.reader_curve, False, {LOOPS, MOUNTS}),
@@ -66,6 +67,9 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--delay", type=float, default=20, metavar="MS", help="its round trip (20)")
     parser.add_argument("--align", type=int, default=1, help="of random offsets; 1 is any (1)")
     parser.add_argument("--cache-size", default="256M", help="of our mount (256M)")
+    parser.add_argument(
+        "--server", choices=["python", "cpp"], default="", help="what serves (C++ where it can be built)"
+    )
     parser.add_argument("--out", type=Path, default=Path("bench/out"))
     return parser.parse_args(argv)
 
@@ -77,6 +81,8 @@ def plan(options: argparse.Namespace) -> Plan:
         align=options.align,
         delay_ms=options.delay,
         cache_size=options.cache_size,
+        server=options.server,
+        built=options.out / "server",
     )
     if options.quick:
         made.size, made.line_size = min(made.size, 128 * MIB), min(made.line_size, 32 * MIB)
@@ -182,7 +188,11 @@ def main() -> int:
     stopped = False
     try:
         with build(made, not options.no_peers, not options.no_delay) as setup:
+            facts["server"] = setup.served
             measure_all(options, setup, subjects, results)
+    except Failed as error:
+        say(str(error))
+        return 1
     except KeyboardInterrupt:
         stopped = True
         facts["interrupted"] = "yes: fewer rounds than said"

@@ -8,8 +8,10 @@ from typing import Any
 OURS = "exportfs"
 TRIVIAL = "trivial pyfuse3, from memory"
 RCLONE = "rclone mount"
+MOUNT2 = "rclone mount2"
 SAME_OFFSETS = "bare open, small window, any offset"
 NEAR, LINE = "near", "line"
+PEAKS = ("rss_one", "rss", "rss_places")
 
 
 @dataclass
@@ -78,12 +80,17 @@ def evaluate(results: Results, cache_mib: float, delay_ms: float) -> list[Goal]:
     copy, seek, tail = bare(NEAR, "cp"), bare(NEAR, "p50", min), bare(NEAR, "p99", min)
     ratio("cold `cp` to tmpfs / bare loop to tmpfs", NEAR, "cp", copy, 0.85, True)
     ratio("cold `dd` / rclone", NEAR, "dd", RCLONE, 1.0, True)
+    ratio("cold `dd` / mount2", NEAR, "dd", MOUNT2, 1.1, True)
+    ratio("cold `cp` to tmpfs / mount2", NEAR, "cp", MOUNT2, 1.1, True)
+    ratio("8 readers of one file / mount2", NEAR, "places", MOUNT2, 1.0, True)
     ratio("warm / trivial filesystem", NEAR, "warm", TRIVIAL, 0.9, True)
     ratio("random 64 KiB p50 / bare open", NEAR, "p50", seek, 1.4, False)
     ratio("random 64 KiB p99 / bare open", NEAR, "p99", tail, 1.5, False)
     # The bar above reads one aligned block; ours is asked for any offset, which takes two.
     ratio("random 64 KiB p50 / the same offsets", NEAR, "p50", SAME_OFFSETS, 1.4, False)
     ratio("random 64 KiB p99 / the same offsets", NEAR, "p99", SAME_OFFSETS, 1.5, False)
+    value("random 64 KiB p50", NEAR, "p50", 0.6, "ms")
+    value("random 64 KiB p99", NEAR, "p99", 1.5, "ms")
     value("random 64 KiB: bytes sent per byte read", NEAR, "sent_random", 5)
     # Milliseconds on a machine where the bare open takes 1.1 ms: elsewhere in proportion.
     ratio("last 64 KiB after open / bare open", NEAR, "last", seek, 2.5 / 1.1, False, "p50")
@@ -98,8 +105,11 @@ def evaluate(results: Results, cache_mib: float, delay_ms: float) -> list[Goal]:
     value(f"{far}: random 64 KiB p50", LINE, "p50", 1.25 * delay_ms, "ms")
     value(f"{far}: random 64 KiB: bytes sent per byte read", LINE, "sent_random", 5)
     ratio(f"{far}: big file / bare loop", LINE, "long", bare(LINE, "long"), 1.5, True)
-    value("peak RSS, 8 readers", NEAR, "rss", cache_mib + 96, "MiB")
-    value("CPU seconds per GiB, cold `dd`", NEAR, "cpu", 1.9, "s")
+    # A promise: held by the worst round, not by the median.
+    peaks = [peak for metric in PEAKS for peak in results.values(NEAR, OURS, metric)]
+    most, least = max(peaks, default=None), min(peaks, default=None)
+    goals.append(Goal("peak memory, the worst round", cache_mib + 96, False, most, least, most, "MiB"))
+    value("CPU seconds per GiB, cold `dd`", NEAR, "cpu", 0.75, "s")
     value("`stat` p99 while 8 readers run", NEAR, "stat", 10, "ms")
     value("`ls` p99 while 8 readers run", NEAR, "ls", 10, "ms")
     ratio("first block beside another reader / alone", NEAR, "beside", OURS, 2, False, "alone")

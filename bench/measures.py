@@ -11,6 +11,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from statistics import median, quantiles
 
@@ -54,9 +55,9 @@ class Sent:
         return {"sent": (self.mount.sent() - self.before) / read} if self.mount.sent else {}
 
 
-def dd(path: Path) -> subprocess.Popen[bytes]:
+def dd(path: Path, *more: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        ["dd", f"if={path}", "of=/dev/null", "bs=1M", "status=none"],
+        ["dd", f"if={path}", "of=/dev/null", "bs=1M", "status=none", *more],
         stderr=subprocess.PIPE,
         start_new_session=True,
     )
@@ -230,6 +231,29 @@ def parallel(subject: Subject, setup: Setup, line: bool, readers: int = PARTS) -
         for name in names:
             check(setup, name, mount.path(name))
         numbers["rss"] = peak_rss_mib(mount.child.pid)
+        return numbers
+
+
+def places(subject: Subject, setup: Setup, line: bool) -> Numbers:
+    """One file by eight readers, each from its own eighth on."""
+    assert isinstance(subject, MountSubject)
+    size = setup.plan.size
+    starts = [size * number // PARTS for number in range(PARTS + 1)]
+    with cold(subject, setup, line) as mount:
+        path = mount.path("big.mp4")
+        parts = [
+            ("iflag=skip_bytes,count_bytes", f"skip={start}", f"count={end - start}")
+            for start, end in pairwise(starts)
+        ]
+        sent = Sent(mount)
+        cpu = cpu_seconds(mount.child.pid)
+        seconds = timed(lambda: run([dd(path, *part) for part in parts]))
+        cpu = cpu_seconds(mount.child.pid) - cpu
+        numbers = {"places": size / 1e6 / seconds, "places_cpu": cpu * GIB / size}
+        if mount.sent:
+            numbers["places_sent"] = sent.per(size)["sent"]
+        check(setup, "big.mp4", path)
+        numbers["rss_places"] = peak_rss_mib(mount.child.pid)
         return numbers
 
 

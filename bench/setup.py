@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from bench import cpp_server
 from bench.content import MIB, Content, make_file
 from bench.processes import Child, Failed, python, wait_for
 
@@ -32,6 +33,8 @@ class Plan:
     align: int = 1  # of random reads: any offset, as a player's
     delay_ms: float = 20
     cache_size: str = "256M"
+    server: str = ""  # "cpp" or "python"; empty: C++ where it can be built
+    built: Path = Path("bench/out/server")  # where the one in C++ is kept
 
     @property
     def part_size(self) -> int:
@@ -66,6 +69,7 @@ class Setup:
     line_ports: dict[str, int] = field(default_factory=dict)
     helpers: dict[str, Child] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
+    served: str = ""  # the server, in the report's words
 
     def port(self, service: str, line: bool) -> int:
         return (self.line_ports if line else self.ports)[service]
@@ -161,6 +165,21 @@ def _wait(name: str, child: Child, ready: Callable[[], bool]) -> None:
         raise Failed(f"{error}: {child.last_words()}") from None
 
 
+def serving(plan: Plan) -> tuple[list[str], str]:
+    """The command of the server that was asked for, and what the report says of it."""
+    if plan.server == "python":
+        return python("bench.server"), "in Python, as asked"
+    reason = cpp_server.missing()
+    if reason is None:
+        try:
+            return [str(cpp_server.build(plan.built))], "in C++"
+        except cpp_server.BuildError as error:
+            reason = str(error)
+    if plan.server:
+        raise Failed(f"the server in C++ cannot be built: {reason}")
+    return python("bench.server"), f"in Python, whose own cost understates the mount ({reason})"
+
+
 @contextlib.contextmanager
 def build(plan: Plan, peers: bool, line: bool) -> Iterator[Setup]:
     """All of it, and whatever happens, none of it afterwards."""
@@ -173,7 +192,8 @@ def build(plan: Plan, peers: bool, line: bool) -> Iterator[Setup]:
         copies.mkdir()
         for name, size in plan.files().items():
             make_file(data / name, size)
-        server = Child(python("bench.server", str(data)), work / "server.log", pipes=True)
+        command, served = serving(plan)
+        server = Child([*command, str(data)], work / "server.log", pipes=True)
         stack.callback(server.stop)
         setup = Setup(
             plan=plan,
@@ -183,6 +203,7 @@ def build(plan: Plan, peers: bool, line: bool) -> Iterator[Setup]:
             contents={name: Content(data / name) for name in plan.files()},
             server=server,
             ports={"grpc": int(server.line())},
+            served=served,
         )
         if peers:
             if os.geteuid() == 0 and not RUN_SSHD.exists():

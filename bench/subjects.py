@@ -5,6 +5,7 @@ import getpass
 import json
 import os
 import shutil
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -106,19 +107,31 @@ class Bridge(MountSubject):
 class Rclone(MountSubject):
     name = "rclone mount"
     color = "#ff7f0e"
+    verb = "mount"
 
     def missing(self, setup: Setup) -> str | None:
         if shutil.which("rclone") is None:
             return "rclone is not installed"
+        told = subprocess.run(["rclone", self.verb, "--help"], capture_output=True, text=True, check=False)
+        if f"rclone {self.verb} remote:" not in told.stdout:
+            return f"this rclone has no {self.verb}"
         return setup.missing.get("nginx")
 
     def command(self, setup: Setup, mountpoint: Path, line: bool) -> list[str]:
         url = f"http://127.0.0.1:{setup.port('nginx', line)}/"
         own = ["--config", str(setup.work / "rclone.conf"), "--cache-dir", str(setup.work / "rclone")]
-        return ["rclone", "mount", ":http:", str(mountpoint), "--http-url", url, "--read-only", *own]
+        return ["rclone", self.verb, ":http:", str(mountpoint), "--http-url", url, "--read-only", *own]
 
     def sent(self, setup: Setup, child: Child) -> Callable[[], int]:
         return lambda: io_bytes(setup.helpers["nginx"].pid, "wchar")
+
+
+class Rclone2(Rclone):
+    """With its other FUSE library."""
+
+    name = "rclone mount2"
+    color = "#ffbb78"
+    verb = "mount2"
 
 
 class Sshfs(MountSubject):
@@ -243,6 +256,7 @@ def all_subjects() -> list[Subject]:
         BareSeek("bare open, small window", 64 * KIB, options=SMALL_WINDOW),
         BareSeekAnywhere("bare open, small window, any offset", 64 * KIB, options=SMALL_WINDOW),
         Rclone(),
+        Rclone2(),
         Sshfs("sshfs", "#2ca02c"),
         Sshfs("sshfs, tuned", "#98df8a", "kernel_cache", "max_conns=4", "Ciphers=aes128-gcm@openssh.com"),
     ]

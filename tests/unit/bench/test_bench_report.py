@@ -56,6 +56,13 @@ def test_a_limit_in_round_trips(results: Results) -> None:
     assert goal(results, "20 ms: last").met is False
 
 
+def test_the_worst_round_of_any_measure_is_the_peak_of_memory(results: Results) -> None:
+    for one, places in ((200, 300), (210, 353), (220, 280)):
+        results.add(NEAR, OURS, {"rss_one": one, "rss_places": places})
+    found = goal(results, "peak memory")
+    assert (found.value, found.low, found.limit, found.met) == (353, 200, 352, False)
+
+
 def test_what_was_not_measured_is_neither_met_nor_missed(results: Results) -> None:
     assert goal(results, "rclone").met is None
 
