@@ -20,11 +20,11 @@ _OFFSET = re.compile(r" ?(?:[Zz]|(?P<sign>[+-])(?P<hours>[0-9]{2})(?::?(?P<minut
 
 def _naive(match: re.Match[str]) -> datetime | None:
     """The date and time that matched, or None where the calendar has no such thing."""
-    parts = [int(match[name]) for name in ("year", "month", "day", "hour", "minute", "second")]
+    year, month, day, hour, minute, second, fraction = match.groups()
     # Cut, not rounded: 59.9999999 must not become the next minute.
-    micros = int((match["fraction"] or "")[:6].ljust(6, "0"))
+    micros = int(fraction[:6].ljust(6, "0")) if fraction else 0
     try:
-        return datetime(parts[0], parts[1], parts[2], parts[3], parts[4], parts[5], micros)
+        return datetime(int(year), int(month), int(day), int(hour), int(minute), int(second), micros)
     except ValueError:
         return None
 

@@ -231,4 +231,6 @@ def _warnings(
 
 def printable(text: str) -> str:
     """Bytes that were not UTF-8 would make the JSON unreadable as surrogates; shown as U+FFFD."""
+    if text.isprintable():  # nearly always: surrogates are not
+        return text
     return "".join("\ufffd" if "\ud800" <= char <= "\udfff" else char for char in text)
