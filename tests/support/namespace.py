@@ -49,6 +49,8 @@ class Namespace:
             check=False,
             timeout=within,
             cwd="/",
+            # What lies there, in a folder of anybody's, say, would be ours to root.
+            env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
         )
         assert code in (None, done.returncode), f"{words}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done
