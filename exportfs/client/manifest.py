@@ -103,6 +103,8 @@ class Manifest:
     files: dict[str, dict[str, Any]] = field(default_factory=dict)
     """By the name in the folder."""
     not_copied: list[dict[str, Any]] = field(default_factory=list)
+    _texts: dict[str, tuple[dict[str, Any], str]] = field(default_factory=dict, repr=False)
+    """Entries of `files` as they were saved last, and their text: all are saved again with every file that comes."""
 
     @classmethod
     def load(cls, folder: Path, record: SessionRecord) -> "Manifest":
@@ -175,12 +177,30 @@ class Manifest:
         """What is in the file."""
         return {**self.head, "files": list(self.files.values()), "not_copied": self.not_copied}
 
+    def _text(self) -> str:
+        """The document, two spaces deeper at each level."""
+        parts = []
+        for key, value in self.document().items():
+            text = self._files_text() if key == "files" else json.dumps(value, indent=2).replace("\n", "\n  ")
+            parts.append(f"  {json.dumps(key)}: {text}")
+        return "{\n" + ",\n".join(parts) + "\n}\n"
+
+    def _files_text(self) -> str:
+        texts = []
+        for name, entry in self.files.items():
+            known, text = self._texts.get(name, (None, ""))
+            if known is not entry:
+                text = "    " + json.dumps(entry, indent=2).replace("\n", "\n    ")
+                self._texts[name] = entry, text
+            texts.append(text)
+        return "[\n" + ",\n".join(texts) + "\n  ]" if texts else "[]"
+
     def save(self, report: bytes | None = None) -> None:
         """Manifest and report, then the sums, which cover them too; each replaced as a whole. DestinationTrouble.
 
         Before all is copied there is no report; one of an earlier copy is then no longer covered.
         """
-        content = json.dumps(self.document(), indent=2).encode() + b"\n"
+        content = self._text().encode()
         lines = [sums_line(entry["sha256"], name) for name, entry in self.files.items()]
         lines.append(sums_line(hashlib.sha256(content).hexdigest(), MANIFEST))
         if report is None:
