@@ -41,8 +41,8 @@ def shared_mark() -> dict[str, str]:
 
 
 def all_pids() -> set[str]:
-    """Of whoever is there, as names in /proc."""
-    return {name for name in os.listdir("/proc") if name.isdigit()}
+    """Of whoever is there, as names in /proc; other names there are no numbers, and are there always."""
+    return set(os.listdir("/proc"))
 
 
 def marked(mark: str, folder: Path | None = None, besides: Collection[str] = ()) -> list[Process]:
@@ -50,7 +50,7 @@ def marked(mark: str, folder: Path | None = None, besides: Collection[str] = ())
     ordinary user among them: it is in their command line. `besides` need no look: they were there before."""
     wanted = f"\0{MARK}={mark}".encode()
     found = []
-    for name in all_pids().difference(besides, (str(os.getpid()),)):
+    for name in filter(str.isdecimal, all_pids().difference(besides, (str(os.getpid()),))):
         process = Path("/proc", name)
         with contextlib.suppress(OSError):
             words = _command_line(process)
@@ -98,9 +98,10 @@ def kill(processes: list[Process]) -> None:
 
 def mounts_below(folder: Path) -> list[Path]:
     """Mount points of exportfs in this folder, innermost first. From the kernel's table: no mount is asked."""
+    table = Path("/proc/self/mountinfo").read_bytes()
     places = []
-    # Of bytes: a path may hold what else counts as the end of a line in text.
-    for line in map(os.fsdecode, Path("/proc/self/mountinfo").read_bytes().split(b"\n")):
+    # Of bytes: a path may hold what else counts as the end of a line in text. Mostly there is none of ours.
+    for line in map(os.fsdecode, table.split(b"\n") if SOURCE.encode() in table else ()):
         left, _, right = line.partition(" - ")
         if right.startswith(SOURCE):
             place = Path(_unescaped(left.split()[4]))

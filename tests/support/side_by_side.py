@@ -167,6 +167,15 @@ class Scheduling(LoadScopeScheduling):
     def _split_scope(self, nodeid: str) -> str:
         return next((place for place in TOGETHER if nodeid.startswith(place)), nodeid)
 
+    def mark_test_complete(self, node: WorkerController, item_index: int, duration: float = 0) -> None:
+        """Also takes out of the worker's list what has ended: xdist looks through all of it with every test."""
+        nodeid = self.registered_collections[node][item_index]
+        super().mark_test_complete(node, item_index, duration)
+        units = self.assigned_work[node]
+        scope = self._split_scope(nodeid)
+        if all(units[scope].values()):
+            del units[scope]
+
     def remove_node(self, node: WorkerController) -> str | None:
         """The test in which this worker ended, if any. It has failed: the next worker is not given it, too."""
         units = self.assigned_work[node]
