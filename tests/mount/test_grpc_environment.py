@@ -10,7 +10,7 @@ import pytest
 
 import exportfs
 
-# In a child for each module: import it, and say what the environment was when gRPC's import began.
+# In a child for each module that tells something new: import it; what was the environment when the import of gRPC began?
 LOOK = """
 import contextlib, importlib, json, os, sys
 
@@ -28,17 +28,34 @@ class Watch:
     def find_spec(self, name, path=None, target=None):
         if name == "grpc":
             words = {key: value for key, value in os.environ.items() if key.startswith("GRPC_")}
-            print(json.dumps([module, words]), flush=True)
+            with open(tells, "w") as file:
+                json.dump([words, []], file)
             os._exit(0)
 
 sys.meta_path.insert(0, Watch())
-for module in sys.argv[1:]:
+seen = {}
+for module in sys.argv[1:]:  # parents first
+    # A module's packages are imported before it: where one of them came to gRPC's import, all of its modules do.
+    parent = module.rpartition(".")[0]
+    if seen.get(parent) is not None:
+        seen[module] = seen[parent]
+    if module in seen:
+        continue
+    told, tells = os.pipe()
     if os.fork() == 0:
         importlib.import_module(module)
-        print(json.dumps([module, None]), flush=True)
+        # It needs no gRPC, and so does whatever it has imported.
+        with open(tells, "w") as file:
+            json.dump([None, list(sys.modules)], file)
         os._exit(0)
+    os.close(tells)
+    with open(told) as file:
+        answer = file.read()
     if os.wait()[1]:
         sys.exit(f"{module} cannot be imported")
+    seen[module], without = json.loads(answer)
+    seen.update(dict.fromkeys(without))
+print(json.dumps({module: seen[module] for module in sys.argv[1:]}))
 """
 ROOT = Path(exportfs.__file__).parent.parent
 
@@ -47,7 +64,8 @@ def modules() -> list[str]:
     """All of ours but the ones that run when they are imported."""
     paths = [path for room in ("exportfs", "bench") for path in (ROOT / room).rglob("*.py")]
     names = [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in paths]
-    return sorted(name.removesuffix(".__init__") for name in names if not name.endswith("__main__"))
+    names = [name.removesuffix(".__init__") for name in names if not name.endswith("__main__")]
+    return sorted(names, key=lambda name: (name.count("."), name))
 
 
 def look(names: list[str], **variables: str) -> dict[str, dict[str, str] | None]:
@@ -62,7 +80,8 @@ def look(names: list[str], **variables: str) -> dict[str, dict[str, str] | None]
         timeout=120,
     )
     assert result.returncode == 0, result.stderr
-    return dict(json.loads(line) for line in result.stdout.splitlines())
+    seen: dict[str, dict[str, str] | None] = json.loads(result.stdout)
+    return seen
 
 
 @pytest.mark.slow

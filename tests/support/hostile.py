@@ -42,8 +42,8 @@ PIECES = (
 
 def texts(most: int = 12) -> st.SearchStrategy[str]:
     """Of every Unicode plane, of what means something to filesystems, and of bytes that are not UTF-8."""
-    any_text = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
-    foreign = st.binary(max_size=6).map(lambda data: data.decode("utf-8", "surrogateescape"))
+    any_text = st.text(st.characters(exclude_categories=["Cs"]), max_size=4)
+    foreign = st.binary(max_size=4).map(lambda data: data.decode("utf-8", "surrogateescape"))
     pieces = st.one_of(st.sampled_from(PIECES), any_text, foreign)
     joined = st.lists(pieces, max_size=most).map("".join)
     # What comes over the wire is bytes: bytes that together are UTF-8 after all are text.

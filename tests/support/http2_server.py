@@ -4,13 +4,16 @@ import contextlib
 import gzip
 import socket
 import threading
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 import h2.config
 import h2.connection
 import h2.events
 import h2.exceptions
 import h2.settings
+import hpack
 
 from exportfs.wire import service
 from tests.support.fake_source import content
@@ -23,6 +26,8 @@ class Http2Server:
     size: int
     headers: tuple[tuple[bytes, bytes], ...] = ()
     """More of them in each answer."""
+    huffman: bool = True
+    """Whether their texts are coded shorter; h2 takes a second for what is large."""
     compress: bool = False
     """Blocks are compressed with gzip, whatever the client takes."""
     window: int | None = None
@@ -57,6 +62,11 @@ class Http2Server:
                 threading.Thread(target=_Connection(self, client, self.connections).run, daemon=True).start()
 
 
+class _Plain(hpack.Encoder):
+    def encode(self, headers: Iterable[Any], huffman: bool = False) -> bytes:
+        return super().encode(headers, huffman)
+
+
 class _Connection:
     def __init__(self, server: Http2Server, client: socket.socket, number: int) -> None:
         self._server, self._client, self._number = server, client, number
@@ -65,6 +75,8 @@ class _Connection:
                 client_side=False, validate_outbound_headers=False, normalize_outbound_headers=False
             )
         )
+        if not server.huffman:
+            self._http2.encoder = _Plain()
         self._bodies: dict[int, bytes] = {}
         self._answers: dict[int, tuple[service.DownloadFileRequest, int, bytes]] = {}
         """Of each call: what it asks for, the next block, and bytes of it that no window took yet."""

@@ -72,10 +72,10 @@ def test_dry_run_prints_a_request_that_can_be_dropped(mount: MountProcess, simul
 
 @pytest.mark.slow
 def test_options_reach_the_server(mount: MountProcess, simulator: Simulator) -> None:
-    session = export(mount, "--quality", "fine", "--split", "8K", "--agent", "hosts/Server/MMExportAgent.0")
+    session = export(mount, "--quality", "fine", "--split", "32K", "--agent", "hosts/Server/MMExportAgent.0")
     (call,) = simulator.log.calls("StartSession")
     options = call.request.session_options
-    assert options.max_file_size == 8192
+    assert options.max_file_size == 32 * 1024
     assert options.export_agent_access_point == "hosts/Server/MMExportAgent.0"
     eventually(lambda: record(session)["state"] == "completed")
     assert len(record(session)["files"]) > 1

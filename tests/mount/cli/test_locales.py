@@ -23,6 +23,22 @@ for name in sys.argv[1:]:
 print(sys.getfilesystemencoding(), open(__file__).encoding)
 """
 
+# Several commands, each in a process of its own, that share the start of the interpreter, which is the same for all.
+AFTER_THE_START = """
+import os, sys
+from exportfs.cli.daemon.inherited import prepare_process
+prepare_process()
+from exportfs.cli import main
+for words in sys.argv[1:]:
+    if os.fork() == 0:
+        sys.argv[1:] = words.split("\\n")
+        main()
+        os._exit(1)
+    code = os.waitstatus_to_exitcode(os.wait()[1])
+    if code:
+        sys.exit(code)
+"""
+
 
 @pytest.fixture(scope="session")
 def locales(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -67,14 +83,17 @@ def test_copy_and_status(locale: dict[str, str], tmp_path: Path) -> None:
     mount = FakeMount(tmp_path / "mount")
     session = mount.session("20260511T080411Z_Süd_mp4_k3v9x2ma", files={NAME: b"bytes"})
     environment = {**locale, "XDG_STATE_HOME": str(tmp_path / "state"), "XDG_CONFIG_HOME": str(tmp_path)}
-    for words in (
+    commands = (
         ["copy", os.fspath(session), os.fspath(tmp_path / "käse")],
         ["status", os.fspath(mount.root)],
         ["wait", os.fspath(session)],
         ["--help"],
-    ):
+    )
+    ways = [[*OURS, *commands[0]]]
+    ways += [[sys.executable, "-c", AFTER_THE_START, *map("\n".join, commands[1:])]]
+    for words in ways:
         result = subprocess.run(
-            [*OURS, *words], env=environment, capture_output=True, stdin=subprocess.DEVNULL, check=False
+            words, env=environment, capture_output=True, stdin=subprocess.DEVNULL, check=False
         )
         assert b"Traceback" not in result.stderr, (words, result.stderr)
         assert b"Unicode" not in result.stderr

@@ -105,7 +105,7 @@ def test_completeness(content: bytes, expected: Completeness) -> None:
     assert completeness(content) is expected
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=60)  # each is some 140 prefixes
 @given(structures, st.booleans(), st.sampled_from([None, 1]), st.sampled_from(["", " ", "\n\n"]))
 def test_every_prefix_is_incomplete(value: object, escaped: bool, indent: int | None, end: str) -> None:
     whole = json.dumps(value, ensure_ascii=escaped, indent=indent).encode("utf-8", "surrogatepass")

@@ -27,7 +27,7 @@ from tests.support.fake_server import SESSION_BYTES, FakeServer, entry_of, sessi
 from tests.support.hostile import MIME_TYPES, texts
 
 FILES = st.lists(
-    st.builds(ResultFile, path=texts(3), size=st.integers(0, 2**64 - 1), mime_type=MIME_TYPES), max_size=4
+    st.builds(ResultFile, path=texts(3), size=st.integers(0, 2**64 - 1), mime_type=MIME_TYPES), max_size=3
 ).map(tuple)
 SESSIONS = st.dictionaries(
     texts(3).filter(bool),
@@ -40,7 +40,7 @@ SESSIONS = st.dictionaries(
         st.sampled_from(State),
         FILES,
     ),
-    max_size=5,
+    max_size=4,
 ).map(lambda made: [replace(one, id=key) for key, one in made.items()])
 
 
@@ -65,7 +65,7 @@ async def catalogue(server: FakeServer, nursery: trio.Nursery) -> Catalogue:
 @pytest.mark.slow
 @pytest.mark.promise("N4", "N10", "T2", "T7")
 @settings(deadline=None, max_examples=100)
-@given(st.lists(SESSIONS, min_size=1, max_size=4))
+@given(st.lists(SESSIONS, min_size=1, max_size=3))
 def test_whatever_is_listed_shows_once_under_one_name(listings: list[list[Session]]) -> None:
     catalogue = catalogue_of(FakeServer())
     for number, listed in enumerate(listings):
