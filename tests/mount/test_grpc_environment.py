@@ -10,7 +10,7 @@ import pytest
 
 import exportfs
 
-# In a child for each module that tells something new: import it; what was the environment when the import of gRPC began?
+# In a child for each module that tells something new: import it; what was the environment when gRPC was first imported?
 LOOK = """
 import contextlib, importlib, json, os, sys
 
