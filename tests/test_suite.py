@@ -15,9 +15,11 @@ PROJECT = Path(__file__).parents[1]
 # Each starts runs of pytest.
 pytestmark = [pytest.mark.timeout(240), pytest.mark.slow]
 WITHOUT = ("-p", "no:cacheprovider", "-p", "no:hypothesispytest")
+WITHOUT_TASKS = ("-p", "no:trio")
+"""Its plugin imports hypothesis, a third of what a run costs."""
 HEAD = """
 import os, subprocess, sys, threading, time
-import pytest, trio
+import pytest
 from tests.support import bounds
 bounds.TELLS_WITHIN = bounds.ENDS_WITHIN = 0.5
 pytest_plugins = ["tests.support.side_by_side"]
@@ -25,20 +27,24 @@ pytest_plugins = ["tests.support.side_by_side"]
 
 
 def suite(
-    folder: Path, text: str, *options: str, through: tuple[str, ...] = ()
+    folder: Path, text: str, *options: str, tasks: bool = False, through: tuple[str, ...] = ()
 ) -> "subprocess.CompletedProcess[str]":
     """Runs pytest on this text to its end."""
-    with begin(folder, text, *options, through=through) as process:
+    with begin(folder, text, *options, tasks=tasks, through=through) as process:
         out, err = process.communicate(timeout=200)
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 
-def begin(folder: Path, text: str, *options: str, through: tuple[str, ...] = ()) -> "subprocess.Popen[str]":
-    """Runs pytest on this text, in a process and with settings of its own."""
-    folder.joinpath("pytest.ini").write_text("[pytest]\ntrio_mode = true\nmarkers = alone: alone\n")
+def begin(
+    folder: Path, text: str, *options: str, tasks: bool = False, through: tuple[str, ...] = ()
+) -> "subprocess.Popen[str]":
+    """Runs pytest on this text, in a process and with settings of its own; `tasks`: some tests are of trio."""
+    mode = "trio_mode = true\n" if tasks else ""
+    folder.joinpath("pytest.ini").write_text(f"[pytest]\n{mode}markers = alone: alone\n")
     folder.joinpath("conftest.py").write_text(HEAD)
     folder.joinpath("test_it.py").write_text(HEAD.replace("pytest_plugins", "_") + text)
-    words = [sys.executable, "-m", "pytest", *WITHOUT, f"--basetemp={folder}/tmp", *options]
+    words = [sys.executable, "-m", "pytest", *WITHOUT, *(() if tasks else WITHOUT_TASKS)]
+    words += [f"--basetemp={folder}/tmp", *options]
     environment = {**os.environ, "PYTHONPATH": os.fspath(PROJECT)}
     # As a run of its own: it is not a worker of ours.
     for name in ("PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT", "PYTEST_XDIST_TESTRUNUID"):
@@ -56,9 +62,11 @@ def begin(folder: Path, text: str, *options: str, through: tuple[str, ...] = ())
 def test_a_test_that_waits_is_ended_and_tells_where(tmp_path: Path) -> None:
     done = suite(
         tmp_path,
-        "def test_waits():\n    threading.Event().wait()\nasync def test_task():\n    await trio.sleep_forever()\n"
+        "import trio\ndef test_waits():\n    threading.Event().wait()\n"
+        "async def test_task():\n    await trio.sleep_forever()\n"
         "def test_after():\n    pass\n",
         "--timeout=1",
+        tasks=True,
     )
     assert "2 failed, 1 passed" in done.stdout, done.stdout + done.stderr
     assert "test_it.py::test_waits took longer than 1 s" in done.stdout
@@ -71,6 +79,7 @@ def test_a_mount_tells_its_stacks(tmp_path: Path) -> None:
         tmp_path,
         "from tests.conftest import *\n@pytest.mark.timeout(1, func_only=True)\n"
         "def test_waits(mount):\n    threading.Event().wait()\n",
+        tasks=True,
     )
     assert "1 failed" in done.stdout, done.stdout + done.stderr
     assert "Mount.run" in done.stdout.partition("processes of the test:")[2]
@@ -114,7 +123,7 @@ def test_a_mount_ends_with_a_test_that_is_killed(tmp_path: Path) -> None:
         "from tests.conftest import *\ndef test_it(mount):\n"
         f"    open('{tmp_path}/started', 'w').close()\n    threading.Event().wait()\n"
     )
-    with begin(tmp_path, test) as process:
+    with begin(tmp_path, test, tasks=True) as process:
         eventually((tmp_path / "started").exists, within=60)
         process.kill()
         process.communicate(timeout=60)
