@@ -11,7 +11,15 @@ from exportfs.content.result import Result
 from exportfs.content.scheduler import Scheduler
 from exportfs.content.shared import Shared
 from exportfs.content.source import Remote, Source
-from exportfs.content.tuning import AHEAD_MOST, FIRST_SAMPLE, REAP_EVERY, SAMPLE_REST, SAMPLE_WITHIN, SAMPLES
+from exportfs.content.tuning import (
+    AHEAD_MOST,
+    FIRST_SAMPLE,
+    REAP_EVERY,
+    SAMPLE_REST,
+    SAMPLE_WITHIN,
+    SAMPLES,
+    TRICKLE_SECONDS,
+)
 from exportfs.errors import ExportfsError
 from exportfs.record import StatusJson
 from exportfs.retry import PatienceConfig
@@ -74,16 +82,23 @@ class Library:
         if not self.line.unknown or not self._samples or reader.key.size < FIRST_SAMPLE:
             return
         self._samples -= 1
-        # The first block by itself: it passes many shapers at once, and is not to wait for what follows.
-        for length, seconds in ((1, SAMPLE_WITHIN), (FIRST_SAMPLE, SAMPLE_REST)):
-            with trio.move_on_after(seconds) as waiting:
-                try:
-                    await reader.fetch_head(length)
-                except ExportfsError:
+        try:
+            # The first block by itself: it passes many shapers at once, and is not to wait for what follows.
+            with trio.move_on_after(SAMPLE_WITHIN) as waiting:
+                await reader.fetch_head(1)
+            self.line.listen()
+            until = trio.current_time() + SAMPLE_REST
+            while not waiting.cancelled_caught:
+                with trio.move_on_after(TRICKLE_SECONDS) as looking:
+                    await reader.fetch_head(FIRST_SAMPLE)
+                if not looking.cancelled_caught:
+                    self.line.prompt()
                     return
-            if waiting.cancelled_caught:
-                self.line.late()
-                return
+                if self.line.trickles(now := trio.current_time()) or now >= until:
+                    break
+        except ExportfsError:
+            return
+        self.line.late()
 
     def _closed(self, key: FileKey) -> None:
         result, readers = self._open[key]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from exportfs.content.tuning import (
     KERNEL_WINDOWS,
+    LARGE,
     NEAR_PROVEN,
     NEAR_READ,
     PROVEN,
@@ -37,6 +38,7 @@ class _Run:
     start: int
     end: int
     read: int
+    proven: bool = False
 
 
 class Position:
@@ -62,6 +64,7 @@ class Position:
         enough = PROVEN + KERNEL_WINDOWS * kernel_ahead
         run = self._continued(offset, enough)
         jumped = False
+        before = run.read if run is not None and run.start == 0 else 0
         if run is not None:
             more = min(length, max(0, offset + length - run.end))
             run.read += more
@@ -81,7 +84,9 @@ class Position:
         self._runs = [*self._runs[1 - REORDER_RUNS :], run]
         read = sum(each.read for each in self._runs) if fast and self._reordered else run.read
         # One large request alone proves nothing: the kernel makes one of a read beside a page that it has.
-        return Plan(read > enough, read > length or offset == 0, read, jumped)
+        bulk = fast and length >= LARGE and (offset == 0 or before >= PROVEN)
+        run.proven = run.proven or read > enough or bulk
+        return Plan(run.proven, read > length or offset == 0, read, jumped)
 
     @property
     def _reordered(self) -> bool:

@@ -102,14 +102,21 @@ class Result:
 
     def ahead(self, end: int, plan: Plan, reader: object) -> None:
         """Lets a download go on beyond `end`, as far as the line and the plan want it."""
-        size, line = self.key.size, self._shared.line
-        window = self._ahead(plan, line.fast, self._sizes.exact)
+        if not plan.proven:
+            return
+        size, fast = self.key.size, self._shared.line.fast
+        window = self._ahead(plan, fast)
         goal = min(end + window, size)
-        position = self._missing(end, goal)
+        # What one download alone has brought from here on, and is to bring, need not be looked for block by block.
+        alone = self._downloads[0] if len(self._downloads) == 1 else None
+        if alone is not None and alone.start <= end <= alone.offset:
+            position = self._missing(alone.limit, goal)
+        else:
+            position = self._missing(end, goal)
         if position >= goal:
             return
         for download in self._downloads:
-            fits = download.wide == line.fast and not download.stop and not download.superseded
+            fits = download.wide == fast and not download.stop and not download.superseded
             if fits and download.offset <= position <= download.limit:
                 download.last_used = trio.current_time()
                 download.allow(goal)
@@ -118,7 +125,7 @@ class Result:
         # Nothing goes on here: a new one is worth its call once half of the window is used up.
         if position < end + window // 2:
             self._supersede(position, reader)
-            self._open(position, goal, wide=line.fast, sequential=True, reader=reader)
+            self._open(position, goal, wide=fast, sequential=True, reader=reader)
 
     def _missing(self, position: int, goal: int) -> int:
         """The first byte from `position` on that is neither here nor to come; `goal` or more where there is none."""
@@ -221,7 +228,7 @@ class Result:
         means = Means(line.fast, line.reach, self._sizes.exact)
         choice = choose(offset, size, plan, underway, means, small=small)
         if choice.underway is None:
-            goal = min(end + self._ahead(plan, choice.wide, self._sizes.exact), size)
+            goal = min(end + self._ahead(plan, choice.wide), size)
             if choice.sequential:
                 self._supersede(offset, reader)
             best = self._open(
@@ -243,8 +250,11 @@ class Result:
         best.last_used = trio.current_time()
         return best
 
-    def _ahead(self, plan: Plan, wide: bool, chunk_size: int) -> int:
+    def _ahead(self, plan: Plan, wide: bool, chunk_size: int = 0) -> int:
+        """Bytes to be read ahead, in blocks of this size or, by default, of what an exact stream has now."""
         shared = self._shared
+        if not wide and not chunk_size:
+            chunk_size = self._sizes.exact
         return ahead(
             plan, wide=wide, window=shared.line.window, chunk_size=chunk_size, most=shared.ahead_most
         )

@@ -29,8 +29,8 @@ from tests.support.fake_source import content
 PAGE = 4 * KIB
 FRAME = 16 * KIB
 WIDE = 4 * MIB
-PACKETS = 1514 / 1448
-"""Bytes on an Ethernet for each byte of data."""
+PACKET, PACKETS = 1448, 1514 / 1448
+"""Bytes of data in a packet, and on an Ethernet for each byte of data."""
 
 
 class Stream:
@@ -154,6 +154,9 @@ class ModelledLine:
             begins = max(self._free_at, now - self.burst / self.rate)
             self._free_at = begins + amount / self.rate
             arrives = max(now, self._free_at) + self.round_trip / 2
+            for packet in range(PACKET, len(frame) + 1, PACKET) if self.line.rate is None else ():
+                comes = max(now, begins + packet * PACKETS / self.rate) + self.round_trip / 2
+                self._at(self.late(comes), lambda: self.line.received(trio.current_time(), PACKET))
             self._taken_at = max(self._taken_at, self.late(arrives))
             self._at(self._taken_at, partial(download.data, frame))
         if stream.ended:

@@ -177,6 +177,28 @@ def test_what_follows_from_the_rate(rate: float, block: int, kernel: int) -> Non
     assert line.preferred == 4 * KIB
 
 
+@pytest.mark.parametrize(
+    ("receipts", "at", "thin"),
+    [
+        ([], 1.0, False),
+        ([(0.0, 17)], 1.0, False),  # an answered ping
+        ([(0.0, 1448)], 0.001, False),
+        ([(0.0, 1448), (0.0012, 1448)], 0.0025, True),
+        ([(0.0003 * number, 1448) for number in range(12)], 0.004, True),  # 40 Mbit/s
+        ([(0.0, 16 * KIB)], 0.01, False),  # then the server has waited for a core
+        ([(0.0001 * number, 1448) for number in range(20)], 0.002, False),
+    ],
+)
+def test_a_thin_line_trickles(receipts: list[tuple[float, int]], at: float, thin: bool) -> None:
+    line = Line()
+    line.received(-1.0, 20)
+    line.received(-1.0, 16 * KIB)
+    line.listen()
+    for now, amount in receipts:
+        line.received(now, amount)
+    assert line.trickles(at) == thin
+
+
 def test_nothing_known() -> None:
     line = Line()
     assert line.window == WINDOW_FIRST

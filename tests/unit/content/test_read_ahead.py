@@ -42,6 +42,29 @@ def test_the_kernels_read_ahead_is_no_reading(ahead: int) -> None:
     assert proven.index(True) * K == MIB + 2 * ahead
 
 
+THUMBNAIL = [(0, K), (K, 2 * K), (3 * K, 4 * K)]
+"""The kernel's requests for somebody who reads the first 350 KiB in small pieces."""
+
+
+@pytest.mark.parametrize(
+    ("reads", "proven"),
+    [
+        ([(0, 4 * K)], [True]),  # cp, rsync
+        ([(0, MIB), (MIB, MIB)], [True, True]),  # dd
+        ([(0, 4 * K), (4 * K, K), (5 * K, K)], [True, True, True]),
+        (THUMBNAIL, [False] * 3),
+        ([*THUMBNAIL, (7 * K, MIB), (7 * K + MIB, K), (8 * K + MIB, MIB)], [False] * 5 + [True]),
+        ([(9 * MIB, MIB)], [False]),  # beside a page that it has
+        ([(9 * MIB, MIB), (10 * MIB, MIB)], [False, False]),
+        ([(0, 4 * K), (9 * MIB, MIB), (9 * MIB + MIB, K)], [True, False, False]),
+    ],
+)
+def test_large_reads_prove_it_on_a_fast_line(reads: list[tuple[int, int]], proven: list[bool]) -> None:
+    fast, other = Position(), Position()
+    assert [fast.read(offset, length, MIB, fast=True).proven for offset, length in reads] == proven
+    assert not any(other.read(offset, length, MIB).proven for offset, length in reads)
+
+
 def test_a_seek_starts_anew() -> None:
     position = Position()
     assert not position.read(0, K).jumped

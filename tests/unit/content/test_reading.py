@@ -11,6 +11,7 @@ from trio.testing import MockClock
 from exportfs.config import KIB, MIB
 from exportfs.content.reader import Reader
 from exportfs.errors import (
+    AccessDenied,
     Busy,
     Corrupt,
     Exhausted,
@@ -57,22 +58,35 @@ async def test_a_random_read_costs_what_it_asks_for(autojump_clock: MockClock, n
     assert source.running == 0
 
 
-async def test_the_first_files_of_an_unknown_line_bring_their_first_block(
+async def test_the_first_file_of_an_unknown_line_brings_its_head(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
     """What is fetched to get to know the line is what the reader gets: nothing is asked for twice."""
     source = FakeSource(nursery, dict.fromkeys("abcd", 10 * MIB), fast=False)
     library = source.library()
-    for number, name in enumerate("abcd", 1):
+    for name in "abcd":
         reader = library.open(source.key(name))
         await library.measure(reader)
-        assert len(source.fetches) == min(number, 3)  # this source never says how fast it was
-        assert source.sent <= min(number, 3) * 48 * KIB
+        assert len(source.fetches) == 1  # this source never says how fast it was, but it was there at once
+        assert source.sent <= 48 * KIB
+    assert library.line.kernel_ahead == MIB
     await reader.read(0, 16 * KIB)
-    assert len(source.fetches) == 4
+    assert len(source.fetches) == 2
     first = library.open(source.key("a"))
     assert bytes(await first.read(0, 16 * KIB)) == content("a", 0, 16 * KIB)
-    assert len(source.fetches) == 4
+    assert len(source.fetches) == 2
+
+
+async def test_a_server_that_gives_nothing_is_not_measured_for_ever(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    always = Trouble("error", error=AccessDenied)
+    source = FakeSource(nursery, dict.fromkeys("abcde", 10 * MIB), fast=False, always=always)
+    library = source.library()
+    for name in "abcde":
+        await library.measure(library.open(source.key(name)))
+    assert library.line.unknown
+    assert len({fetch.file_id for fetch in source.fetches}) == 3
 
 
 @pytest.mark.parametrize("trouble", ["small", "fast", "far", "silent", "failing"])

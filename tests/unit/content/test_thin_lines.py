@@ -219,7 +219,7 @@ async def test_what_is_sent_after_the_reader_has_left(
 
 
 @pytest.mark.parametrize(
-    ("mbit", "most", "ahead"), [(2, 0.0095, 128), (10, 0.0075, 128), (50, 0.0075, 128), (1000, 0.002, 1024)]
+    ("mbit", "most", "ahead"), [(2, 0.014, 128), (10, 0.005, 128), (50, 0.005, 128), (1000, 0.002, 1024)]
 )
 async def test_opening_the_first_file_waits_no_longer_than_a_thin_line_takes_to_show(
     mbit: float, most: float, ahead: int, autojump_clock: MockClock, nursery: trio.Nursery
