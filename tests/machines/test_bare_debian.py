@@ -7,6 +7,7 @@ release), the other what has to do with real mounts: that is for before a releas
 """
 
 import functools
+import hashlib
 import os
 import shutil
 import subprocess
@@ -111,12 +112,25 @@ def test_as_an_ordinary_user(release: str, tmp_path: Path) -> None:
 
 
 def package(release: str, folder: Path) -> Path:
-    """Made where the suite ran, or here where it did not."""
+    """Made where the suite ran, or here where it did not, or with another state of the sources than this one."""
     made = MACHINES / f"{release}.made/upper/root/exportfs"
-    if not list(made.glob("dist/*.deb")):
+    if not list(made.glob("dist/*.deb")) or packaged(made) != packaged(ROOT):
+        shutil.rmtree(MACHINES / f"{release}.made", ignore_errors=True)
         run(release, "root", "cd exportfs && make deb", clone(folder), keep="made")
     (found,) = made.glob("dist/*.deb")
     return found
+
+
+def packaged(root: Path) -> dict[str, str]:
+    """What a package is made of, by its SHA-256; without what is generated."""
+    files = [root / "pyproject.toml", root / "requirements.lock", root / "README.md"]
+    for folder in ("exportfs", "protos", "package", "docs"):
+        files += (path for path in (root / folder).rglob("*") if path.is_file())
+    return {
+        str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in files
+        if not {"__pycache__", "axxonsoft"} & set(path.relative_to(root).parts) or "protos" in path.parts
+    }
 
 
 @by_release()
