@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+import itertools
 import os
 import shutil
 import subprocess
@@ -15,7 +16,7 @@ USED = (
     "axxonsoft/bl/mmexport/Export",
     "axxonsoft/bl/primitive/Primitives",
 )
-FLAGS = ("-std=c++17", "-O1")  # what is hot is in the libraries
+FLAGS = ("-std=c++17", "-O0")  # what is hot is in the libraries
 
 
 class BuildError(Exception):
@@ -33,7 +34,7 @@ def missing() -> str | None:
 
 
 def build(folder: Path) -> Path:
-    """The program, compiled into `folder` unless it is there already. Takes half a minute; raises BuildError."""
+    """The program, compiled into `folder` unless it is there already. Takes 6 s; raises BuildError."""
     sources = [SOURCE, *(PROTOS / f"{name}.proto" for name in USED)]
     given = [*(source.read_bytes() for source in sources), " ".join(FLAGS).encode()]
     program = folder.absolute() / f"server-{hashlib.sha256(b''.join(given)).hexdigest()[:16]}"
@@ -47,11 +48,25 @@ def build(folder: Path) -> Path:
 
 def _compile(place: Path) -> Path:
     _run("protoc", f"-I{PROTOS}", f"--cpp_out={place}", *(f"{name}.proto" for name in USED))
-    flags = _run("pkg-config", "--cflags", "--libs", "grpc++", "protobuf").split()
-    parts = [os.fspath(SOURCE), *(os.fspath(place / f"{name}.pb.cc") for name in USED)]
     program = place / "server"
-    _run("g++", *FLAGS, f"-I{place}", "-o", os.fspath(program), *parts, *flags)
+    compile_as_one([*(f"{name}.pb.cc" for name in USED), SOURCE], place, program, *FLAGS)
     return program
+
+
+def compile_as_one(parts: list[str | Path], place: Path, program: Path, *flags: str) -> None:
+    """Sources in C++, some of them generated in `place`, into a program: as one source, which reads gRPC's headers
+    once, in a quarter of the time. Raises BuildError."""
+    libraries = _run("pkg-config", "--cflags", "--libs", "grpc++", "protobuf").split()
+    whole = place / "whole.cc"
+    whole.write_text("".join(map(_included, parts, itertools.count())))
+    _run("g++", *flags, f"-I{place}", "-o", os.fspath(program), os.fspath(whole), *libraries)
+
+
+def _included(source: str | Path, number: int) -> str:
+    """With names of its own for what protoc calls the same in every file."""
+    names = ("schemas", "file_default_instances")
+    before = "".join(f"#define {name} {name}_{number}\n" for name in names)
+    return f'{before}#include "{source}"\n' + "".join(f"#undef {name}\n" for name in names)
 
 
 def _run(*command: str) -> str:

@@ -1,5 +1,7 @@
 """All results that are open, and what they share."""
 
+import logging
+
 import trio
 
 from exportfs.content.block_sizes import BlockSizes
@@ -23,6 +25,8 @@ from exportfs.content.tuning import (
 from exportfs.errors import ExportfsError
 from exportfs.record import StatusJson
 from exportfs.retry import PatienceConfig
+
+log = logging.getLogger(__name__)
 
 
 class Library:
@@ -79,26 +83,38 @@ class Library:
     async def measure(self, reader: Reader) -> None:
         """Waits a moment for the head of the first file that is opened, where the server is near and nothing is known
         of the line: how far the kernel reads ahead in a file follows from what is known when it is opened."""
-        if not self.line.unknown or not self._samples or reader.key.size < FIRST_SAMPLE:
+        line = self.line
+        if not line.unmeasured or not self._samples or reader.key.size < FIRST_SAMPLE:
             return
         self._samples -= 1
+        begun = trio.current_time()
         try:
-            # The first block by itself: it passes many shapers at once, and is not to wait for what follows.
+            # The first block by itself: it passes many shapers at once, and is not to wait for what follows. Whether
+            # the server is near shows with it, too: pings before it met a mount that was busy with its start.
             with trio.move_on_after(SAMPLE_WITHIN) as waiting:
                 await reader.fetch_head(1)
-            self.line.listen()
+            line.listen()
             until = trio.current_time() + SAMPLE_REST
-            while not waiting.cancelled_caught:
+            while line.near and not waiting.cancelled_caught:
                 with trio.move_on_after(TRICKLE_SECONDS) as looking:
                     await reader.fetch_head(FIRST_SAMPLE)
                 if not looking.cancelled_caught:
-                    self.line.prompt()
-                    return
-                if self.line.trickles(now := trio.current_time()) or now >= until:
+                    line.prompt()
                     break
+                if line.trickles(now := trio.current_time()) or now >= until:
+                    line.late()
+                    break
+            else:
+                if line.near:
+                    line.late()
         except ExportfsError:
             return
-        self.line.late()
+        log.debug(
+            "the first file's head: after %.1f ms; the server is %s, the kernel reads %d KiB ahead",
+            1000 * (trio.current_time() - begun),
+            "near" if line.near else "distant",
+            line.kernel_ahead >> 10,
+        )
 
     def _closed(self, key: FileKey) -> None:
         result, readers = self._open[key]

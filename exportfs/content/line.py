@@ -28,7 +28,9 @@ from exportfs.content.tuning import (
     KERNEL_AHEAD_NEAR,
     LADDER,
     NEAR,
+    NEAR_AT_FIRST,
     NEAR_HINT,
+    NEAR_PROVEN_BY,
     PREFERRED,
     PREFERRED_FAST,
     QUEUE_NOTICED,
@@ -230,12 +232,22 @@ class Line:
         rate = self.rate
         if self._fast or rate is not None:
             return self._fast or (rate or 0.0) >= FAST
-        return self.round_trip < NEAR and (self._hint is None or self._hint >= NEAR_HINT)
+        return self.near and (self._hint is None or self._hint >= NEAR_HINT)
+
+    @property
+    def near(self) -> bool:
+        """Whether the server is on the local network, or this machine, as far as is known."""
+        return self.round_trip < (NEAR if len(self._round_trips) >= NEAR_PROVEN_BY else NEAR_AT_FIRST)
+
+    @property
+    def unmeasured(self) -> bool:
+        """Whether nothing has come yet that tells of the line's rate."""
+        return self.rate is None and self._hint is None and not self._fast
 
     @property
     def unknown(self) -> bool:
-        """Whether the server is near, and nothing has come from it yet that tells of the line's rate."""
-        return self.rate is None and self._hint is None and not self._fast and self.round_trip < NEAR
+        """Whether the server is near, and that is all that is known."""
+        return self.unmeasured and self.near
 
     @property
     def seek_block(self) -> int:

@@ -56,6 +56,10 @@ THIN_SECONDS = 60.0
 up to 4 MiB are sent for nothing. Without this 1.07 bytes were sent for each byte of 300 MB at 100 Mbit/s."""
 NEAR = 0.002
 """Seconds of round trip: a server nearer than this is taken for one on the local network until measured otherwise."""
+NEAR_AT_FIRST, NEAR_PROVEN_BY = 0.006, 4
+"""The same as long as fewer round trips than this have been measured: pings are answered by our own thread in the end,
+and the first ones meet a mount that has just begun. A near server that counted as distant let one first file in four
+be read at half the speed, on two slow cores."""
 NEAR_HINT = 4 * MIB
 """Bytes a second: a first arrival slower than this speaks against it. 1 MiB of read-ahead is a quarter of a second
 then."""

@@ -13,6 +13,7 @@ from trio.testing import MockClock
 
 from exportfs.config import KIB, MIB
 from exportfs.content.reader import Reader
+from exportfs.content.tuning import SAMPLE_WITHIN
 from tests.support.fake_source import content
 from tests.support.modelled_line import PACKETS, KernelFile, ModelledLine
 
@@ -215,6 +216,28 @@ async def test_what_is_sent_after_the_reader_has_left(
     file.reader.close()
     await settle(line)
     assert line.carried - before <= 280 * KIB
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_busy_start_makes_no_server_distant(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    """The first pings of a mount measure its own start, too."""
+    line = ModelledLine(nursery, FILES, 1000 * MBIT, 0.004)
+    await line.library.measure(line.open("whole").reader)
+    assert line.line.kernel_ahead == MIB
+    for _ in range(4):
+        line.line.round_trip_took(0.004)
+    assert not line.line.near
+    nursery.cancel_scope.cancel()
+
+
+async def test_opening_waits_for_no_distant_server(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    line = ModelledLine(nursery, FILES, 1000 * MBIT, 0.04)
+    begun, file = trio.current_time(), line.open("whole")
+    await line.library.measure(file.reader)
+    assert trio.current_time() - begun <= SAMPLE_WITHIN + 1e-6
+    assert line.line.kernel_ahead == 128 * KIB
+    await file.read(0, 4 * KIB)  # which is on its way
+    assert trio.current_time() - begun <= 0.042
     nursery.cancel_scope.cancel()
 
 
