@@ -89,32 +89,37 @@ class Library:
         self._samples -= 1
         begun = trio.current_time()
         try:
-            # The first block by itself: it passes many shapers at once, and is not to wait for what follows. Whether
-            # the server is near shows with it, too: pings before it met a mount that was busy with its start.
-            with trio.move_on_after(SAMPLE_WITHIN) as waiting:
-                await reader.fetch_head(1)
-            line.listen()
-            until = trio.current_time() + SAMPLE_REST
-            while line.near and not waiting.cancelled_caught:
-                with trio.move_on_after(TRICKLE_SECONDS) as looking:
-                    await reader.fetch_head(FIRST_SAMPLE)
-                if not looking.cancelled_caught:
-                    line.prompt()
-                    break
-                if line.trickles(now := trio.current_time()) or now >= until:
-                    line.late()
-                    break
-            else:
-                if line.near:
-                    line.late()
+            thin = await self._comes_as_over_a_thin_line(reader)
         except ExportfsError:
             return
+        if thin is not None:
+            line.guessed(thin=thin)
         log.debug(
             "the first file's head: after %.1f ms; the server is %s, the kernel reads %d KiB ahead",
             1000 * (trio.current_time() - begun),
             "near" if line.near else "distant",
             line.kernel_ahead >> 10,
         )
+
+    async def _comes_as_over_a_thin_line(self, reader: Reader) -> bool | None:
+        """Whether the head of a file does; None where the server proves distant, and it is not looked at."""
+        line = self.line
+        # The first block by itself: it passes many shapers at once, and is not to wait for what follows. Whether the
+        # server is near shows with it, too: pings before it met a mount that was busy with its start.
+        with trio.move_on_after(SAMPLE_WITHIN) as waiting:
+            await reader.fetch_head(1)
+        if waiting.cancelled_caught:
+            return True if line.near else None
+        line.listen()
+        until = trio.current_time() + SAMPLE_REST
+        while line.near:
+            with trio.move_on_after(TRICKLE_SECONDS) as looking:
+                await reader.fetch_head(FIRST_SAMPLE)
+            if not looking.cancelled_caught:
+                return False
+            if line.trickles(now := trio.current_time()) or now >= until:
+                return True
+        return None
 
     def _closed(self, key: FileKey) -> None:
         result, readers = self._open[key]

@@ -82,7 +82,7 @@ class Line:
         self._fast_bytes = 0
         self._fast = False
         self._wide_bytes, self._wide_seconds = 0, 0.0
-        self._received, self._received_at_once, self._received_first = 0, 0, math.inf
+        self.listen()
         self.changed: Callable[[], None] = lambda: None
         """Told when something was measured: before whoever reads gets what arrived."""
 
@@ -119,16 +119,17 @@ class Line:
             self._hint = self._brought / elapsed
             self.changed()
 
+    def listen(self) -> None:
+        """From now on it counts for `trickles` what is received."""
+        self._received = self._received_at_once = 0
+        self._received_first = math.inf
+
     def received(self, now: float, amount: int) -> None:
         """Bytes came from the server, of whatever kind; sooner than `arrived`, which needs whole frames."""
         if amount >= TRICKLE_NOTICED:
             self._received += amount
             self._received_at_once = max(self._received_at_once, amount)
             self._received_first = min(self._received_first, now)
-
-    def listen(self) -> None:
-        """From now on it counts for `trickles` what is received."""
-        self._received, self._received_at_once, self._received_first = 0, 0, math.inf
 
     def trickles(self, now: float) -> bool:
         """Whether something has come since `listen`, but bit by bit, and less than a fast line would have brought."""
@@ -137,16 +138,11 @@ class Line:
             return False
         return self._received * TRICKLE_SECONDS < TRICKLE * elapsed
 
-    def late(self) -> None:
-        """What was to tell of the line did not come in time."""
+    def guessed(self, *, thin: bool) -> None:
+        """What was to tell of the line did not come in time, or bit by bit; otherwise all at once: if slowly, then for
+        want of a core."""
         if self.rate is None and not self._fast:
-            self._hint = 0.0
-            self.changed()
-
-    def prompt(self) -> None:
-        """What was to tell of the line came, and not bit by bit: if slowly, then for want of a core."""
-        if self.rate is None:
-            self._hint = math.inf
+            self._hint = 0.0 if thin else math.inf
             self.changed()
 
     def dropped(self, amount: int) -> None:

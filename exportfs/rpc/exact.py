@@ -151,19 +151,19 @@ class ExactDownload:
         # What is on its way already may as well come whole.
         if self._part is None or not last or self._granted >= self._base + PREFIX + length:
             return False
-        raw = bytes(memoryview(self._buffer)[PREFIX:])
+        beginning = bytes(self._buffer[PREFIX : PREFIX + HEAD])
         try:
-            head = file_chunk_head(memoryview(raw))
+            head = file_chunk_head(memoryview(beginning))
         except MalformedMessage as error:
             raise Corrupt(f"a block cannot be read: {error}") from None
         if head is None or head[0] != self._next or head[2] + head[1] != length:
-            if len(raw) >= HEAD:
+            if len(beginning) == HEAD:
                 self._part = None  # not as it was expected: whoever judges it gets all of it
             return False
         index, whole, start = head
-        if len(raw) < start + self._part:
+        if len(self._buffer) < PREFIX + start + self._part:
             return False
-        self._sink.block(index, memoryview(raw)[start:], whole)
+        self._sink.block(index, memoryview(bytes(self._buffer[PREFIX + start :])), whole)
         if not self._over:
             self.cancel()
             self._sink.ended(None)
