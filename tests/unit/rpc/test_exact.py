@@ -17,14 +17,16 @@ from exportfs.content.line import Line
 from exportfs.errors import ExportfsError, Interrupted, NotFound
 from exportfs.model import Fetch
 from exportfs.rpc.download import Downloads
-from exportfs.rpc.exact import HEAD, wire_size
+from exportfs.rpc.exact import HEAD, ExactDownload, wire_size
 from exportfs.rpc.frames import Goodbyes
+from exportfs.rpc.http2 import WINDOW
 from exportfs.rpc.server import Server
+from exportfs.rpc.wire_format import message
 from exportfs.simulator import Config, LoginConfig, Simulator, SimulatorServer, make_certificates
 from tests.unit.rpc.test_threads import Sink as Collector
 
 SIZE = 3 * (1 << 20) + 777
-KIB = 1 << 10
+KIB, MIB = 1 << 10, 1 << 20
 
 
 class Counting(Line):
@@ -134,6 +136,62 @@ async def test_of_the_last_block_what_is_wanted(scene: Scene, part: int, window:
         sent = sum(wire_size(index, 16 * KIB) for index in range(7, 12))
         assert scene.line.got == sent - 16 * KIB + max(part, HEAD)
         nursery.cancel_scope.cancel()
+
+
+class Wire:
+    """A connection on which comes what a test says."""
+
+    def __init__(self) -> None:
+        self.line = Line()
+        self.let = WINDOW
+        self.ended = False
+
+    def window(self, number: int, amount: int) -> None:
+        self.let += amount
+
+    def cancel(self, stream: ExactDownload, number: int | None) -> None:
+        self.ended = True
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        message((1, 9), (2, b"b" * 16 * KIB)),  # another number
+        message((2, b"b" * 16 * KIB), (1, 8)),  # another order
+        message((1, 8), (7, 1), (2, b"b" * 16 * KIB)),  # something between them
+        message((1, 8), (2, b"b" * 16 * KIB), (7, 1)),  # something after them
+    ],
+)
+async def test_what_begins_otherwise_comes_whole(second: bytes) -> None:
+    """And is judged as any other block."""
+    wire, sink = Wire(), Collector()
+    fetch = Fetch("s", "f", 16 * KIB, 7, 9, size=MIB, stop=True, end=8 * 16 * KIB + 4 * KIB)
+    download = ExactDownload(wire, fetch, sink)  # type: ignore[arg-type] # the part of it that this is
+    download.opened(1)
+    download.window(MIB)
+    first = message((1, 7), (2, b"a" * 16 * KIB))
+    stream = b"".join(b"\0" + len(part).to_bytes(4, "big") + part for part in (first, second))
+    sent = 0
+    while sent < min(wire.let, len(stream)) and not wire.ended:
+        until = min(sent + 1000, wire.let, len(stream))
+        download.data(stream[sent:until])
+        sent = until
+    assert sent == len(stream)
+    assert sink.data == b"a" * 16 * KIB + b"b" * 16 * KIB
+    assert sink.lengths == [None, None]
+
+
+async def test_the_beginning_of_a_block_is_judged_by_the_whole_ones_length() -> None:
+    """A server whose blocks are of another size would put the wrong bytes where others are due."""
+    wire, sink = Wire(), Collector()
+    fetch = Fetch("s", "f", 16 * KIB, 7, 9, size=MIB, stop=True, end=8 * 16 * KIB + 4 * KIB)
+    download = ExactDownload(wire, fetch, sink)  # type: ignore[arg-type] # the part of it that this is
+    download.opened(1)
+    download.window(MIB)
+    for index, size in ((7, 16 * KIB), (8, 32 * KIB)):
+        block = message((1, index), (2, b"x" * size))
+        download.data(b"\0" + len(block).to_bytes(4, "big") + block[: 16 * KIB + 8])
+    assert sink.lengths == [None, 32 * KIB]
 
 
 async def test_a_block_that_comes_anyway_is_whole(scene: Scene) -> None:
