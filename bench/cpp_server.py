@@ -34,7 +34,7 @@ def missing() -> str | None:
 
 
 def build(folder: Path) -> Path:
-    """The program, compiled into `folder` unless it is there already. Takes 6 s; raises BuildError."""
+    """The program, compiled into `folder` unless it is there already, in a quarter of a minute. BuildError."""
     sources = [SOURCE, *(PROTOS / f"{name}.proto" for name in USED)]
     given = [*(source.read_bytes() for source in sources), " ".join(FLAGS).encode()]
     program = folder.absolute() / f"server-{hashlib.sha256(b''.join(given)).hexdigest()[:16]}"
@@ -55,7 +55,7 @@ def _compile(place: Path) -> Path:
 
 def compile_as_one(parts: list[str | Path], place: Path, program: Path, *flags: str) -> None:
     """Sources in C++, some of them generated in `place`, into a program: as one source, which reads gRPC's headers
-    once, in a quarter of the time. Raises BuildError."""
+    once. Raises BuildError."""
     libraries = _run("pkg-config", "--cflags", "--libs", "grpc++", "protobuf").split()
     whole = place / "whole.cc"
     whole.write_text("".join(map(_included, parts, itertools.count())))

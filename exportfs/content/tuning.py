@@ -191,8 +191,8 @@ SAMPLE_WITHIN = 0.008
 """Seconds that opening a file waits for its first block, where nothing has come yet from nearby: what takes longer is
 thin."""
 SAMPLE_REST = 0.020
-"""And then for the rest, where it does not show sooner that the line is thin. With 5 ms one first file in three was
-taken for thin on loopback, with server, mount and reader on two cores, and read at 290 MB/s in place of 530."""
+"""And then for the rest, where it does not show sooner that the line is thin. With 5 ms, and a first block that came
+slowly taken for a hint, one first file in three was taken for thin on loopback, and read at half speed."""
 TRICKLE, TRICKLE_SECONDS = 16 * KIB, 0.0015
 """What comes over a thin line comes bit by bit, and less than so many bytes in so many seconds, 85 Mbit/s, below which
 128 KiB of the kernel's read-ahead are enough. A server that waits for a core sends nothing, then so many at once."""
