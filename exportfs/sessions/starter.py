@@ -105,7 +105,7 @@ class Submitter:
                 outline = _outline(request.summary)
                 record = Record(new_key(), source.name, wanted, any_agent, outline, (), at=time.time())
                 record = replace(record, before=tuple(entry.id for entry in self._alike(record)))
-                self._journal.put(record)
+                self._write_down(record)
                 self._ledger.records.asking(record)
                 try:
                     entry = await self._start(record, request, begun)
@@ -145,6 +145,12 @@ class Submitter:
                 self._ledger.records.answered(record.key, session_id)
                 session = Session(session_id, request.options, request.summary, SessionState(State.RUNNING))
                 return self._catalogue.get(session_id) or self._catalogue.add(session)
+
+    def _write_down(self, record: Record) -> None:
+        try:
+            self._journal.put(record)
+        except ExportfsError as error:
+            raise type(error)(f"{error}; nothing was sent: mend that and write the request again") from None
 
     @contextlib.asynccontextmanager
     async def _alone(self, wanted: str, until: float) -> AsyncIterator[None]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from exportfs.errors import BadHandle, NotPermitted, ReadOnly, TooLarge
+from exportfs.errors import BadHandle, NoSpace, NotPermitted, ReadOnly, TooLarge
 from exportfs.requests import MAX_REQUEST_BYTES
 from exportfs.vfs.node import SECOND, Attributes, Changes, Handle, Node, Opening, Snapshot, Text
 
@@ -38,6 +38,7 @@ class RequestFile(Node):
         "mode",
         "mtime_ns",
         "uid",
+        "unwritten",
         "version",
         "writers",
     )
@@ -56,6 +57,8 @@ class RequestFile(Node):
         """Counts changes of the content."""
         self.writers = 0
         self.handles = 0
+        self.unwritten: TooLarge | NoSpace | None = None
+        """Why a write was refused since the file was last emptied: its content is not what somebody wanted to write."""
         self._extra: dict[str, bytes] = {}
 
     def attributes(self) -> Attributes:
@@ -88,7 +91,7 @@ class RequestFile(Node):
     async def change(self, changes: Changes) -> None:
         if self.judge.read_only:
             raise ReadOnly("mounted read-only")
-        if changes.size is not None and changes.size != len(self.content):
+        if changes.size is not None:
             self._resize(changes.size)
         if changes.mode is not None:
             self.mode = changes.mode & 0o777
@@ -101,18 +104,22 @@ class RequestFile(Node):
         writable = flags & os.O_ACCMODE != os.O_RDONLY
         if writable and self.judge.read_only:
             raise ReadOnly("mounted read-only")
-        if flags & os.O_TRUNC and self.content:
+        if flags & os.O_TRUNC:
             self._resize(0)
         self.writers += writable
         self.handles += 1
         return RequestHandle(self, writable)
 
     def write(self, offset: int, data: bytes) -> int:
-        """Raises TooLarge beyond what a request may hold."""
+        """Raises TooLarge beyond what a request may hold, and NoSpace."""
         end = offset + len(data)
-        if end > MAX_REQUEST_BYTES:
-            raise TooLarge(f"a request has at most {MAX_REQUEST_BYTES} bytes")
-        self.judge.grow(max(0, end - len(self.content)), self)
+        try:
+            if end > MAX_REQUEST_BYTES:
+                raise TooLarge(f"a request has at most {MAX_REQUEST_BYTES} bytes")
+            self.judge.grow(max(0, end - len(self.content)), self)
+        except (TooLarge, NoSpace) as error:
+            self.unwritten = error
+            raise
         if offset > len(self.content):
             self.content.extend(bytes(offset - len(self.content)))
         self.content[offset:end] = data
@@ -120,6 +127,10 @@ class RequestFile(Node):
         return len(data)
 
     def _resize(self, size: int) -> None:
+        if size == 0:
+            self.unwritten = None
+        if size == len(self.content):
+            return
         if size > MAX_REQUEST_BYTES:
             raise TooLarge(f"a request has at most {MAX_REQUEST_BYTES} bytes")
         self.judge.grow(size - len(self.content), self)

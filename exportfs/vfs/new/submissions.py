@@ -81,6 +81,11 @@ class Submissions:
             raise submission.error
 
     async def _judge(self, file: RequestFile, version: int, *, last: bool, wait: bool) -> None:
+        if file.unwritten is not None:
+            self._context.requests.ended(Outcome.INVALID)
+            error = type(file.unwritten)(f"{file.unwritten}; nothing was sent, since not all was written")
+            self._ledger.refused(file.ino, version, error)
+            raise error
         content = bytes(file.content)
         state = await _aside(completeness, content)
         if state is Completeness.EMPTY or (state is Completeness.INCOMPLETE and not last):
@@ -177,7 +182,7 @@ class Submissions:
         if name is None:
             return
         self._ledger.clear_error(name)
-        if name.startswith("."):
+        if name.startswith(".") or file.unwritten is not None:
             return
         content, version = bytes(file.content), file.version
         if await _aside(completeness, content) is not Completeness.COMPLETE:

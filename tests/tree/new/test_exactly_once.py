@@ -188,7 +188,9 @@ def test_the_journals_disk_is_full(tiny: Path, start_mount: MountFactory, simula
             started += 1
         assert starts(simulator) == started
     expect_errno(errno.EIO, mount.tree.write, "new/19.json", GOOD.replace(b"080411", b"080319"))
-    assert b"No space left" in mount.tree.read("new/19.json.error")
+    said = mount.tree.read("new/19.json.error")
+    assert b"No space left" in said
+    assert b"nothing was sent" in said
     assert starts(simulator) == started < 20
     filler.unlink()
     before = starts(simulator)

@@ -124,6 +124,22 @@ def test_too_large(tree: Tree, simulator: Simulator) -> None:
     assert simulator.log.count("StartSession") == 0
 
 
+@pytest.mark.promise("W11", "W6")
+def test_what_was_only_written_in_part_is_not_submitted(tree: Tree, simulator: Simulator) -> None:
+    """What fits is a whole request, since only blanks were refused."""
+    expect_errno(errno.EFBIG, tree.write, "new/a.json", GOOD + b" " * (16 << 20))
+    eventually(lambda: "a.json.error" in tree.listdir("new"))
+    assert b"nothing was sent" in tree.read("new/a.json.error")
+    expect_errno(errno.EFBIG, tree.write, "new/b.txt", GOOD + b" " * (16 << 20))
+    expect_errno(errno.EFBIG, tree.rename, "new/b.txt", "new/b.json")
+    assert b"nothing was sent" in tree.read("new/b.json.error")
+    tree.unlink("new/b.json")
+    assert simulator.log.count("StartSession") == 0
+    tree.write("new/a.json", GOOD)
+    assert sorted(tree.listdir("new")) == ["a", "a.json"]
+    assert simulator.log.count("StartSession") == 1
+
+
 def test_memory_is_bounded(server: SimulatorServer, tmp_path: Path) -> None:
     tree = InProcessTree(config_for(server.address, tmp_path))
     try:
