@@ -295,6 +295,9 @@ def test_open_while_its_session_goes(start_mount: MountFactory, simulator: Simul
         expect_errno(errno.ESTALE, os.pread, file.fileno(), 4096, 60 << 20)
         assert os.fstat(file.fileno()).st_size == 64 << 20
     expect_errno(errno.ESTALE, os.listdir, folder)
+    # What copies trees passes over names that are gone, and fails where a directory is broken.
+    for gone in (".control", "nothing"):
+        expect_errno(errno.ENOENT, lambda gone=gone: os.open(gone, os.O_RDONLY, dir_fd=folder))
     os.close(folder)
     expect_errno(errno.ENOENT, os.listdir, path)
     expect_errno(errno.ENOENT, os.open, path / name, os.O_RDONLY)

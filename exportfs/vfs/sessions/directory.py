@@ -154,6 +154,13 @@ class SessionDirectory(InSession, Directory):
         return _fitting({f"user.exportfs.{key}": value for key, value in values.items()})
 
     async def lookup(self, name: str) -> Node:
+        try:
+            return await self._find(name)
+        except Gone as error:
+            # A name that is no longer there: programs that copy trees take ESTALE for a failure of the medium.
+            raise NotFound(str(error)) from None
+
+    async def _find(self, name: str) -> Node:
         if name.startswith("."):
             # No result has such a name. What file managers look for is not worth waiting for the server, and what
             # was heard last is better than nothing.
