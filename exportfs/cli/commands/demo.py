@@ -40,7 +40,7 @@ def demo(mountpoint: Path | None) -> None:
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="axxon-exportfs-demo-")))
         place = mountpoint or folder / "mount"
-        place.mkdir(parents=True, exist_ok=True)
+        stack.enter_context(mount_point(place))
         simulator = stack.enter_context(_simulator(folder))
         say(f"An export server (simulated, TLS, with login) runs at {simulator.address}.")
         stack.enter_context(_mounted(simulator, folder, place))
@@ -60,6 +60,20 @@ def demo(mountpoint: Path | None) -> None:
 def say(text: str) -> None:
     click.echo(text)
     sys.stdout.flush()
+
+
+@contextlib.contextmanager
+def mount_point(place: Path) -> Iterator[None]:
+    """The mount point and what leads to it; what had to be made is removed at the end, unless something is in it."""
+    made = [path for path in (place, *place.parents) if not path.exists()]
+    with contextlib.suppress(FileExistsError):  # which `mount` has words for
+        place.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            for path in made:
+                path.rmdir()
 
 
 class Simulator:

@@ -1,4 +1,4 @@
-"""What `demo` suggests can be pasted as it stands."""
+"""What `demo` suggests can be pasted as it stands, and what it made for itself goes with it."""
 
 import os
 import subprocess
@@ -11,7 +11,7 @@ from tests.support.commands import FakeMount
 
 pytest.importorskip("av")
 
-from exportfs.cli.commands.demo import hints
+from exportfs.cli.commands.demo import hints, mount_point
 
 
 @pytest.mark.parametrize("name", ["plain", "with blanks & 'quotes' $HOME"])
@@ -41,3 +41,15 @@ def test_the_command_by_its_name_where_that_is_it(tmp_path: Path, monkeypatch: p
     assert any(
         line.startswith("axxon-exportfs status ") for line in hints(tmp_path, tmp_path / "s", tmp_path)
     )
+
+
+def test_the_folders_that_were_made_for_it_go_with_it(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    (tmp_path / "file").touch()
+    with mount_point(tmp_path / "there" / "a" / "b"), mount_point(tmp_path / "there"):
+        assert (tmp_path / "there" / "a" / "b").is_dir()
+    with mount_point(tmp_path / "there" / "c" / "d"):
+        (tmp_path / "there" / "c" / "kept").touch()
+    with mount_point(tmp_path / "file"):
+        pass  # `mount` says what is wrong with it
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["c", "file", "kept", "there"]
