@@ -1,4 +1,5 @@
-"""Connections to the server: one for calls, one for streams, one with a small receive window for seeks.
+"""Connections to the server: one for calls, one for streams, one with a small receive window for seeks, and more of a
+kind where the server takes few calls at once on each.
 
 A channel keeps its connection for as long as the connection looks alive to it, which a silently dropped network
 does for many minutes. So whoever sees nothing move for too long calls `suspect`, and the next use gets a new
@@ -7,6 +8,7 @@ connection. Pings would need the server's leave (it closes connections that ping
 
 import ctypes
 import enum
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -136,16 +138,21 @@ class Connections:
         self._at_close: list[Callable[[], None]] = []
         self._closing: list[threading.Thread] = []
         self._out_of_threads = False
+        self.at_once = sys.maxsize
+        """Calls at a time that the server takes on a connection, as far as is known: gRPC has the next one wait until
+        one of them ends, and does not tell. Set from another connection to the same server."""
         self.calls = CallCounters()
         """Calls that were made over them; touched in trio's thread only."""
 
-    def acquire(self, lane: Lane, line: int = 0) -> Connection:
-        """The lane's connection of this number, made where there is none. `release` must follow. Raises NotSent where
-        there are no threads for a new one."""
+    def acquire(self, lane: Lane) -> Connection:
+        """The lane's first connection on which a call need not wait, made where there is none. `release` must follow.
+        Raises NotSent where there are no threads for a new one."""
         if self._out_of_threads:
             self._try_thread()
         with self._lock:
-            connection = self._current.get((lane, line))
+            line = 0
+            while (connection := self._current.get((lane, line))) and connection.users >= self.at_once:
+                line += 1
             if connection is None:
                 connection = self._current[lane, line] = Connection(lane, line, self._open(lane))
                 self._open_ones.add(connection)

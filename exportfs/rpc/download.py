@@ -48,9 +48,9 @@ HOLD_BACK = 0.02
 class Downloads:
     """Starts downloads. Belongs to one trio run.
 
-    Wide ones run over gRPC, each in a thread. Exact ones (`rpc.exact`) share one connection of their own, which is
-    made while `run` runs; without it, or where the server speaks nothing that it understands, they run over gRPC, too,
-    with as small a window as that has.
+    Wide ones run over gRPC, each in a thread. Exact ones (`rpc.exact`) share one connection of their own, or as few as
+    the server's limit of calls on each allows, made while `run` runs; without it, or where the server speaks nothing
+    that it understands, they run over gRPC, too, with as small a window as that has.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class Downloads:
         self._threads = Threads("download", MOST_THREADS)
         self._started: WeakSet[Download] = WeakSet()
         self._nursery: trio.Nursery | None = None
-        self._http2: Http2Connection | None = None
+        self._made: list[Http2Connection] = []
         self._exact = config is not None
         self._misunderstood = 0
         # Threads that wait to be allowed more would keep the process from ending.
@@ -108,15 +108,25 @@ class Downloads:
         return download
 
     def _connection(self) -> Http2Connection:
-        if self._http2 is None or not self._http2.usable:
+        """The first on which a call need not wait."""
+        usable = []
+        for connection in self._made:
+            if connection.usable:
+                usable.append(connection)
+            elif not connection.busy:
+                connection.close()
+        self._made = usable
+        free = next((connection for connection in usable if not connection.full), None)
+        if free is None:
             assert self._config is not None
             assert self._nursery is not None
-            old = self._http2
-            self._http2 = Http2Connection(self._config, self._line, self._connections.roots)
-            if old is not None and not old.busy:
-                old.close()
-            self._nursery.start_soon(self._serve, self._http2)
-        return self._http2
+            free = Http2Connection(self._config, self._line, self._connections.roots, self._limited)
+            self._made.append(free)
+            self._nursery.start_soon(self._serve, free)
+        return free
+
+    def _limited(self, at_once: int) -> None:
+        self._connections.at_once = at_once
 
     async def _serve(self, connection: Http2Connection) -> None:
         try:

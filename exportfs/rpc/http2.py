@@ -5,8 +5,8 @@ stream's window is what is wanted, to the byte: a stream begins with WINDOW byte
 asked for), and gets the rest with WINDOW_UPDATEs. Otherwise a call is as gRPC makes it:
 https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md
 
-The line's round trip is measured with PINGs, when nothing else is on its way, every few seconds at most: gRPC servers
-allow a ping or two between answers, and each of ours is followed by a call.
+The line's round trip is measured with PINGs, when nothing else is on its way, every few seconds at most, and no more
+than two between answers: gRPC's servers end a connection for the next one.
 """
 
 import contextlib
@@ -44,8 +44,10 @@ CONNECTION_WINDOW = (1 << 31) - 1
 """Bytes of the connection's window, which bounds nothing: the streams' windows do."""
 CONNECT_SECONDS = 15.0
 """For TCP and TLS, as for gRPC's connections."""
-PINGS_UNASKED = 2
-"""Pings before any call: the first meets a server that is still setting up the connection, as slow as the machine."""
+PINGS_UNANSWERED = 2
+"""Pings without anything of a call in between. So many before any call: the first meets a server that is still setting
+up the connection, as slow as the machine. Servers end a connection at the third one too many; gRPC for Java counts from
+the very first."""
 PING_EVERY = 5.0
 PINGS_AT_FIRST, PING_EVERY_AT_FIRST = 10, 0.1
 """Seconds between the first pings of a connection: until one of them met no other work."""
@@ -87,11 +89,19 @@ class NoExact(Interrupted):
 class Http2Connection:
     """Connects when it is run. `start` may be called before that and queues."""
 
-    def __init__(self, config: ServerConfig, line: LineObserver, roots: bytes | None) -> None:
-        """`roots`: the authorities in PEM, None for the system's; not asked for where the config is `insecure`."""
+    def __init__(
+        self,
+        config: ServerConfig,
+        line: LineObserver,
+        roots: bytes | None,
+        limited: Callable[[int], None] = lambda _: None,
+    ) -> None:
+        """`roots`: the authorities in PEM, None for the system's; not asked for where the config is `insecure`.
+        `limited` is told how many calls at once the server takes on a connection."""
         self._config = config
         self._roots = roots
         self.line = line
+        self._limited = limited
         self._authority = config.tls_server_name or config.address
         self._http2: h2.connection.H2Connection | None = None
         self._streams: dict[int, Stream] = {}
@@ -104,6 +114,8 @@ class Http2Connection:
         self._pinged: tuple[bytes, float] | None = None
         self._ping_at = 0.0
         self._pings = 0
+        self._unanswered = 0
+        """Pings since anything came of a call that was made after them."""
         self._consumed = 0
         self._goodbyes = Goodbyes()
         self.usable = True
@@ -162,6 +174,16 @@ class Http2Connection:
     def busy(self) -> bool:
         """Whether any call is on it."""
         return bool(self._streams or self._waiting)
+
+    @property
+    def full(self) -> bool:
+        """Whether another call would have to wait until one of its calls ends."""
+        return self._http2 is not None and len(self._streams) + len(self._waiting) >= self._at_once
+
+    @property
+    def _at_once(self) -> int:
+        assert self._http2 is not None
+        return max(1, self._http2.remote_settings.max_concurrent_streams)
 
     def start(self, stream: Stream, method: str, request: bytes, metadata: Metadata) -> None:
         """Makes a call of a server-streaming method as soon as there is a connection."""
@@ -372,9 +394,10 @@ class Http2Connection:
     def _ping(self) -> None:
         assert self._http2 is not None
         now = trio.current_time()
-        if self._pinged is not None:
+        if self._pinged is not None or self._unanswered >= PINGS_UNANSWERED:
             return
         self._pings += 1
+        self._unanswered += 1
         payload = self._pings.to_bytes(8, "big")
         self._http2.ping(payload)
         self._pinged, self._ping_at = (payload, now), now
@@ -385,6 +408,7 @@ class Http2Connection:
         elif isinstance(event, h2.events.ResponseReceived | h2.events.TrailersReceived):
             answer = self._calls.get(event.stream_id)
             if answer is not None:
+                self._unanswered = 0
                 answer.headers(event.headers)
         elif isinstance(event, h2.events.StreamEnded):
             answer = self._calls.get(event.stream_id)
@@ -395,11 +419,12 @@ class Http2Connection:
             if self._pinged is not None and event.ping_data == self._pinged[0]:
                 self.line.round_trip_took(trio.current_time() - self._pinged[1])
                 self._pinged = None
-                if self._pings < PINGS_UNASKED and not self._streams:
+                if self._pings < PINGS_UNANSWERED and not self._streams:
                     self._ping()
         elif isinstance(event, h2.events.WindowUpdated):
             self._send_requests()
         elif isinstance(event, h2.events.RemoteSettingsChanged):
+            self._limited(self._at_once)
             self._send_requests()
             self._start_waiting()
 

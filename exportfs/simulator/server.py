@@ -25,13 +25,16 @@ class SimulatorServer:
         port: int = 0,
         tls: Certificates | None = None,
         workers: int = _WORKERS,
+        at_once: int | None = None,
     ) -> None:
-        """`port` 0: any free one, kept over restarts. `tls` None: plaintext."""
+        """`port` 0: any free one, kept over restarts. `tls` None: plaintext. `at_once`: calls on one connection at a
+        time; None: as many as come."""
         self.simulator = simulator
         self.host = host
         self.port = port
         self.tls = tls
         self._workers = workers
+        self._at_once = at_once
         self._server: grpc.Server | None = None
         self._pool: ThreadPoolExecutor | None = None
 
@@ -52,6 +55,8 @@ class SimulatorServer:
         pool = ThreadPoolExecutor(self._workers, thread_name_prefix="simulator")
         # Without this a second server on the same port would silently share it.
         options = [("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", -1)]
+        if self._at_once is not None:
+            options.append(("grpc.max_concurrent_streams", self._at_once))
         server = grpc.server(pool, options=options)
         server.add_generic_rpc_handlers(self.simulator.handlers())
         try:

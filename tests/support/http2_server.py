@@ -10,6 +10,7 @@ from typing import Any
 
 import h2.config
 import h2.connection
+import h2.errors
 import h2.events
 import h2.exceptions
 import h2.settings
@@ -36,6 +37,10 @@ class Http2Server:
     """Blocks after which, in each download of the first connections, comes what is no HTTP/2."""
     garbage_on: int = 0
     """Connections that this happens on; each of these takes one download."""
+    mute: bool = False
+    """Calls get no answer."""
+    pings_unpunished: int | None = None
+    """Pings without an answer of ours in between; at the next one the connection ends, as of a gRPC server."""
     requests: list[bytes] = field(default_factory=list)
     connections: int = 0
 
@@ -77,6 +82,7 @@ class _Connection:
         )
         if not server.huffman:
             self._http2.encoder = _Plain()
+        self._pings = 0
         self._bodies: dict[int, bytes] = {}
         self._answers: dict[int, tuple[service.DownloadFileRequest, int, bytes]] = {}
         """Of each call: what it asks for, the next block, and bytes of it that no window took yet."""
@@ -105,11 +111,20 @@ class _Connection:
             if event.flow_controlled_length and event.stream_ended is None:
                 self._http2.increment_flow_control_window(event.flow_controlled_length, event.stream_id)
                 self._http2.increment_flow_control_window(event.flow_controlled_length)
+        elif isinstance(event, h2.events.PingReceived):
+            self._pings += 1
+            if self._server.pings_unpunished is not None and self._pings > self._server.pings_unpunished:
+                self._http2.close_connection(h2.errors.ErrorCodes.ENHANCE_YOUR_CALM, b"too_many_pings", 0)
+                self._flush()
+                raise ConnectionError("enough")
         elif isinstance(event, h2.events.StreamReset):
             self._answers.pop(event.stream_id, None)
         elif isinstance(event, h2.events.StreamEnded):
             body = self._bodies.pop(event.stream_id)
             self._server.requests.append(body)
+            if self._server.mute:
+                return
+            self._pings = 0
             asked = service.DownloadFileRequest.FromString(body[5:])
             encoding = ((b"grpc-encoding", b"gzip"),) if self._server.compress else ()
             self._http2.send_headers(

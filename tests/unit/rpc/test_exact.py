@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -57,7 +58,7 @@ class Scene:
     def __init__(
         self, client: Server, config: ServerConfig, simulator: Simulator, server: SimulatorServer
     ) -> None:
-        self.server = server
+        self.simulator, self.server = simulator, server
         self.line = Counting()
         self.downloads = Downloads(client.connections, client.login, self.line, config)
         self.session = simulator.add_computed(SIZE)
@@ -69,11 +70,11 @@ class Scene:
         return Fetch(self.session, self.file, chunk, first, until, size=SIZE, stop=stop, end=end)
 
 
-@pytest.fixture(params=["plain", "TLS"])
-def scene(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Scene]:
+@contextmanager
+def simulated(tmp_path: Path, *, encrypted: bool = False, at_once: int | None = None) -> Iterator[Scene]:
     simulator = Simulator(Config(login=LoginConfig(required=False)))
-    tls = make_certificates(tmp_path) if request.param == "TLS" else None
-    with SimulatorServer(simulator, tls=tls) as server:
+    tls = make_certificates(tmp_path) if encrypted else None
+    with SimulatorServer(simulator, tls=tls, at_once=at_once) as server:
         host, port = server.address.rsplit(":", 1)
         if tls is None:
             config = ServerConfig(host, int(port), insecure=True)
@@ -83,6 +84,12 @@ def scene(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Scene]:
         yield Scene(client, config, simulator, server)
         client.connections.close()
     simulator.close()
+
+
+@pytest.fixture(params=["plain", "TLS"])
+def scene(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Scene]:
+    with simulated(tmp_path, encrypted=request.param == "TLS") as scene:
+        yield scene
 
 
 @asynccontextmanager
@@ -224,8 +231,7 @@ async def test_a_call_on_a_connection_that_is_just_ending(scene: Scene, ping: bo
         first = Collector()
         scene.downloads.start(scene.fetch(0, 2), first).window(256 * KIB)
         await finished(first)
-        connection = scene.downloads._http2
-        assert connection is not None
+        (connection,) = scene.downloads._made
         assert connection._http2 is not None
         connection._http2.close_connection()
         connection._ping_at = -math.inf if ping else math.inf
@@ -247,8 +253,7 @@ async def test_a_stream_that_h2_knows_no_more(scene: Scene) -> None:
         with trio.fail_after(20):
             while not sink.data:  # a sink of threads knows no event of trio's
                 await trio.lowlevel.checkpoint()
-        connection = scene.downloads._http2
-        assert connection is not None
+        (connection,) = scene.downloads._made
         assert connection._http2 is not None
         connection._http2.streams.clear()
         download.window(128 * KIB)
@@ -265,8 +270,7 @@ async def test_a_call_goes_on_when_the_server_takes_no_new_ones(scene: Scene) ->
         with trio.fail_after(10):
             while len(sink.data) < 4 * 16 * KIB:
                 await trio.testing.wait_all_tasks_blocked(0.01)
-        connection = scene.downloads._http2
-        assert connection is not None
+        (connection,) = scene.downloads._made
         nursery.start_soon(partial(trio.to_thread.run_sync, scene.server.stop, 20.0, abandon_on_cancel=True))
         with trio.fail_after(10):
             while connection.usable:
@@ -278,6 +282,28 @@ async def test_a_call_goes_on_when_the_server_takes_no_new_ones(scene: Scene) ->
             while connection.busy:
                 await trio.testing.wait_all_tasks_blocked(0.01)
         nursery.cancel_scope.cancel()
+
+
+@pytest.mark.promise("E3")
+@pytest.mark.parametrize("wide", [False, True], ids=["exact", "over gRPC"])
+async def test_a_server_that_takes_few_calls_at_once(tmp_path: Path, wide: bool) -> None:
+    """On each connection: who has to wait for another to end makes one more."""
+    with simulated(tmp_path, at_once=1) as scene:
+        async with running(scene) as nursery:
+            first = Collector()
+            scene.downloads.start(scene.fetch(0, 2), first).window(256 * KIB)
+            await finished(first)
+            held = [Collector() for _ in range(3)]
+            for sink in held:
+                scene.downloads.start(replace(scene.fetch(0, 2, stop=False), wide=wide), sink).window(
+                    256 * KIB
+                )
+                with trio.fail_after(5):
+                    while len(sink.data) < 2 * 16 * KIB:
+                        await trio.testing.wait_all_tasks_blocked(0.01)
+            assert all(not sink.end.is_set() and sink.data == first.data for sink in held)
+            assert scene.simulator.log.count("DownloadFile") == 4
+            nursery.cancel_scope.cancel()
 
 
 def frame(kind: int, body: bytes) -> bytes:

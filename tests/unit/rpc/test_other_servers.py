@@ -1,5 +1,6 @@
 """Servers that keep to HTTP/2 and gRPC, but not to the habits of those that we know."""
 
+import math
 import threading
 from collections.abc import AsyncIterator, Iterator
 from concurrent import futures
@@ -15,6 +16,7 @@ from exportfs.content.line import Line
 from exportfs.errors import Exhausted, ExportfsError, Interrupted
 from exportfs.model import Fetch
 from exportfs.rpc.download import MISUNDERSTOOD, Downloads
+from exportfs.rpc.http2 import PINGS_UNANSWERED
 from exportfs.rpc.server import Server
 from exportfs.rpc.status import translate_status
 from exportfs.wire import service as wire
@@ -106,6 +108,30 @@ async def test_what_is_no_http2_in_the_middle_of_a_download() -> None:
             assert await whole(downloads) == content("f", 0, SIZE)
             assert await whole(downloads) == content("f", 0, SIZE)
     assert server.connections == 3
+
+
+@pytest.mark.promise("E6")
+@pytest.mark.parametrize("mute", [False, True], ids=["answered", "calls without an answer"])
+async def test_no_ping_is_one_too_many(mute: bool) -> None:
+    """gRPC's servers forgive two between answers, whatever the time between them; that for Java from the first on."""
+    with Http2Server(SIZE, mute=mute, pings_unpunished=PINGS_UNANSWERED) as server:
+        async with downloads_from(server.port) as downloads:
+            (connection,) = downloads._made
+            for number in range(5):
+                with trio.fail_after(10):
+                    while connection._pinged is not None or not connection.ready:
+                        await trio.testing.wait_all_tasks_blocked(0.01)
+                connection._ping_at = -math.inf
+                if not mute:
+                    assert await whole(downloads) == content("f", 0, SIZE)
+                    continue
+                downloads.start(Fetch("session", "f", BLOCK, 0, 2, size=SIZE), Sink()).window(1 << 20)
+                with trio.fail_after(10):
+                    while len(server.requests) <= number:
+                        await trio.testing.wait_all_tasks_blocked(0.01)
+                connection.cancel(*next((stream, of) for of, stream in connection._streams.items()))
+            assert connection.usable
+    assert server.connections == 1
 
 
 class _Metadata(grpc.GenericRpcHandler):
