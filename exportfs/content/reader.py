@@ -87,6 +87,11 @@ class Reader:
         while position < end:
             position = (await self._result.block_at(position, end, plan, self, since)).end
 
+    async def prove_empty(self) -> None:
+        """Where the file was announced without any bytes, asks the server. Raises what `Result.prove_empty` raises."""
+        if not self._result.key.size:
+            await self._result.prove_empty(self)
+
     def close(self) -> None:
         """The file is no longer open. To be called once."""
         self._closed(self.key)

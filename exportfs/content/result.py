@@ -20,6 +20,7 @@ from exportfs.errors import (
     ExportfsError,
     Gone,
     Interrupted,
+    InvalidArgument,
     NotFound,
     OutOfRange,
     TimedOut,
@@ -42,6 +43,8 @@ class Result:
         self._waiting = Waiting(shared)
         self._sizes = FileSizes(shared.block_sizes)
         self._served, self._served_at = 0.0, 0.0
+        self._ended_empty = False
+        """Whether the server was asked for bytes of a file that was announced without any, and sent none."""
 
     def cached(self, offset: int) -> Block | None:
         """The block that holds the byte at `offset`, if it is at hand."""
@@ -84,6 +87,24 @@ class Result:
                     continue
                 failures = failures + 1 if download.delivered == 0 else 0
                 await self._mend(_as_met_by_a_read(error), patience)
+
+    async def prove_empty(self, reader: object) -> None:
+        """Asks the server for bytes of a file that it announced without any.
+
+        Raises Corrupt where it sends some: it did not know the size, and the file would be copied as an empty one.
+        Otherwise raises as `block_at` does.
+        """
+        patience = Patience(self._shared.patience, trio.current_time())
+        while not self._ended_empty:
+            download = self._open(0, 0, wide=False, sequential=False, stop=True, reader=reader)
+            try:
+                await self._waiting.wait(0, 0, trio.current_time(), download, patience)
+            except Preempted:
+                await trio.lowlevel.checkpoint()
+            except (InvalidArgument, NotFound):
+                return  # how some say that there is nothing at this place
+            except ExportfsError as error:
+                await self._mend(error, patience)
 
     def _note(self, offset: int, attempt: int, begun: float, what: str) -> None:
         """For the field: what became of a block that somebody waits for."""
@@ -185,7 +206,8 @@ class Result:
         )
         self._downloads.remove(download)
         self._shared.scheduler.ended(download)
-        if download.refusal is not None:
+        self._ended_empty = self._ended_empty or (error is None and not self.key.size)
+        if download.refusal is not None and self.key.size:
             alone = self._shared.scheduler.running == 0
             download.other_size = self._sizes.failed(download.chunk_size, download.refusal, alone=alone)
         if isinstance(error, Exhausted) and not download.other_size:

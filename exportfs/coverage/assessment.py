@@ -1,7 +1,7 @@
 """Whether the results hold what was asked for: the judgement, and its words."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from exportfs.coverage.asked import Asked
@@ -53,12 +53,33 @@ class Coverage:
 
 
 def assess(
-    asked: Asked, files: Sequence[ResultFile], last_frame: str = "", *, ended: bool = True
+    asked: Asked,
+    files: Sequence[ResultFile],
+    last_frame: str = "",
+    *,
+    hollow: int = 0,
+    ended: bool = True,
 ) -> Coverage:
-    """The coverage of an archive export. `last_frame` is the server's last_frame_timestamp.
+    """The coverage of an archive export. `last_frame` is the server's last_frame_timestamp, `hollow` counts results
+    besides `files` that have no bytes: whatever times they have, there is no footage in them.
 
     Before the export has `ended` there are no results to judge. Total: any text may stand in any field.
     """
+    coverage = _assess(asked, files, last_frame, hollow=hollow, ended=ended)
+    if not hollow or not ended or coverage.share == 1:
+        return coverage
+    count = len(files) + hollow
+    which = (
+        "the only result is"
+        if count == 1
+        else f"{hollow} of {count} results {'is' if hollow == 1 else 'are'}"
+    )
+    return replace(coverage, warnings=(f"{which} empty (0 bytes)", *coverage.warnings))
+
+
+def _assess(
+    asked: Asked, files: Sequence[ResultFile], last_frame: str, *, hollow: int, ended: bool
+) -> Coverage:
     start, end = parse_server(asked.start), parse_server(asked.end) if asked.stream else None
     if not asked.stream:
         end = start
@@ -70,7 +91,9 @@ def assess(
             (start, end),
             share=0.0,
             gaps=((start, end),) if start is not None and end is not None and start < end else (),
-            warnings=(f"there is no result at all: the archive may hold no footage of {what}",),
+            warnings=()
+            if hollow
+            else (f"there is no result at all: the archive may hold no footage of {what}",),
         )
     if start is None or end is None or (asked.stream and end <= start):
         return Coverage(

@@ -127,7 +127,9 @@ def test_wrong_blocks(simulator: Simulator, mount: MountProcess, action: Action)
     assert refused  # the last block at least: nobody gets it before the download has ended as it should
 
 
-@pytest.mark.parametrize(("announced", "held"), [(2 * MIB, MIB), (MIB, MIB + 5), (MIB + 5, MIB), (5, 0)])
+@pytest.mark.parametrize(
+    ("announced", "held"), [(2 * MIB, MIB), (MIB, MIB + 5), (MIB + 5, MIB), (5, 0), (0, 5), (0, 5 * MIB)]
+)
 def test_size_that_does_not_hold(
     simulator: Simulator, mount: MountProcess, announced: int, held: int
 ) -> None:
@@ -136,7 +138,7 @@ def test_size_that_does_not_hold(
     true = simulator.content(session_id, simulator.files(session_id)[0].path)
     assert path.stat().st_size == announced
     expect_errno(errno.EIO, path.read_bytes)
-    with open(path, "rb", buffering=0) as file, contextlib.suppress(OSError):
+    with contextlib.suppress(OSError), open(path, "rb", buffering=0) as file:
         assert os.pread(file.fileno(), 4096, 0) == true[:4096]
 
 

@@ -318,6 +318,17 @@ def test_a_result_of_another_size_is_another_file(start_mount: MountFactory, sim
     assert (path / file.path).read_bytes() == simulator.content(session_id, file.path)
 
 
+@pytest.mark.promise("R6", "S12")
+def test_a_result_announced_without_bytes(tree: Tree, simulator: Simulator) -> None:
+    """A server that does not know a size says 0, and a copy would be empty."""
+    session_id = simulator.add_computed(1000, 0, announced=[0, 0])
+    told, empty = simulator.files(session_id)
+    path = directory(tree, session_id)
+    expect_errno(errno.EIO, tree.read, f"{path}/{told.path}")
+    assert tree.read(f"{path}/{empty.path}") == b""
+    assert "2 of 2 results are empty (0 bytes)" in record(tree, path)["warnings"]
+
+
 @pytest.mark.mount
 @pytest.mark.promise("R8")
 def test_who_has_the_old_one_open_reads_nothing_of_the_new(

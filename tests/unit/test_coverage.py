@@ -103,6 +103,24 @@ def test_slack_goes_with_the_length(length: float, got: float, whole: bool) -> N
     assert (coverage.share == 1.0) == whole
 
 
+@pytest.mark.parametrize(
+    ("times", "hollow", "share", "warnings"),
+    [
+        ([], 1, 0.0, ["the only result is empty (0 bytes)"]),
+        ([], 2, 0.0, ["2 of 2 results are empty (0 bytes)"]),
+        ([(0, 420)], 1, 0.2333, ["1 of 2 results is empty (0 bytes)", "the results hold 7 min"]),
+        ([(None, None)], 1, None, ["1 of 2 results is empty (0 bytes)"]),
+        pytest.param([(0, 1800)], 1, 1.0, [], id="the others hold all of it"),
+    ],
+)
+def test_results_without_bytes_hold_no_footage(
+    times: list[tuple[float, float]], hollow: int, share: float | None, warnings: list[str]
+) -> None:
+    coverage = assess(half_hour(), [file(*each) for each in times], hollow=hollow)
+    assert coverage.share == share
+    assert [one[: len(other)] for one, other in zip(coverage.warnings, warnings, strict=True)] == warnings
+
+
 @pytest.mark.parametrize("asked", [half_hour(), Asked(at(0), stream=False), Asked("", ""), Asked("x", "y")])
 def test_no_file_at_all(asked: Asked) -> None:
     coverage = assess(asked, [], at(1800))

@@ -270,6 +270,8 @@ class Result(InSession):
         self.context.keeper.opened(entry.id)
         try:
             await library.measure(handle.reader)
+            # The kernel asks for no byte of an empty file, so a size that does not hold would not show in a read.
+            await handle.reader.prove_empty()
         except BaseException:
             await handle.release()
             raise

@@ -174,7 +174,10 @@ def coverage_of(session: Session) -> Coverage | None:
         return None
     state = session.state
     ended = state.state is State.COMPLETED
-    return assess(asked, state.files, state.last_frame_timestamp, ended=ended)
+    # The size of what is kept elsewhere may not be known.
+    held = [file for file in state.files if file.size or not downloadable(session.summary, file)]
+    hollow = len(state.files) - len(held)
+    return assess(asked, held, state.last_frame_timestamp, hollow=hollow, ended=ended)
 
 
 @functools.lru_cache(maxsize=16384)

@@ -1,5 +1,6 @@
 """Reading a result: what is asked of the server for it, and what happens when the server errs."""
 
+import contextlib
 import logging
 import re
 from collections.abc import Callable
@@ -9,6 +10,7 @@ import trio
 from trio.testing import MockClock
 
 from exportfs.config import KIB, MIB
+from exportfs.content.download import FileKey
 from exportfs.content.reader import Reader
 from exportfs.errors import (
     AccessDenied,
@@ -681,3 +683,50 @@ async def test_the_kernels_second_asking_does_not_wait_again(
     await trio.sleep(1)
     assert bytes(await reader.read(50 * MIB, KIB)) == content("f", 50 * MIB, KIB)
     nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("fast", [False, True])
+async def test_what_is_announced_as_empty_is_proved_empty(
+    autojump_clock: MockClock, nursery: trio.Nursery, fast: bool
+) -> None:
+    """A server that does not know a size says 0: what it holds would be copied as nothing."""
+    source = FakeSource(nursery, {"empty": 0, "a": 1, "b": 10 * MIB}, fast=fast)
+    library = source.library()
+    reader = library.open(source.key("empty"))
+    await reader.prove_empty()
+    assert len(source.fetches) == 1
+    for name in ("a", "b"):
+        reader = library.open(FileKey("s", name, 0))
+        with pytest.raises(Corrupt, match="longer than the 0 bytes"):
+            await reader.prove_empty()
+        assert source.running == 0
+    assert source.sent < 500 * KIB
+    asked = len(source.fetches)
+    await library.open(source.key("a")).prove_empty()  # its size is known
+    assert len(source.fetches) == asked
+
+
+@pytest.mark.parametrize(
+    ("error", "raised"),
+    [
+        (OutOfRange, None),
+        (InvalidArgument, None),
+        (NotFound, None),
+        (Interrupted, Interrupted),
+        (Unreachable, Unreachable),
+        (AccessDenied, AccessDenied),
+    ],
+)
+async def test_whether_it_is_empty_may_not_be_told(
+    autojump_clock: MockClock,
+    nursery: trio.Nursery,
+    error: type[ExportfsError],
+    raised: type[ExportfsError] | None,
+) -> None:
+    """Some refuse to send what begins beyond the end; what was not answered proves nothing."""
+    source = FakeSource(nursery, {"f": 1}, always=Trouble("error", error=error))
+    reader = source.library().open(FileKey("s", "f", 0))
+    begun = trio.current_time()
+    with pytest.raises(raised) if raised else contextlib.nullcontext():
+        await reader.prove_empty()
+    assert trio.current_time() - begun <= 31
