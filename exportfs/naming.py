@@ -177,6 +177,13 @@ def encode(text: str) -> bytes:
     return text.encode("utf-8", "surrogateescape" if _escaped(text) else "surrogatepass")
 
 
+def readable(text: str) -> str:
+    """A text from the server for people and JSON: bytes that were not UTF-8 as U+FFFD."""
+    if text.isprintable():  # nearly always: surrogates are not
+        return text
+    return "".join("\ufffd" if "\ud800" <= char <= "\udfff" else char for char in text)
+
+
 def _escaped(text: str) -> bool:
     return all("\udc80" <= char <= "\udcff" for char in text if "\ud800" <= char <= "\udfff")
 

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from functools import partial
 
 import exportfs
+from exportfs.naming import readable
 from exportfs.record import InUse, StatusJson
 from exportfs.timestamps import to_rfc3339
 from exportfs.vfs.context import Context
@@ -117,7 +118,7 @@ class StatusMaker:
                 sessions.append(
                     {
                         "name": entry.name,
-                        "id": records.printable(entry.id),
+                        "id": readable(entry.id),
                         "kept_alive": kept,
                         "expires_at": expires,
                     }

@@ -40,8 +40,8 @@ def shared_mark() -> dict[str, str]:
     return {MARK: f"{run}:0;"} if colon else {}
 
 
-def all_pids() -> set[str]:
-    """Of whoever is there, as names in /proc; other names there are no numbers, and are there always."""
+def names_in_proc() -> set[str]:
+    """Of the processes there are, and what else stands there, which is always the same and no number."""
     return set(os.listdir("/proc"))
 
 
@@ -50,7 +50,7 @@ def marked(mark: str, folder: Path | None = None, besides: Collection[str] = ())
     ordinary user among them: it is in their command line. `besides` need no look: they were there before."""
     wanted = f"\0{MARK}={mark}".encode()
     found = []
-    for name in filter(str.isdecimal, all_pids().difference(besides, (str(os.getpid()),))):
+    for name in filter(str.isdecimal, names_in_proc().difference(besides, (str(os.getpid()),))):
         process = Path("/proc", name)
         with contextlib.suppress(OSError):
             words = _command_line(process)

@@ -81,7 +81,7 @@ class InWorker:
         self._number += 1
         self._alone.enter(item.get_closest_marker("alone") is not None)
         self._set_mark(self._number)
-        self._before = processes.all_pids()
+        self._before = processes.names_in_proc()
         try:
             return (yield)
         finally:

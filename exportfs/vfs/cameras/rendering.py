@@ -6,6 +6,7 @@ from datetime import datetime
 
 from exportfs.cameras.footage import HOUR, MINUTE, SECOND, Footage
 from exportfs.cameras.footage_names import from_unix_ms
+from exportfs.naming import readable
 from exportfs.record import ArchiveJson, CameraJson, StreamJson
 from exportfs.site import Archive, Camera, Interval, Stream
 
@@ -102,14 +103,7 @@ def printable(text: str) -> str:
     """Bytes that were not UTF-8 as U+FFFD, and nothing that acts on a terminal or breaks a line."""
     if text.isprintable():  # nearly always, and a hundred times as fast
         return text
-    return "".join(
-        "\ufffd"
-        if "\ud800" <= char <= "\udfff"
-        else " "
-        if char < " " or char in "\x7f\u2028\u2029"
-        else char
-        for char in text
-    )
+    return "".join(" " if char < " " or char in "\x7f\u2028\u2029" else char for char in readable(text))
 
 
 def labels(cameras: Sequence[Camera]) -> list[str]:

@@ -18,6 +18,7 @@ from prometheus_client.utils import floatToGoString
 import exportfs
 from exportfs import record
 from exportfs.metrics import BUCKETS
+from exportfs.naming import readable
 from exportfs.vfs.metrics.sources import Sources
 from exportfs.vfs.sessions import records
 
@@ -169,7 +170,7 @@ class MountCollector(Collector):
 
     def __init__(self, sources: Sources) -> None:
         self._sources = sources
-        self._mountpoint = records.printable(str(sources.context.mountpoint))
+        self._mountpoint = readable(str(sources.context.mountpoint))
 
     def describe(self) -> Iterable[Metric]:
         return ()

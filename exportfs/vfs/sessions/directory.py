@@ -15,7 +15,7 @@ from exportfs.errors import (
     NotPermitted,
 )
 from exportfs.model import ResultFile, SessionState, downloadable, location
-from exportfs.naming import encode, percent_encode
+from exportfs.naming import encode, percent_encode, readable
 from exportfs.sessions.catalogue import KERNEL, Entry
 from exportfs.vfs.context import Context
 from exportfs.vfs.inodes import SESSIONS
@@ -148,7 +148,7 @@ class SessionDirectory(InSession, Directory):
             "state": records.state_word(self.context, session).encode(),
             "progress": _text(records.progress(session)),
             "expires": _text(records.expires_at(self.context, session.id)),
-            "cameras": "; ".join(map(records.printable, records.labels(self.context, session))).encode(),
+            "cameras": "; ".join(map(readable, records.labels(self.context, session))).encode(),
             "kept_alive": b"true" if self.context.keeper.kept(session.id) else b"false",
         }
         return _fitting({f"user.exportfs.{key}": value for key, value in values.items()})

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from exportfs.coverage import Coverage, assess
 from exportfs.errors import Corrupt
 from exportfs.model import Session, State, downloadable
+from exportfs.naming import readable
 from exportfs.record import COMPLETED, FAILED, REMOVED, RUNNING, STOPPED, FileJson, SessionJson
 from exportfs.requests import advice, asked_of, sources_of, to_json
 from exportfs.sessions.catalogue import Entry
@@ -79,11 +80,11 @@ def session_record(context: Context, entry: Entry) -> bytes:
     files: list[FileJson] = [
         {
             "name": name,
-            "file_id": printable(file.path),
+            "file_id": readable(file.path),
             "size": file.size,
-            "mime_type": printable(file.mime_type),
-            "min_timestamp": printable(file.min_timestamp),
-            "max_timestamp": printable(file.max_timestamp),
+            "mime_type": readable(file.mime_type),
+            "min_timestamp": readable(file.min_timestamp),
+            "max_timestamp": readable(file.max_timestamp),
             "downloadable": downloadable(session.summary, file),
         }
         for name, file in zip(entry.names, session.state.files, strict=True)
@@ -93,15 +94,15 @@ def session_record(context: Context, entry: Entry) -> bytes:
     footage = _footage(context, session)
     started_here = context.ledger.records.of_session(session.id) is not None
     record: SessionJson = {
-        "id": printable(session.id),
+        "id": readable(session.id),
         "name": entry.name,
         "state": word,
         "progress": progress(session),
         "started_here": started_here,
         "kept_alive": kept_alive,
         "expires_at": expires,
-        "last_frame_timestamp": printable(session.state.last_frame_timestamp) or None,
-        "cameras": [printable(label) for label in labels(context, session)],
+        "last_frame_timestamp": readable(session.state.last_frame_timestamp) or None,
+        "cameras": [readable(label) for label in labels(context, session)],
         "footage": None if footage is None else dict(footage),
         "coverage": None if coverage is None else coverage.as_json(),
         "files": [],
@@ -228,12 +229,5 @@ def _warnings(
     if started_here:
         # What somebody else asked for is theirs to mend.
         with contextlib.suppress(Corrupt):
-            warnings += map(printable, advice(session.options))
+            warnings += map(readable, advice(session.options))
     return warnings
-
-
-def printable(text: str) -> str:
-    """Bytes that were not UTF-8 would make the JSON unreadable as surrogates; shown as U+FFFD."""
-    if text.isprintable():  # nearly always: surrogates are not
-        return text
-    return "".join("\ufffd" if "\ud800" <= char <= "\udfff" else char for char in text)
