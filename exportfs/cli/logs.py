@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from pathlib import Path
 
 from exportfs.cli.log_writer import (
@@ -90,9 +91,11 @@ class Log:
             os.dup2(self._usual, 2)
             os.close(self._usual)
             self._usual = None
+        # One bound for both, which may be the same pipe.
+        deadline = time.monotonic() + FLUSH_TIMEOUT
         if self._writer is not None:
             self._writer.flush(FLUSH_TIMEOUT)
-        if self._foreground and not takes_more(2, FLUSH_TIMEOUT):
+        if self._foreground and not takes_more(2, max(0.0, deadline - time.monotonic())):
             nothing = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
             os.dup2(nothing, 2)
             os.close(nothing)

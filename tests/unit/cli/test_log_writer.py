@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from exportfs.cli import log_writer
+from exportfs.cli import log_writer, logs
 from exportfs.cli.log_writer import WARNING, DescriptorSink, FileSink, LogWriter, SyslogSink
 from exportfs.errors import ExportfsError
 
@@ -53,6 +53,24 @@ def test_what_is_not_taken_is_dropped_and_counted(monkeypatch: pytest.MonkeyPatc
     assert 985 <= dropped <= 990
     assert gate.taken[-1] == f"log messages dropped here, because the log was blocked: {dropped}"
     assert writer.dropped_in_all == dropped
+
+
+def test_the_end_of_a_mount_waits_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For the log, and for standard error, which is the same pipe in the foreground: nobody reads it."""
+    waits: list[float] = []
+
+    def takes_nothing(descriptor: int, within: float) -> bool:
+        waits.append(within)
+        return True
+
+    monkeypatch.setattr(logs, "FLUSH_TIMEOUT", 0.05)
+    monkeypatch.setattr(logs, "takes_more", takes_nothing)
+    gate = Gate()
+    writer = LogWriter(gate)
+    writer.put("of the end", WARNING)
+    logs.Log(writer, foreground=True, file=False).stop()
+    gate.open.set()
+    assert waits == [0.0]
 
 
 def test_bytes_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
