@@ -98,16 +98,21 @@ class Connection:
 
     @property
     def connecting(self) -> bool:
-        """Whether there is no connection yet, or none any more, so that what is silent is the way to one.
+        """Whether there is no connection yet, or none any more, so that what is silent is the way to one."""
+        return self.state() not in (grpc.ChannelConnectivity.READY, None)
 
-        Asked of the channel's inner half: the public way costs a thread that polls.
+    def state(self, *, connect: bool = False) -> grpc.ChannelConnectivity | None:
+        """None where gRPC does not tell; `connect`: makes a connection where there is none.
+
+        Asked of the channel's inner half: the public way costs a thread that looks five times a second, and closing
+        the channel waits for its next look.
         """
         inner: Any = getattr(self.channel, "_channel", None)
         try:
-            state = inner.check_connectivity_state(False)
+            number = inner.check_connectivity_state(connect)
         except (AttributeError, TypeError, ValueError):  # another version, or closed
-            return False
-        return bool(state != grpc.ChannelConnectivity.READY.value[0])
+            return None
+        return next((state for state in grpc.ChannelConnectivity if state.value[0] == number), None)
 
     def stream(self, method: str) -> Any:
         """Starts calls of a server-streaming method, with serialized messages in and out."""

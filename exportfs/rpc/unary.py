@@ -17,6 +17,10 @@ from exportfs.rpc.status import translate
 
 _LATE = 1.0
 """Seconds after its deadline that gRPC has for saying so. It keeps deadlines in threads of its own, if it has any."""
+_LOOK = 0.005
+"""Seconds between two looks at whether there is a connection, at the start only."""
+_BEGINS = 0.5
+"""Seconds in which gRPC has begun to connect; where it does not after that it has been connected, and cut off."""
 
 
 def _identity(data: bytes) -> bytes:
@@ -63,30 +67,20 @@ class Bridge:
 
     async def connect(self, within: float) -> None:
         """Returns when there is a connection. Raises Unreachable at once where none can be made, or TimedOut."""
-        token = trio.lowlevel.current_trio_token()
-        settled = trio.Event()
-        states: list[grpc.ChannelConnectivity] = []
-
-        def changed(state: grpc.ChannelConnectivity) -> None:
-            if state in (grpc.ChannelConnectivity.READY, grpc.ChannelConnectivity.TRANSIENT_FAILURE):
-                states.append(state)
-                with contextlib.suppress(trio.RunFinishedError):
-                    token.run_sync_soon(settled.set)
-
         connection = self._connections.acquire(Lane.CALLS)
         try:
-            self._connections.begin(
-                connection, lambda: connection.channel.subscribe(changed, try_to_connect=True)
-            )
+            state, begun = connection.state(connect=True), trio.current_time()
             with trio.move_on_after(within):
-                await settled.wait()
+                while state is not grpc.ChannelConnectivity.TRANSIENT_FAILURE:
+                    lost = state is grpc.ChannelConnectivity.IDLE and trio.current_time() > begun + _BEGINS
+                    if lost or state in (grpc.ChannelConnectivity.READY, None):
+                        return  # where it is lost already, or gRPC does not tell, the first call will
+                    await trio.sleep(_LOOK)
+                    state = connection.state()
+                raise Unreachable("the server cannot be reached")
         finally:
-            connection.channel.unsubscribe(changed)
             self._connections.release(connection)
-        if not states:
-            raise TimedOut("the server did not answer in time")
-        if states[0] is not grpc.ChannelConnectivity.READY:
-            raise Unreachable("the server cannot be reached")
+        raise TimedOut("the server did not answer in time")
 
     def _result(self, call: Any, connection: Connection, metadata: Metadata) -> bytes:
         error = call.exception()

@@ -1,5 +1,7 @@
 """When the machine has no more threads: calls fail soon, and work again soon after there are some."""
 
+import contextlib
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -64,6 +66,40 @@ async def test_calls_work_again(server: SimulatorServer, limit: Limit) -> None:
     begun = time.monotonic()
     await client.close()
     assert time.monotonic() - begun < CLOSE_TIMEOUT + 1
+
+
+async def test_connecting_leaves_no_thread(server: SimulatorServer) -> None:
+    """Closing would wait for it: gRPC's own, which looks at the connection, ends up to 0.2 s after the last look."""
+    client = connected(server)
+    before = threading.enumerate()
+    await client.connect(20)
+    assert set(threading.enumerate()) <= set(before)
+    await client.close()
+
+
+async def test_a_server_that_hangs_up_is_connected_to_once() -> None:
+    """By who waits for a connection and has nothing to ask: it is not made again and again."""
+    settings = bytes.fromhex("000000 04 00 00000000")  # all that HTTP/2 wants of a server to begin with
+    connections = 0
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            nonlocal connections
+            with contextlib.suppress(OSError):  # the listener is closed
+                while True:
+                    with listener.accept()[0] as connection:
+                        connections += 1
+                        connection.sendall(settings)
+                        connection.recv(4096)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        client = Server(ServerConfig("127.0.0.1", listener.getsockname()[1], insecure=True), timeout=3)
+        await client.connect(20)
+        await client.close()
+        listener.shutdown(socket.SHUT_RDWR)
+    thread.join()
+    assert connections == 1
 
 
 async def test_closing_is_bounded(server: SimulatorServer, limit: Limit) -> None:
