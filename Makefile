@@ -29,8 +29,8 @@ NODE_AXE        := tests/pages/node/node_modules/.ready
 demo: $(READY)
 	@$(BIN)/axxon-exportfs demo
 
-# Side by side, in two workers more than there are processors: a third of it waits for programs and servers.
-WORKERS ?= $(shell n=$$(nproc 2>/dev/null || echo 1); echo $$((n + 2)))
+# Side by side, in three workers more than there are processors: two thirds of it wait for programs and servers.
+WORKERS ?= $(shell n=$$(nproc 2>/dev/null || echo 1); echo $$((n + 3)))
 
 test: test-system $(READY)
 	$(BIN)/python -m pytest -n $(WORKERS) $(PYTEST_ARGS)

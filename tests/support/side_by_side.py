@@ -24,13 +24,14 @@ from tests.support.bounds import Bounds, stacks_of
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "main")
 RUN = "EXPORTFS_TEST_RUN"
 """The environment variable that names this run to its workers."""
-DEAR_FIXTURES = {"stage", "media", "place"}
+DEAR_FIXTURES = {"stage", "media", "place", "servers"}
 """They cost too much to be made in every worker."""
 TOGETHER = (
     "tests/gateway/",
     "tests/pages/test_browser.py",
     "tests/players/",
     "tests/tree/new/test_writers.py",
+    "tests/unit/bench/test_bench_cpp_server.py",
 )
 """Where the tests are that use them."""
 
@@ -166,6 +167,15 @@ class Scheduling(LoadScopeScheduling):
 
     def _split_scope(self, nodeid: str) -> str:
         return next((place for place in TOGETHER if nodeid.startswith(place)), nodeid)
+
+    def _assign_work_unit(self, node: WorkerController) -> None:
+        """Every third worker takes from the end: what is `slow`, at the beginning, waits for the most part, and what is
+        in tests/unit, at the end, computes. Side by side they leave the processors less idle, and the last to be
+        begun are short."""
+        first = next(iter(self.workqueue))
+        if first not in TOGETHER and self.nodes.index(node) % 3 == 2:
+            self.workqueue.move_to_end(next(reversed(self.workqueue)), last=False)
+        super()._assign_work_unit(node)
 
     def mark_test_complete(self, node: WorkerController, item_index: int, duration: float = 0) -> None:
         """Also takes out of the worker's list what has ended: xdist looks through all of it with every test."""
