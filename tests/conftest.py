@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from exportfs.simulator import Config, LoginConfig, Simulator, SimulatorServer
+from tests.support import prepared
 from tests.support.harness import (
     REFRESH,
     InProcessTree,
@@ -80,8 +81,15 @@ def fresh() -> bool:
 
 
 @pytest.fixture
+def intervals() -> dict[str, float]:
+    """Constants of the program, by their full names, that are shorter in mounts and trees: seconds that the tests of a
+    module would wait for and are not about."""
+    return {}
+
+
+@pytest.fixture
 def start_mount(
-    server: SimulatorServer, tmp_path: Path, fresh: bool, patience: float
+    server: SimulatorServer, tmp_path: Path, fresh: bool, patience: float, intervals: dict[str, float]
 ) -> Iterator[MountFactory]:
     """Starts a real mount of the server with further options; all are ended, and their logs looked at."""
     mounts: list[MountProcess] = []
@@ -91,7 +99,8 @@ def start_mount(
     ) -> MountProcess:
         bounds = ("--refresh", str(REFRESH), "--timeout", str(patience))
         options = (*security(server.tls), *bounds, *options)
-        mount = MountProcess(address or server.address, folder, *options, fresh=fresh)
+        env = prepared.shorter(intervals)
+        mount = MountProcess(address or server.address, folder, *options, env=env, fresh=fresh)
         mounts.append(mount)
         mount.checked = check_log
         return mount.start()
@@ -114,13 +123,20 @@ def mount(start_mount: MountFactory) -> MountProcess:
 
 @pytest.fixture(params=["object", pytest.param("mount", marks=pytest.mark.mount)])
 def tree(
-    request: pytest.FixtureRequest, server: SimulatorServer, tmp_path: Path, patience: float
+    request: pytest.FixtureRequest,
+    server: SimulatorServer,
+    tmp_path: Path,
+    patience: float,
+    intervals: dict[str, float],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Tree]:
     """The tree of the server: the filesystem object, and a real mount of it."""
     if request.param == "mount":
         mount: MountProcess = request.getfixturevalue("mount")
         yield MountedTree(mount.mountpoint)
         return
+    for name, seconds in intervals.items():
+        monkeypatch.setattr(name, seconds)
     config = config_for(server.address, tmp_path, tls=server.tls, timeout=patience)
     with closing(InProcessTree(config)) as tree:
         yield tree

@@ -60,7 +60,7 @@ class Scene:
 def scene(tmp_path: Path) -> Iterator[Scene]:
     simulator = Simulator(Config(login=LoginConfig(token_life=4)))
     with SimulatorServer(simulator) as server, Proxy(server.port) as proxy:
-        options = ("--insecure", "--timeout", "12", "--refresh", "0.5", "--user", "demo")
+        options = ("--insecure", "--timeout", "9", "--refresh", "0.5", "--user", "demo")
         mount = MountProcess(proxy.address, tmp_path, *options, env={"EXPORTFS_PASSWORD": "demo"})
         try:
             yield Scene(simulator, server, proxy, mount.start())

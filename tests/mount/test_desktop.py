@@ -61,20 +61,20 @@ def test_names_with_a_server_that_is_gone(
     simulator: Simulator, server: SimulatorServer, start_mount: MountFactory
 ) -> None:
     simulator.add_computed(1000)
-    mount = start_mount("--timeout", "12")
+    mount = start_mount("--timeout", "6")
     (session,) = eventually(lambda: os.listdir(mount.mountpoint / "sessions"))
     server.stop()
     # From when on the mount knows: where nobody looks it asks seldom.
     with pytest.raises(OSError, match=r"."):
         eventually(lambda: not os.listdir(mount.mountpoint / "sessions"))
     assert json.loads((mount.mountpoint / ".status.json").read_text())["server"]["error"]
-    # A call that waited for the server would take 12 s; the limit is the proof.
+    # A call that waited for the server would take 6 s; the limit is the proof.
     names = [
         mount.mountpoint / folder / name
         for folder in ("", "new", "sessions", f"sessions/{session}")
         for name in LOOKED_FOR[:5]
     ]
-    done = subprocess.run(["ls", "-d", *names], capture_output=True, text=True, check=False, timeout=8)
+    done = subprocess.run(["ls", "-d", *names], capture_output=True, text=True, check=False, timeout=5)
     assert done.stdout == ""
     assert done.stderr.count("No such file") == len(names)
 

@@ -48,9 +48,10 @@ def front(other_front: FrontFactory) -> FrontFactory:
 
 
 @pytest.fixture
-def tree(server: SimulatorServer, tmp_path: Path) -> Iterator[Tree]:
+def tree(server: SimulatorServer, tmp_path: Path, patience: float) -> Iterator[Tree]:
     """The filesystem object: what a mount adds has nothing to do with the server."""
-    with closing(InProcessTree(config_for(server.address, tmp_path, tls=server.tls))) as tree:
+    config = config_for(server.address, tmp_path, tls=server.tls, timeout=patience)
+    with closing(InProcessTree(config)) as tree:
         yield tree
 
 
@@ -63,7 +64,7 @@ def inside(tree: Tree) -> Tree:
 @pytest.fixture
 def mount(request: pytest.FixtureRequest, start_mount: MountFactory) -> MountProcess:
     """A real mount of the server, with the patience that the restart of such a server takes."""
-    return start_mount("--timeout", "15" if "restarts" in request.node.name else "5")
+    return start_mount(*(("--timeout", "15") if "restarts" in request.node.name else ()))
 
 
 @dataclass
@@ -80,7 +81,7 @@ class Scene:
 def scene(front: FrontFactory, tmp_path: Path) -> Iterator[Scene]:
     simulator = Simulator(Config(login=LoginConfig(token_life=4)))
     with SimulatorServer(simulator) as behind, front(behind) as server, Proxy(server.port) as proxy:
-        options = (*security(server.tls), "--timeout", "12", "--refresh", "0.5", "--user", "demo")
+        options = (*security(server.tls), "--timeout", "9", "--refresh", "0.5", "--user", "demo")
         mount = MountProcess(proxy.address, tmp_path, *options, env={"EXPORTFS_PASSWORD": "demo"})
         try:
             yield Scene(simulator, server, proxy, mount.start())

@@ -414,6 +414,9 @@ class MountProcess:
         main = threading.current_thread() is threading.main_thread()
         words = ["mount", self.address, os.fspath(self.mountpoint), "--foreground", *self._options]
         environment = {**os.environ, "XDG_STATE_HOME": os.fspath(self._folder / "state"), **self._env}
+        assert not (self._fresh and prepared.INTERVALS in environment), (
+            "an interpreter of its own has its own"
+        )
         with self.log.open("ab") as log:
             if not self._fresh and prepared.shared().serves(environment):
                 self.process = prepared.shared().start(words, environment, log.fileno(), ends_with_us=main)

@@ -28,12 +28,20 @@ from tests.support.processes import shared_mark
 ROOM = "EXPORTFS_TEST_ROOM"
 """The environment variable that makes room for what a mount's environment shows in /proc."""
 WORDS_ROOM, ENVIRONMENT_ROOM = 8192, 65536
+INTERVALS = "EXPORTFS_TEST_INTERVALS"
+"""The environment variable with the fixed intervals that are shorter in this mount (`shorter`)."""
 FREE = ("EXPORTFS_", "XDG_", "PYTEST_")
 """Variables beginning with these are read when they are needed, not while importing."""
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 """linux/prctl.h."""
 ENDS_WITHIN = 10.0
 _libc = ctypes.CDLL(None, use_errno=True)
+
+
+def shorter(intervals: dict[str, float]) -> dict[str, str]:
+    """Of a mount's environment: the constants of the program with these names are so many seconds in it, for tests that
+    would wait for them and are about something else."""
+    return {INTERVALS: json.dumps(intervals)} if intervals else {}
 
 
 class Child(subprocess.Popen[bytes]):
@@ -238,6 +246,10 @@ def _become(wanted: dict[str, Any], out: int, err: int) -> None:
     os.chdir(wanted["folder"])
     os.umask(wanted["umask"])
     sys.argv[1:] = words
+    for name, seconds in json.loads(environment.get(INTERVALS, "{}")).items():
+        module, _, constant = name.rpartition(".")
+        assert isinstance(getattr(sys.modules[module], constant), float), name
+        setattr(sys.modules[module], constant, seconds)
     if wanted["ends with us"]:
         _libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
 

@@ -16,7 +16,7 @@ from tests.tree.looking import directory, exists, record
 
 pytestmark = [pytest.mark.mount, pytest.mark.slow]
 LIVE = {"live": {"sources": [{"origin": CAMERA}]}, "stream": {"format": "MKV"}}
-LIMIT = 3.0
+LIMIT = 2.0
 """Seconds after which the server ends what nobody asks about. With a refresh of 0.2 s we ask every 0.4 s."""
 
 

@@ -41,6 +41,16 @@ OLD_TYPES = ("counter", "gauge", "histogram")
 Samples = dict[str, float]
 
 
+@pytest.fixture
+def intervals() -> dict[str, float]:
+    """The text stands for a second, a question that failed is asked again after two, and a login after five."""
+    return {
+        "exportfs.vfs.metrics.file.OLDEST": 0.05,
+        "exportfs.sessions.keepalive.RETRY": 0.2,
+        "exportfs.rpc.login.EXPIRED_PAUSE": 0.2,
+    }
+
+
 def samples_of(text: bytes) -> Samples:
     """Values by name and labels but for the mount point, in the order of their names: `requests_total invalid`."""
     found: Samples = {}
@@ -80,7 +90,7 @@ def grows(tree: Tree, name: str, event: Callable[[], object], by: float | None =
         moved = after.get(name, 0) - before.get(name, 0)
         return after if (moved > 0 if by is None else moved == by) else None
 
-    found: Samples = eventually(grown, every=0.2)
+    found: Samples = eventually(grown, every=0.05)
     return found
 
 
@@ -114,10 +124,10 @@ def test_it_is_there_while_the_server_is_not(tree: Tree, simulator: Simulator) -
     tree.read(METRICS)
     simulator.faults.add("*", Hang(), times=None)
     eventually(lambda: not lists(tree))
-    eventually(lambda: samples(tree)["server_reachable"] == 0, every=0.2)
+    eventually(lambda: samples(tree)["server_reachable"] == 0, every=0.05)
     simulator.faults.clear()
     eventually(lambda: lists(tree))
-    eventually(lambda: samples(tree)["server_reachable"] == 1, every=0.2)
+    eventually(lambda: samples(tree)["server_reachable"] == 1, every=0.05)
 
 
 @pytest.mark.promise("T18", "T8")
@@ -132,7 +142,7 @@ def test_size_and_time_are_those_of_the_text(mount: MountProcess) -> None:
         list((mount.mountpoint / "sessions").iterdir())  # a call now and then, which is counted
         return path.stat().st_mtime_ns > first.st_mtime_ns
 
-    eventually(changed, every=0.2)
+    eventually(changed, every=0.05)
 
 
 @pytest.mark.promise("T18")
@@ -146,7 +156,7 @@ def test_reading(tree: Tree, simulator: Simulator) -> None:
     assert 0 < after["cache_used_bytes"] <= after["cache_size_bytes"]
     assert after["sessions completed"] == 1
     assert after["sessions_kept"] == 1
-    eventually(lambda: samples(tree).get("call_duration_seconds_count OK DownloadFile"), every=0.2)
+    eventually(lambda: samples(tree).get("call_duration_seconds_count OK DownloadFile"), every=0.05)
 
 
 @pytest.mark.promise("T18")
@@ -204,13 +214,13 @@ def test_downloads_wait_for_a_slot(start_mount: MountFactory, simulator: Simulat
         return now["downloads_running"] == now["downloads_waiting"] == 1
 
     try:
-        eventually(both, every=0.2)
+        eventually(both, every=0.05)
         assert samples(mount.tree)["operations_running"] >= 3
     finally:
         simulator.faults.clear()
         for reader in readers:
             reader.wait()
-    eventually(lambda: samples(mount.tree)["downloads_waiting"] == 0, every=0.2)
+    eventually(lambda: samples(mount.tree)["downloads_waiting"] == 0, every=0.05)
 
 
 @IMPATIENT
@@ -255,17 +265,18 @@ def test_calls_made_again(tree: Tree, simulator: Simulator) -> None:
     )
 
 
+@IMPATIENT
 @pytest.mark.promise("T18", "K5")
 def test_keep_alive_polls(tree: Tree, simulator: Simulator) -> None:
     tree.write("new/a.json", json.dumps(LIVE_REQUEST).encode())
     grows(tree, "keepalive_polls_total", lambda: None)
     simulator.faults.add("GetSessionState", Fail("INTERNAL"), times=None)
     after = grows(tree, "keepalive_poll_failures_total", lambda: None)
-    eventually(lambda: samples(tree)["keepalive_failing_sessions"] == 1, every=0.2)
+    eventually(lambda: samples(tree)["keepalive_failing_sessions"] == 1, every=0.05)
     assert after["call_duration_seconds_count INTERNAL GetSessionState"] > 0
     assert after["sessions running"] == after["sessions_kept"] == 1
     simulator.faults.clear()
-    eventually(lambda: samples(tree)["keepalive_failing_sessions"] == 0, every=0.2)
+    eventually(lambda: samples(tree)["keepalive_failing_sessions"] == 0, every=0.05)
 
 
 @pytest.mark.promise("T18")
@@ -293,7 +304,7 @@ def test_what_the_journal_does_not_take_waits(tree: Tree, tmp_path: Path) -> Non
     assert after["journal_unwritten"] >= 1  # what is heard of the footage may be another
     journal.rmdir()
     (tmp_path / "aside").rename(journal)
-    eventually(lambda: samples(tree)["journal_unwritten"] == 0, every=0.2)
+    eventually(lambda: samples(tree)["journal_unwritten"] == 0, every=0.05)
 
 
 @pytest.mark.mount
@@ -335,17 +346,17 @@ class TestWithLogin:
             ages.append(samples(tree)["login_age_seconds"])
             return len(ages) > 1 and ages[-1] < ages[-2]
 
-        eventually(renewed, every=0.2)
+        eventually(renewed, every=0.05)
         for method in ("RenewSession2", "AuthenticateEx2"):
             simulator.faults.add(method, Fail("UNAVAILABLE"), times=None)
         after = grows(tree, "login_failures_total", lambda: None)
         assert after["call_duration_seconds_count UNAVAILABLE RenewSession2"] > 0
-        eventually(lambda: samples(tree)["logged_in"] == 0, every=0.2)
+        eventually(lambda: samples(tree)["logged_in"] == 0, every=0.05)
         text = tree.read(METRICS)
         assert self.PASSWORD.encode() not in text
         assert not [key for key in samples_of(text) if "ana" in key.split()]
         simulator.faults.clear()
-        eventually(lambda: samples(tree)["logged_in"] == 1, every=0.2)
+        eventually(lambda: samples(tree)["logged_in"] == 1, every=0.05)
 
 
 PAGE = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()

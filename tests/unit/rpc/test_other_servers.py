@@ -190,12 +190,12 @@ async def test_the_next_listing_of_a_slow_server_is_waited_for_at_once() -> None
                 ended = threading.Event()
                 context.add_callback(ended.set)
                 calls.append(details.method)
-                ended.wait(1.3)
+                ended.wait(0.7)
                 yield b""
 
             return grpc.unary_stream_rpc_method_handler(answer)
 
-    async with client_of(Slow(), timeout=3) as client:
+    async with client_of(Slow(), timeout=1.8) as client:
         with trio.fail_after(20):
             for expected in (2, 3, 4):
                 await client.list_sessions()
