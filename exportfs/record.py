@@ -22,6 +22,9 @@ STOPPED = "stopped"
 REMOVED = "removed"
 ENDED = frozenset({COMPLETED, FAILED, STOPPED, REMOVED})
 
+NOTHING_SENT = "nothing was sent"
+"""In a `.error`: the server was not asked for this export, whatever errno the close failed with."""
+
 
 class IntervalJson(TypedDict, total=False):
     begin: str | None

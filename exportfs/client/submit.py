@@ -12,6 +12,7 @@ from types import FrameType
 from exportfs.client.request import Wish, check_name, default_name, request_text
 from exportfs.errors import ExportfsError, InvalidArgument, NotFound
 from exportfs.os_errors import sentence
+from exportfs.record import NOTHING_SENT
 
 # After these the server has started nothing for certain, and the request can go.
 _NOTHING_STARTED = frozenset(
@@ -75,7 +76,7 @@ def submit(mountpoint: Path, name: str, content: bytes, *, again: bool = False) 
     try:
         _write(descriptor, content)
     except OSError as error:
-        raise _refusal(request, error) from error
+        raise _refusal(request, error, again=again) from error
     link = new / name
     try:
         return link.resolve() if link.is_symlink() else _no_link(request)
@@ -96,13 +97,15 @@ def _write(descriptor: int, content: bytes) -> None:
     os.close(descriptor)
 
 
-def _refusal(request: Path, error: OSError) -> ExportfsError:
+def _refusal(request: Path, error: OSError, *, again: bool) -> ExportfsError:
     reason = ""
     with contextlib.suppress(OSError):
         reason = request.with_name(f"{request.name}.error").read_text(errors="replace").strip()
     error.filename = error.filename or os.fspath(request)
     text = reason or sentence(error)
-    if error.errno in _NOTHING_STARTED:
+    if NOTHING_SENT in reason and again:
+        return ExportfsError(text)  # but perhaps when it was written before
+    if NOTHING_SENT in reason or error.errno in _NOTHING_STARTED:
         with contextlib.suppress(OSError):
             request.unlink()
         return ExportfsError(f"no export was started: {text}")

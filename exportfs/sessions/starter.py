@@ -35,6 +35,7 @@ from exportfs.errors import (
 )
 from exportfs.metrics import Outcome, RequestCounters
 from exportfs.model import OptionsSummary, Session, SessionState, State
+from exportfs.record import NOTHING_SENT
 from exportfs.requests import Request, fingerprint
 from exportfs.sessions.catalogue import Catalogue, Entry
 from exportfs.sessions.journal import Journal
@@ -150,7 +151,7 @@ class Submitter:
         try:
             self._journal.put(record)
         except ExportfsError as error:
-            raise type(error)(f"{error}; nothing was sent: mend that and write the request again") from None
+            raise type(error)(f"{error}; mend that and write the request again; {NOTHING_SENT}") from None
 
     @contextlib.asynccontextmanager
     async def _alone(self, wanted: str, until: float) -> AsyncIterator[None]:
@@ -161,7 +162,7 @@ class Submitter:
             await lock.acquire()
             acquired = True
         if not acquired:
-            raise TimedOut("the same request is being submitted under another name; this one was not sent")
+            raise TimedOut(f"the same request is being submitted under another name; {NOTHING_SENT}")
         try:
             yield
         finally:
@@ -195,11 +196,11 @@ class Submitter:
             except Interrupted:
                 raise
             except ExportfsError as error:
-                raise type(error)(f"{error}; nothing was sent") from None
+                raise type(error)(f"{error}; {NOTHING_SENT}") from None
         trouble = self._service.trouble
         if trouble is not None:
-            raise type(trouble)(f"{trouble}; nothing was sent")
-        raise TimedOut("the list of sessions did not come in time; nothing was sent")
+            raise type(trouble)(f"{trouble}; {NOTHING_SENT}")
+        raise TimedOut(f"the list of sessions did not come in time; {NOTHING_SENT}")
 
     async def _earlier(self, source: Named, wanted: str, request: Request) -> Entry | None:
         """The session of the same request, asked for earlier."""

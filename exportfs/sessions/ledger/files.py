@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 
 from exportfs.errors import Exists, ExportfsError, InvalidArgument, TooLarge
+from exportfs.record import NOTHING_SENT
 from exportfs.requests.names import REQUEST_ENDING, is_request, link_name
 from exportfs.sessions.ledger.records import Record, Records, RecordState
 
@@ -187,7 +188,7 @@ class Ledger:
             file.judged, file.fingerprint = version, fingerprint
         if link_name(file.name) in self.names:
             link = link_name(file.name)
-            error = Exists(f"nothing was sent: the link to the session would replace the file {link}")
+            error = Exists(f"{NOTHING_SENT}: the link to the session would replace the file {link}")
             self.failed(file.name, error)
             raise error
         own = file.submission

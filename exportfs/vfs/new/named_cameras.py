@@ -4,6 +4,7 @@ import trio
 
 from exportfs.cameras.naming import find_agent, find_archive, find_camera
 from exportfs.errors import AccessDenied, ExportfsError, InvalidArgument, TimedOut, Unsupported
+from exportfs.record import NOTHING_SENT
 from exportfs.requests import Named, Request, named_in, refusal, with_access_points
 from exportfs.requests.named import AGENT, CAMERA
 from exportfs.site import Camera
@@ -33,10 +34,10 @@ async def resolved(context: Context, request: Request, content: bytes) -> Reques
                 raise refusal(request, content, named, str(error)) from None
             except ExportfsError as error:
                 what = f"{named.kind} {named.text!r}"
-                raise type(error)(f"nothing was sent: {what} cannot be looked up: {error}") from None
+                raise type(error)(f"{NOTHING_SENT}: {what} cannot be looked up: {error}") from None
     if scope.cancelled_caught:
         raise TimedOut(
-            "nothing was sent: the names in it could not be looked up in time; give access points, or try again"
+            f"{NOTHING_SENT}: the names in it could not be looked up in time; give access points, or try again"
         )
     return with_access_points(request, points)
 

@@ -21,6 +21,7 @@ from exportfs.errors import (
     Unsupported,
 )
 from exportfs.metrics import Outcome
+from exportfs.record import NOTHING_SENT
 from exportfs.requests import Completeness, Request, completeness, fingerprint, parse
 from exportfs.requests.names import suggested_name
 from exportfs.sessions.ledger import Closing, Submission
@@ -83,7 +84,7 @@ class Submissions:
     async def _judge(self, file: RequestFile, version: int, *, last: bool, wait: bool) -> None:
         if file.unwritten is not None:
             self._context.requests.ended(Outcome.INVALID)
-            error = type(file.unwritten)(f"{file.unwritten}; nothing was sent, since not all was written")
+            error = type(file.unwritten)(f"{file.unwritten}; {NOTHING_SENT}, since not all was written")
             self._ledger.refused(file.ino, version, error)
             raise error
         content = bytes(file.content)

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from exportfs.cli.terminal.following import Pace, footage_seconds
+from exportfs.client.submit import submit
+from exportfs.errors import ExportfsError
 
 CAMERA = "hosts/Server/DeviceIpint.1/SourceEndpoint.video:0:0"
 ARCHIVE = ["--camera", CAMERA, "--from", "2026-05-11T08:04:11Z", "--duration", "10", "--format", "mp4"]
@@ -221,6 +223,20 @@ def test_unknown_outcome_keeps_the_request(
     result = run("export", mount.root, *ARCHIVE, "--name", "gate")
     assert result.exit_code == 1
     assert "unknown whether an export was started" in result.stderr
+    assert (mount.root / "new" / "gate.json").exists()
+
+
+def test_nothing_sent_is_no_unknown_outcome(run: Any, mount: Any, closing: Callable[[OnClose], None]) -> None:
+    closing(refusing(errno.ENOTCONN, "the server cannot be reached; nothing was sent"))
+    result = run("export", mount.root, *ARCHIVE, "--name", "gate")
+    assert result.exit_code == 1
+    assert rest(result.stderr) == (
+        "axxon-exportfs: no export was started: the server cannot be reached; nothing was sent\n"
+    )
+    assert not (mount.root / "new" / "gate.json").exists()
+    with pytest.raises(ExportfsError) as caught:
+        submit(mount.root, "gate", b"{}", again=True)
+    assert str(caught.value) == "the server cannot be reached; nothing was sent"
     assert (mount.root / "new" / "gate.json").exists()
 
 
