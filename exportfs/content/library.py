@@ -137,6 +137,7 @@ class Library:
             self._leaving = trio.Event()
             self.scheduler.schedule()
             self.scheduler.reap(trio.current_time())
+            self.scheduler.relieve(trio.current_time())
 
     @property
     def bytes_fetched(self) -> int:

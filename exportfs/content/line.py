@@ -74,6 +74,8 @@ class Line:
         self._starting = True
         """Whether the line has never been full yet."""
         self._on_the_way = 0
+        self.arrived_at = -math.inf
+        """When bytes of exact downloads last came."""
         self._since = 0.0
         self._brought = 0
         self._whole = True
@@ -104,6 +106,7 @@ class Line:
 
     def arrived(self, now: float, amount: int) -> None:
         """Bytes of those granted are here."""
+        self.arrived_at = now
         self._on_the_way -= amount
         self._brought += amount
         elapsed = now - self._since

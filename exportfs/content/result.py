@@ -180,6 +180,7 @@ class Result:
         """A download brought a block."""
         shared, size = self._shared, len(block.data)
         shared.bytes += size
+        shared.scheduler.moved(trio.current_time())
         if index == download.first:
             shared.began(trio.current_time() - download.started_at)
         self._served, self._served_at = self.served(now := trio.current_time()) + size, now
@@ -218,6 +219,8 @@ class Result:
             self._shared.block_sizes.stalled(download.chunk_size)
             # Either its connection is dead, or the server takes its time: the next one, on another, is given longer.
             self._shared.slow = not download.patient
+            if self._shared.scheduler.moves:  # others get on: it may be waiting at the server for one of them to end
+                self._shared.scheduler.server_is_full()
         self._waiting.fail(download, error or Preempted("the download ended before the block that was due"))
 
     def awaited(self, download: Download) -> bool:

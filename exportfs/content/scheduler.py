@@ -13,16 +13,18 @@ import operator
 from collections import deque
 from collections.abc import Callable, Iterable
 
-from exportfs.content.download import Download, Preempted
+from exportfs.content.download import Download, Phase, Preempted
 from exportfs.content.line import Line
 from exportfs.content.source import Source
 from exportfs.content.tuning import (
     CANCEL_GRACE,
     FAIR_SHARE,
+    FIRSTS,
     FULL_SECONDS,
     IDLE_SECONDS,
     LEFT_SECONDS,
     LEFT_WINDOW,
+    SILENT_SECONDS,
     STUCK_SECONDS,
     TIME_SLICE,
 )
@@ -49,6 +51,7 @@ class Scheduler:
         self._limit = limit
         self._clock = clock
         self._stuck = min(STUCK_SECONDS, stall)
+        self._stall = stall
         self._wake = wake
         self._running: list[Download] = []
         self._waiting: deque[Download] = deque()
@@ -56,6 +59,9 @@ class Scheduler:
         self._leaving: list[float] = []
         self._bearable = limit
         self._more_at = math.inf
+        self._firsts = deque[float](maxlen=FIRSTS)
+        """Seconds that first blocks took lately."""
+        self._moved_at = -math.inf
         self.started = 0
 
     @property
@@ -134,6 +140,37 @@ class Scheduler:
         """A download was refused since the server serves no more at once: for a while ours take turns."""
         self._bearable = max(1, min(self._bearable, len(self._running)))
         self._more_at = self._clock() + FULL_SECONDS if self._bearable < self._limit else math.inf
+
+    def began(self, took: float) -> None:
+        """A download brought its first block after so many seconds."""
+        self._firsts.append(took)
+
+    def moved(self, now: float) -> None:
+        """A download brought a block."""
+        self._moved_at = now
+
+    @property
+    def moves(self) -> bool:
+        """Whether any download has brought something lately, by what reads wait for."""
+        return self._clock() - max(self._moved_at, self._line.arrived_at) < self._stall / 2
+
+    def relieve(self, now: float) -> None:
+        """Where nothing comes though somebody waits: what we keep open and do not take may be what is in its way, at a
+        server or a proxy that serves few at once and lets others queue. What nobody needs ends, the rest goes on."""
+        silent = now - min(SILENT_SECONDS + 2 * min(self._firsts, default=0.0), self._stall / 2)
+        if max(self._moved_at, self._line.arrived_at) > silent:
+            return
+        for download in self._running:
+            since = download.owner.awaited_since(download)
+            if since is not None and max(since, download.started_at) <= silent:
+                break
+        else:
+            return
+        for download in list(self._running):
+            if download.idle:
+                download.give_up(Interrupted("others may have to wait for its end"))
+            elif not download.wide and download.phase is Phase.RUNNING:
+                download.window(self._line.window)
 
     @property
     def next_free(self) -> float:

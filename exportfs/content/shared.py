@@ -36,3 +36,4 @@ class Shared:
     def began(self, took: float) -> None:
         """A download brought its first block after so many seconds."""
         self.slow = took > self.stall / 2
+        self.scheduler.began(took)

@@ -1,5 +1,6 @@
 """A source of computed content for `exportfs.content`, on trio's clock: what can go wrong with a download does."""
 
+import contextlib
 import random
 import zlib
 from collections import deque
@@ -95,7 +96,8 @@ class FakeDownload:
 
     async def run(self) -> None:
         with self.scope:
-            error = await self._send()
+            async with self.source.places or contextlib.nullcontext():
+                error = await self._send()
             if not self.over:
                 self.sink.ended(error)
         self._end()
@@ -234,6 +236,8 @@ class FakeSource:
     """Whether a file that is a multiple of the block size ends with an empty block."""
     at_most: int | None = None
     """Downloads served at once."""
+    places: trio.Semaphore | None = None
+    """What a download needs while it is served; others wait for one."""
     mend_fails: int = 0
     """How often the next logins fail."""
     fetches: list[Fetch] = field(default_factory=list)

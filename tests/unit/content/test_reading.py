@@ -12,6 +12,7 @@ from trio.testing import MockClock
 from exportfs.config import KIB, MIB
 from exportfs.content.download import FileKey
 from exportfs.content.reader import Reader
+from exportfs.content.tuning import REAP_EVERY, SILENT_SECONDS
 from exportfs.errors import (
     AccessDenied,
     Busy,
@@ -553,6 +554,35 @@ async def test_a_server_that_serves_fewer_downloads_than_we_may_start(
     async with trio.open_nursery() as readers:
         for name in names:
             readers.start_soon(one, name)
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_server_that_lets_downloads_queue_behind_one_that_rests(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    """As one with few threads does, or a proxy."""
+    source = FakeSource(nursery, {"f": 64 * MIB, "g": MIB}, places=trio.Semaphore(1))
+    library = source.library()
+    nursery.start_soon(library.reap)
+    await read_all(library.open(source.key("f")), 3 * MIB)
+    begun = trio.current_time()
+    await read_all(library.open(source.key("g")), MIB)
+    assert trio.current_time() - begun < SILENT_SECONDS + REAP_EVERY + 0.2
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_server_that_lets_downloads_queue_behind_a_busy_one(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    """They take turns, as where it refuses them."""
+    source = FakeSource(nursery, {"f": 64 * MIB, "g": 64 * MIB}, places=trio.Semaphore(1), delay=3)
+    library = source.library()
+    nursery.start_soon(library.reap)
+    with trio.CancelScope() as copying:
+        nursery.start_soon(read_all, library.open(source.key("f")), 64 * MIB)
+        await trio.sleep(10)
+        await read_all(library.open(source.key("g")), 10 * MIB)
+        copying.cancel()
     nursery.cancel_scope.cancel()
 
 
