@@ -149,9 +149,9 @@ STUCK_SECONDS = 10.0
 time out earlier, since others wait for the slot."""
 SILENT_SECONDS = 0.5
 """And twice the least that one of the last FIRSTS first blocks took, the server's own time: so long nothing comes
-though somebody waits, before calls that rest make way. They hold a place of a server's that serves few at once and lets others
-queue, as thread pools do, or a proxy's. Without this a read took 10 s, a third of the timeout, through Apache and
-HAProxy and from a server with one thread; with it 1 to 3 s."""
+though somebody waits, before calls that rest make way. They hold a place of a server's that serves few at once and lets
+others queue, as thread pools do, or a proxy's. Without this a read took 10 s, a third of the timeout, through Apache
+and HAProxy and from a server with one thread; with it 1 to 3 s."""
 FIRSTS = 8
 FULL_SECONDS = 10.0
 """Seconds for which no more are started than the server bears, before one more is tried."""
