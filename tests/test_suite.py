@@ -4,12 +4,15 @@ import os
 import signal
 import subprocess
 import sys
+from collections import OrderedDict
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.support.harness import eventually
 from tests.support.processes import mounts_below
+from tests.support.side_by_side import TOGETHER, Scheduling
 
 PROJECT = Path(__file__).parents[1]
 # Each starts runs of pytest.
@@ -170,6 +173,33 @@ def test_alone_is_alone(tmp_path: Path) -> None:
         if who in "ab":
             others = [row for row in rows if row[0] != who]
             assert all(float(row[2]) <= float(begun) or float(row[1]) >= float(ended) for row in others)
+
+
+class Node:
+    """A worker of xdist, which is handed tests."""
+
+    def __init__(self, tests: list[str], given: list[str]) -> None:
+        self._tests, self._given = tests, given
+
+    def send_runtest_some(self, numbers: list[int]) -> None:
+        self._given += [self._tests[number] for number in numbers]
+
+
+def test_every_third_worker_begins_at_the_end() -> None:
+    """But for what runs in one place, which comes first."""
+    place = TOGETHER[0] + "test_it.py"
+    tests = [f"{place}::a", f"{place}::b", *"cdefgh"]
+    given: list[list[str]] = [[], [], []]
+    nodes: list[Any] = [Node(tests, one) for one in given]
+    scheduling = Scheduling.__new__(Scheduling)
+    scheduling.assigned_work = {node: {} for node in nodes}
+    scheduling.registered_collections = dict.fromkeys(nodes, tests)
+    units = {TOGETHER[0]: dict.fromkeys(tests[:2], False), **{test: {test: False} for test in tests[2:]}}
+    scheduling.workqueue = OrderedDict(units)
+    for number in (2, 0, 1, 2, 2, 0, 1):
+        scheduling._assign_work_unit(nodes[number])
+    assert given == [["c", "e"], ["d", "f"], [*tests[:2], "h", "g"]]
+    assert not scheduling.workqueue
 
 
 def running() -> list[str]:
