@@ -219,9 +219,8 @@ class Result:
             self._shared.block_sizes.stalled(download.chunk_size)
             # Either its connection is dead, or the server takes its time: the next one, on another, is given longer.
             self._shared.slow = not download.patient
-            if (
-                self._shared.scheduler.moves
-            ):  # others get on: it may be waiting at the server for one of them to end
+            if self._shared.scheduler.moves:
+                # Others get on: it may be waiting at the server for one of them to end.
                 self._shared.scheduler.server_is_full()
         self._waiting.fail(download, error or Preempted("the download ended before the block that was due"))
 
