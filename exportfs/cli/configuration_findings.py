@@ -10,6 +10,7 @@ from exportfs.directories import NoHomeDirectory
 from exportfs.doctor.finding import Finding
 from exportfs.doctor.machine import Machine
 from exportfs.errors import ExportfsError
+from exportfs.program import quoted
 
 
 def configuration_findings(machine: Machine) -> Iterator[Finding]:
@@ -41,9 +42,9 @@ def _password_file(path: Path) -> Finding:
     except OSError as error:
         return Finding(False, title, f"{path}: {error.strerror}", "create it, or correct `password-file`")
     if status.st_mode & 0o077:
-        return Finding(False, title, f"other users can read {path}", f"chmod 600 {path}")
+        return Finding(False, title, f"other users can read {path}", f"chmod 600 {quoted(path)}")
     if not os.access(path, os.R_OK):
-        return Finding(False, title, f"{path} is not readable by you", f"chown {os.geteuid()} {path}")
+        return Finding(False, title, f"{path} is not readable by you", f"chown {os.geteuid()} {quoted(path)}")
     try:
         read_password_file(path)
     except ExportfsError as error:

@@ -27,6 +27,7 @@ from exportfs.client.manifest import Manifest, is_plain, local_names, set_aside,
 from exportfs.client.mounts import server_address
 from exportfs.client.sessions import FileRecord, SessionRecord
 from exportfs.errors import Corrupt, ExportfsError, InvalidArgument
+from exportfs.program import quoted
 from exportfs.record import ENDED, FAILED, REMOVED
 
 PLAIN = Form()
@@ -127,7 +128,7 @@ def _copy_session(outcome: Outcome, observer: Observer) -> None:
     record, folder = outcome.record, outcome.payload
     if record.state not in ENDED:
         raise InvalidArgument(
-            f"{record.name}: still {record.state}: first `axxon-exportfs wait {record.name}`"
+            f"{record.name}: still {record.state}: first `axxon-exportfs wait {quoted(record.name)}`"
         )
     if record.state == REMOVED or not record.files:
         lines = footage_lines(record) or [f"{record.name}: has no results"]

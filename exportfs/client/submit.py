@@ -12,6 +12,7 @@ from types import FrameType
 from exportfs.client.request import Wish, check_name, default_name, request_text
 from exportfs.errors import ExportfsError, InvalidArgument, NotFound
 from exportfs.os_errors import sentence
+from exportfs.program import quoted
 from exportfs.record import NOTHING_SENT
 
 # After these the server has started nothing for certain, and the request can go.
@@ -65,7 +66,7 @@ def submit(mountpoint: Path, name: str, content: bytes, *, again: bool = False) 
     new = mountpoint / "new"
     if not new.is_dir():
         raise NotFound(
-            f"{mountpoint}: no exportfs is mounted there; first `axxon-exportfs mount SERVER {mountpoint}`"
+            f"{mountpoint}: no exportfs is mounted there; first `axxon-exportfs mount SERVER {quoted(mountpoint)}`"
         )
     request = new / f"{name}.json"
     try:

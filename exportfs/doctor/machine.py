@@ -3,7 +3,6 @@
 import errno
 import importlib
 import os
-import shlex
 import shutil
 import stat
 import sys
@@ -18,6 +17,7 @@ from exportfs.doctor.finding import Finding
 from exportfs.doctor.packages import package_findings
 from exportfs.errors import ExportfsError
 from exportfs.fuse.mountpoint import MOUNTINFO, mountpoints, probe
+from exportfs.program import quoted
 
 OLDEST_PYTHON = (3, 11)
 
@@ -100,7 +100,7 @@ def _fusermount(machine: Machine) -> Finding:
         return Finding(ok, title, "not on the PATH; without it only root can mount", fix)
     if not root and not os.stat(path).st_mode & stat.S_ISUID:
         return Finding(
-            False, title, f"{path} is not setuid root, so only root can mount", f"chmod u+s {path}"
+            False, title, f"{path} is not setuid root, so only root can mount", f"chmod u+s {quoted(path)}"
         )
     if not root and user_name(os.getuid()) is None:
         return Finding(
@@ -145,10 +145,8 @@ def _mounts(machine: Machine) -> Iterator[Finding]:
             yield Finding(True, title, f"private mount of user {owner}")
         else:
             detail = "left behind by a crash" if number == errno.ENOTCONN else os.strerror(number)
-            quoted = shlex.quote(str(place))
-            yield Finding(
-                False, title, detail, f"axxon-exportfs umount {quoted}, or fusermount3 -uz {quoted}"
-            )
+            at = quoted(place)
+            yield Finding(False, title, detail, f"axxon-exportfs umount {at}, or fusermount3 -uz {at}")
 
 
 def _place(title: str, find: Callable[[], Path], *, private: bool) -> Finding:
@@ -173,16 +171,21 @@ def _directory(title: str, path: Path, *, private: bool) -> Finding:
     if not stat.S_ISDIR(status.st_mode):
         return Finding(False, title, f"{path} is not a directory", f"move {path} away")
     if status.st_uid != os.geteuid():
-        return Finding(False, title, f"{path} belongs to another user", f"chown {os.geteuid()} {path}")
+        return Finding(
+            False, title, f"{path} belongs to another user", f"chown {os.geteuid()} {quoted(path)}"
+        )
     forbidden = 0o077 if private else 0o022
     if status.st_mode & forbidden:
         what = "read" if private else "change"
         return Finding(
-            False, title, f"others can {what} {path}", f"chmod {'700' if private else 'go-w'} {path}"
+            False, title, f"others can {what} {path}", f"chmod {'700' if private else 'go-w'} {quoted(path)}"
         )
     if not os.access(path, os.R_OK | os.W_OK | os.X_OK):
         return Finding(
-            False, title, f"{path} is not writable", _elsewhere(path) if private else f"chmod u+rwx {path}"
+            False,
+            title,
+            f"{path} is not writable",
+            _elsewhere(path) if private else f"chmod u+rwx {quoted(path)}",
         )
     return Finding(True, title, str(path))
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from exportfs.errors import ExportfsError
-from exportfs.program import PROGRAM
+from exportfs.program import PROGRAM, quoted
 
 FS_TYPE = PROGRAM
 """Shown as fuse.axxon-exportfs."""
@@ -185,7 +185,7 @@ def check_mountpoint(mountpoint: Path) -> None:
             what = "something" if there.ours else f"a filesystem of type {there.fs_type}"
             with_what = "axxon-exportfs umount" if there.ours else "umount"
             raise ExportfsError(
-                f"{what} is mounted at {mountpoint} already: unmount it with `{with_what} {mountpoint}`"
+                f"{what} is mounted at {mountpoint} already: unmount it with `{with_what} {quoted(mountpoint)}`"
             )
         return
     check_directory(mountpoint)
@@ -197,7 +197,7 @@ def check_directory(mountpoint: Path) -> None:
         status = mountpoint.stat()
     except FileNotFoundError:
         raise ExportfsError(
-            f"the mount point {mountpoint} does not exist: create it with `mkdir -p {mountpoint}`"
+            f"the mount point {mountpoint} does not exist: create it with `mkdir -p {quoted(mountpoint)}`"
         ) from None
     except PermissionError:
         raise ExportfsError(

@@ -22,7 +22,7 @@ import click
 from exportfs.cli.install.files import our_command
 from exportfs.cli.params.quantities import FILE
 from exportfs.errors import ExportfsError
-from exportfs.program import PROGRAM
+from exportfs.program import PROGRAM, quoted
 
 CAMERA = "hosts/Server/DeviceIpint.1/SourceEndpoint.video:0:0"
 LONGEST_WAIT = 60.0
@@ -206,7 +206,7 @@ def _play(copy: Path) -> None:
     if not frames:
         raise ExportfsError(f"{copy} holds no pictures")
     player = next((name for name in ("mpv", "vlc", "ffplay") if shutil.which(name)), "mpv")
-    say(f"A decoder played all {frames} pictures of it ({codec}). To see them: {player} {quote(copy)}")
+    say(f"A decoder played all {frames} pictures of it ({codec}). To see them: {player} {quoted(copy)}")
 
 
 def _try_next(place: Path, session: Path, folder: Path) -> None:
@@ -223,16 +223,11 @@ def hints(place: Path, session: Path, folder: Path) -> list[str]:
     ours = our_command()
     program = PROGRAM if known and os.path.realpath(known) == os.path.realpath(ours[0]) else shlex.join(ours)
     return [
-        f"ls -l {quote(place)}/sessions/*",
-        f"cat {quote(session / '.session.json')}",
-        f"cp {quote(place / 'new' / '.template.json')} {quote(mine)}",
-        f"cp {quote(mine)} {quote(place / 'new')}/ && ls -l {quote(place / 'new')}",
-        f"{program} export {quote(place)} --camera {CAMERA} --duration 10s --format mkv --wait",
-        f"{program} status {quote(place)}",
-        f"echo destroy > {quote(session / '.control')}",
+        f"ls -l {quoted(place)}/sessions/*",
+        f"cat {quoted(session / '.session.json')}",
+        f"cp {quoted(place / 'new' / '.template.json')} {quoted(mine)}",
+        f"cp {quoted(mine)} {quoted(place / 'new')}/ && ls -l {quoted(place / 'new')}",
+        f"{program} export {quoted(place)} --camera {CAMERA} --duration 10s --format mkv --wait",
+        f"{program} status {quoted(place)}",
+        f"echo destroy > {quoted(session / '.control')}",
     ]
-
-
-def quote(path: Path) -> str:
-    """For a shell."""
-    return shlex.quote(os.fspath(path))

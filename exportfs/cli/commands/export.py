@@ -2,7 +2,6 @@
 
 import json
 import secrets
-import shlex
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,6 +23,7 @@ from exportfs.client.request import Wish, check_name, default_name, request_text
 from exportfs.client.sessions import SessionRecord
 from exportfs.client.submit import interrupt_held_back, submit
 from exportfs.errors import InvalidArgument
+from exportfs.program import quoted
 
 
 @click.command(short_help="Start an export through a mount.")
@@ -119,9 +119,7 @@ def export(
             (record,) = follow([directory])
     except KeyboardInterrupt:
         if directory is not None:
-            complain(
-                f"the export continues; wait for it with `axxon-exportfs wait {shlex.quote(str(directory))}`"
-            )
+            complain(f"the export continues; wait for it with `axxon-exportfs wait {quoted(directory)}`")
         raise
     answer: dict[str, Any] = {
         "request": str(mountpoint.absolute() / "new" / f"{stem}.json"),
