@@ -68,7 +68,10 @@ def find_camera(text: str, named: Sequence[tuple[str, Camera]]) -> Camera:
         raise InvalidArgument(
             f"there is no camera {text!r}: the server names no cameras; give an access point"
         )
+    # A part of a name is none, but near to it.
+    parts = [name for name, camera in named if wanted and wanted in same_key(camera.label)]
     near = _nearest(text, (word for _, camera in named for word in (camera.label, camera.name)))
+    near = _did_you_mean(parts[:3]) if parts else near
     raise InvalidArgument(f"there is no camera {text!r}; {near or 'see cameras/ for those that there are'}")
 
 
@@ -119,7 +122,11 @@ def _nearest(text: str, words: Iterable[str]) -> str:
             break
         found.append(word)
         del left[word]
-    return f"did you mean {' or '.join(repr(word) for word in found)}?" if found else ""
+    return _did_you_mean(found) if found else ""
+
+
+def _did_you_mean(words: Sequence[str]) -> str:
+    return f"did you mean {' or '.join(map(repr, words))}?"
 
 
 def _listed(words: Iterable[str]) -> str:

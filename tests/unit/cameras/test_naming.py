@@ -104,6 +104,8 @@ def test_an_ambiguous_name_is_refused_with_the_candidates(text: str) -> None:
 def test_an_unknown_name_is_refused_with_the_nearest() -> None:
     with pytest.raises(InvalidArgument, match=r"did you mean .*Gate south"):
         find_camera("Gaet south", SITE)
+    with pytest.raises(InvalidArgument, match=r"did you mean .*Gate south"):
+        find_camera("gate", SITE)
     with pytest.raises(InvalidArgument, match="names no cameras"):
         find_camera("x", [])
 
