@@ -20,6 +20,7 @@ from exportfs.content.tuning import (
     SAMPLE_REST,
     SAMPLE_WITHIN,
     SAMPLES,
+    SEEK,
     TRICKLE_SECONDS,
 )
 from exportfs.errors import ExportfsError
@@ -110,16 +111,20 @@ class Library:
             await reader.fetch_head(1)
         if waiting.cancelled_caught:
             return True if line.near else None
-        line.listen()
         until = trio.current_time() + SAMPLE_REST
-        while line.near:
-            with trio.move_on_after(TRICKLE_SECONDS) as looking:
-                await reader.fetch_head(FIRST_SAMPLE)
-            if not looking.cancelled_caught:
-                return False
-            if line.trickles(now := trio.current_time()) or now >= until:
-                return True
-        return None
+        # Block by block: over a thin line nobody may want what is on its way by the time that shows.
+        for length in range(2 * SEEK, FIRST_SAMPLE + 1, SEEK):
+            line.listen()
+            while True:
+                if not line.near:
+                    return None
+                with trio.move_on_after(TRICKLE_SECONDS / 3) as looking:
+                    await reader.fetch_head(length)
+                if not looking.cancelled_caught:
+                    break
+                if line.trickles(now := trio.current_time()) or now >= until:
+                    return True
+        return False
 
     def _closed(self, key: FileKey) -> None:
         result, readers = self._open[key]

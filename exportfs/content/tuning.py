@@ -192,7 +192,8 @@ KERNEL_AHEAD_NEAR = 256 * KIB
 and a file keeps what is set when it is opened. With 1 MiB a near line of 2 Mbit/s was filled to half in the first 5 s,
 and 1 MiB after a jump took 10.5 s in place of 4.2. With 256 KiB `dd` takes a third longer on loopback."""
 FIRST_SAMPLE = 48 * KIB
-"""Bytes of a first arrival that is to tell so: more than the 16 to 32 KiB that pass many shapers at once."""
+"""Bytes of a first arrival that is to tell so, block by block: more than the 16 to 32 KiB that pass many shapers at
+once."""
 SAMPLE_WITHIN = 0.008
 """Seconds that opening a file waits for its first block, where nothing has come yet from nearby: what takes longer is
 thin."""

@@ -256,4 +256,7 @@ async def test_opening_the_first_file_waits_no_longer_than_a_thin_line_takes_to_
     begun = trio.current_time()
     await file.read(0, 4 * KIB)
     assert trio.current_time() == begun
+    file.reader.close()
+    await settle(line)
+    assert line.carried <= (36 if mbit <= 10 else 54) * KIB  # two blocks of 16 KiB tell, or three
     nursery.cancel_scope.cancel()
