@@ -31,7 +31,10 @@ async def resolved(context: Context, request: Request, content: bytes) -> Reques
             except (Unsupported, AccessDenied):
                 continue
             except InvalidArgument as error:
-                raise refusal(request, content, named, str(error)) from None
+                message = str(error)
+                if named.kind == AGENT and named.text == context.agent:
+                    message += "; mount with another --agent, or name one in the request"
+                raise refusal(request, content, named, message) from None
             except ExportfsError as error:
                 what = f"{named.kind} {named.text!r}"
                 raise type(error)(f"{NOTHING_SENT}: {what} cannot be looked up: {error}") from None

@@ -4,14 +4,15 @@ import errno
 import json
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from exportfs.simulator import Config, Fail, Hang, LoginConfig, Simulator
+from exportfs.simulator import Config, Fail, Hang, LoginConfig, Simulator, SimulatorServer
 from exportfs.simulator.site import believable_site
 from tests.conftest import IMPATIENT
-from tests.support.harness import Tree, eventually, expect_errno
+from tests.support.harness import InProcessTree, Tree, config_for, eventually, expect_errno
 
 GATE = "hosts/Server/DeviceIpint.2/SourceEndpoint.video:0:0"
 END = int(time.time()) // 60 * 60 - 600
@@ -95,6 +96,15 @@ def test_an_agent_that_is_not_there(tree: Tree, simulator: Simulator) -> None:
     wrong = request(GATE, export_agent_access_point="Third")
     expect_errno(errno.EINVAL, tree.write, "new/a.json", wrong)
     assert "export_agent_access_point (line" in tree.read("new/a.json.error").decode()
+
+
+def test_the_mounts_own_agent_is_not_there(server: SimulatorServer, tmp_path: Path) -> None:
+    tree = InProcessTree(config_for(server.address, tmp_path, agent="Third"))
+    try:
+        expect_errno(errno.EINVAL, tree.write, "new/a.json", request(GATE))
+        assert b"mount with another --agent" in tree.read("new/a.json.error")
+    finally:
+        tree.close()
 
 
 @pytest.mark.promise("W16")
