@@ -39,6 +39,8 @@ class CallCounters:
     """By the method's name and the status that the call ended with."""
     retries: dict[str, int] = field(default_factory=dict)
     """Calls made once more, by method."""
+    unanswered: dict[object, float] = field(default_factory=dict)
+    """When those were made, in monotonic seconds, that have not ended yet; downloads apart."""
 
     def ended(self, method: str, code: str, seconds: float) -> None:
         durations = self.durations.get((method, code))

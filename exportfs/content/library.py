@@ -143,6 +143,7 @@ class Library:
             self.scheduler.schedule()
             self.scheduler.reap(trio.current_time())
             self.scheduler.relieve(trio.current_time())
+            self.scheduler.relieve_calls(self._shared.remote.unanswered_since(), trio.current_time())
 
     @property
     def bytes_fetched(self) -> int:

@@ -13,7 +13,7 @@ import operator
 from collections import deque
 from collections.abc import Callable, Iterable
 
-from exportfs.content.download import Download, Phase, Preempted
+from exportfs.content.download import Download, Preempted
 from exportfs.content.line import Line
 from exportfs.content.source import Source
 from exportfs.content.tuning import (
@@ -27,6 +27,8 @@ from exportfs.content.tuning import (
     SILENT_SECONDS,
     STUCK_SECONDS,
     TIME_SLICE,
+    UNANSWERED_AGAIN,
+    UNANSWERED_SECONDS,
 )
 from exportfs.errors import Interrupted
 
@@ -62,6 +64,7 @@ class Scheduler:
         self._firsts = deque[float](maxlen=FIRSTS)
         """Seconds that first blocks took lately."""
         self._moved_at = -math.inf
+        self._relieved_at = -math.inf
         self.started = 0
 
     @property
@@ -166,11 +169,21 @@ class Scheduler:
                 break
         else:
             return
-        for download in list(self._running):
-            if download.idle:
-                download.give_up(Interrupted("others may have to wait for its end"))
-            elif not download.wide and download.phase is Phase.RUNNING:
+        self._end_idle()
+        for download in self._running:
+            if not download.wide:
                 download.window(self._line.window)
+
+    def relieve_calls(self, since: float | None, now: float) -> None:
+        """The same for a call that has had no answer since then: it may be queueing behind idle downloads."""
+        if since is None or now - since < UNANSWERED_SECONDS or now - self._relieved_at < UNANSWERED_AGAIN:
+            return
+        self._relieved_at = now
+        self._end_idle()
+
+    def _end_idle(self) -> None:
+        for download in [download for download in self._running if download.idle]:
+            download.give_up(Interrupted("others may have to wait for its end"))
 
     @property
     def next_free(self) -> float:

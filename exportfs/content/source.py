@@ -50,3 +50,6 @@ class Remote(Protocol):
 
         Raises what makes the failure final (a refused login).
         """
+
+    def unanswered_since(self) -> float | None:
+        """When the oldest call without an answer was made, downloads apart; None where there is none."""

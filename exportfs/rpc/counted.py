@@ -35,7 +35,8 @@ def code_of(error: ExportfsError | None) -> str:
 def counted(calls: CallCounters, method: str) -> Iterator[None]:
     """Counts the call that is made within. One that is cancelled from outside counts as CANCELLED."""
     begun = trio.current_time()
-    code = CANCELLED
+    code, call = CANCELLED, object()
+    calls.unanswered[call] = begun
     try:
         yield
         code = OK
@@ -43,6 +44,7 @@ def counted(calls: CallCounters, method: str) -> Iterator[None]:
         code = code_of(error)
         raise
     finally:
+        del calls.unanswered[call]
         calls.ended(short(method), code, trio.current_time() - begun)
 
 

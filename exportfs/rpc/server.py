@@ -168,6 +168,10 @@ class Server:
         if isinstance(error, Unauthenticated):
             await self.login.refresh(error.credentials)
 
+    def unanswered_since(self) -> float | None:
+        """When the oldest call without an answer was made, downloads apart; None where there is none."""
+        return min(self.connections.calls.unanswered.values(), default=None)
+
     def warm_up(self) -> None:
         """Connects the lanes of downloads and makes a call on each, so that the first seek need not wait for what
         happens once. Blocks for as long as one try may take; to be called in a thread of its own."""

@@ -238,6 +238,8 @@ class FakeSource:
     """Downloads served at once."""
     places: trio.Semaphore | None = None
     """What a download needs while it is served; others wait for one."""
+    called_at: float | None = None
+    """When a call was made that has no answer yet."""
     mend_fails: int = 0
     """How often the next logins fail."""
     fetches: list[Fetch] = field(default_factory=list)
@@ -260,6 +262,9 @@ class FakeSource:
             self.mend_fails -= 1
             raise Unreachable("no login server")
         await trio.lowlevel.checkpoint()
+
+    def unanswered_since(self) -> float | None:
+        return self.called_at
 
     def library(
         self, *, cache_size: int = 256 << 20, max_downloads: int = 4, timeout: float = 30.0

@@ -117,6 +117,9 @@ class ModelledLine:
         download.opened(number)
         return download
 
+    def unanswered_since(self) -> float | None:
+        return None
+
     async def mend(self, error: ExportfsError) -> None:
         await trio.lowlevel.checkpoint()
 

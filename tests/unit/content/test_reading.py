@@ -12,7 +12,7 @@ from trio.testing import MockClock
 from exportfs.config import KIB, MIB
 from exportfs.content.download import FileKey
 from exportfs.content.reader import Reader
-from exportfs.content.tuning import REAP_EVERY, SILENT_SECONDS
+from exportfs.content.tuning import REAP_EVERY, SILENT_SECONDS, UNANSWERED_SECONDS
 from exportfs.errors import (
     AccessDenied,
     Busy,
@@ -568,6 +568,31 @@ async def test_a_server_that_lets_downloads_queue_behind_one_that_rests(
     begun = trio.current_time()
     await read_all(library.open(source.key("g")), MIB)
     assert trio.current_time() - begun < SILENT_SECONDS + REAP_EVERY + 0.2
+    nursery.cancel_scope.cancel()
+
+
+@pytest.mark.promise("E3")
+async def test_a_server_that_lets_calls_queue_behind_players(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    """A listing, or a keep-alive poll. Players leave their downloads idle, though never long enough to lose them."""
+    source = FakeSource(nursery, {"f": 64 * MIB}, places=trio.Semaphore(1))
+    assert source.places is not None
+    library = source.library()
+    nursery.start_soon(library.reap)
+    reader = library.open(source.key("f"))
+    await read_all(reader, 3 * MIB)
+
+    async def play() -> None:
+        for offset in range(3 * MIB, 64 * MIB, 64 * KIB):
+            await read_all(reader, offset + 64 * KIB, 64 * KIB, offset)
+            await trio.sleep(0.25)
+
+    nursery.start_soon(play)
+    await trio.sleep(5)
+    source.called_at = trio.current_time()
+    with trio.fail_after(UNANSWERED_SECONDS + 2 * REAP_EVERY):
+        await source.places.acquire()
     nursery.cancel_scope.cancel()
 
 
