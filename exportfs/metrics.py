@@ -40,7 +40,7 @@ class CallCounters:
     retries: dict[str, int] = field(default_factory=dict)
     """Calls made once more, by method."""
     unanswered: dict[object, float] = field(default_factory=dict)
-    """When those were made, in monotonic seconds, that have not ended yet; downloads apart."""
+    """When those were made, in monotonic seconds, of whose answer nothing has come yet; downloads apart."""
 
     def ended(self, method: str, code: str, seconds: float) -> None:
         durations = self.durations.get((method, code))

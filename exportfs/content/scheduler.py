@@ -28,7 +28,8 @@ from exportfs.content.tuning import (
     STUCK_SECONDS,
     TIME_SLICE,
     UNANSWERED_AGAIN,
-    UNANSWERED_SECONDS,
+    UNANSWERED_BUSY,
+    UNANSWERED_IDLE,
 )
 from exportfs.errors import Interrupted
 
@@ -175,15 +176,24 @@ class Scheduler:
                 download.window(self._line.window)
 
     def relieve_calls(self, since: float | None, now: float) -> None:
-        """The same for a call that has had no answer since then: it may be queueing behind idle downloads."""
-        if since is None or now - since < UNANSWERED_SECONDS or now - self._relieved_at < UNANSWERED_AGAIN:
+        """The same for a call that has had no answer since then: it may be queueing behind idle downloads, or, before
+        it is given up, behind one that has had its share."""
+        if since is None or now - since < self._stall * UNANSWERED_IDLE:
+            return
+        if now - self._relieved_at < self._stall * UNANSWERED_AGAIN:
             return
         self._relieved_at = now
-        self._end_idle()
+        if not self._end_idle() and now - since >= self._stall * UNANSWERED_BUSY:
+            victim = self._victim()
+            if victim is not None:
+                victim.give_up(Preempted("made room for a call without an answer"))
 
-    def _end_idle(self) -> None:
-        for download in [download for download in self._running if download.idle]:
+    def _end_idle(self) -> bool:
+        """Whether there was any."""
+        idle = [download for download in self._running if download.idle]
+        for download in idle:
             download.give_up(Interrupted("others may have to wait for its end"))
+        return bool(idle)
 
     @property
     def next_free(self) -> float:

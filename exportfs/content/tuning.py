@@ -153,9 +153,10 @@ though somebody waits, before calls that rest make way. They hold a place of a s
 others queue, as thread pools do, or a proxy's. Without this a read took 10 s, a third of the timeout, through Apache
 and HAProxy and from a server with one thread; with it 1 to 3 s."""
 FIRSTS = 8
-UNANSWERED_SECONDS, UNANSWERED_AGAIN = 2.0, 5.0
-"""Seconds that a call waits for its answer before idle downloads make way for it, and from then on to the next time. On
-a server of four threads four players, each idle but for moments, let no listing and no keep-alive poll through."""
+UNANSWERED_IDLE, UNANSWERED_BUSY, UNANSWERED_AGAIN = 0.2, 0.7, 0.25
+"""Of the time that a call's first try has: from then on idle downloads make way for it, or a busy one that has had its
+share and is asked for anew; and from then to the next time. On a server of four threads four players, each idle but for
+moments, let no listing and no keep-alive poll through."""
 FULL_SECONDS = 10.0
 """Seconds for which no more are started than the server bears, before one more is tried."""
 IDLE_SECONDS = 3.0

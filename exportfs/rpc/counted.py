@@ -1,7 +1,7 @@
 """Counting calls: each by its method, the status that it ended with, and how long that took."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import grpc
 import trio
@@ -32,19 +32,24 @@ def code_of(error: ExportfsError | None) -> str:
 
 
 @contextlib.contextmanager
-def counted(calls: CallCounters, method: str) -> Iterator[None]:
-    """Counts the call that is made within. One that is cancelled from outside counts as CANCELLED."""
+def counted(calls: CallCounters, method: str) -> Iterator[Callable[[], None]]:
+    """Counts the call that is made within. One that is cancelled from outside counts as CANCELLED. Gives what is to be
+    called where its answer has begun and goes on."""
     begun = trio.current_time()
     code, call = CANCELLED, object()
     calls.unanswered[call] = begun
+
+    def answered() -> None:
+        calls.unanswered.pop(call, None)
+
     try:
-        yield
+        yield answered
         code = OK
     except ExportfsError as error:
         code = code_of(error)
         raise
     finally:
-        del calls.unanswered[call]
+        answered()
         calls.ended(short(method), code, trio.current_time() - begun)
 
 

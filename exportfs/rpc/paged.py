@@ -36,7 +36,7 @@ async def collect(
     `timeout` seconds and `most` bytes (Corrupt beyond). Where nothing at all has come within `first_within`
     seconds, the connection is given up (TimedOut).
     """
-    with counted(connections.calls, method):
+    with counted(connections.calls, method) as answered:
         token = trio.lowlevel.current_trio_token()
         begun, done = trio.Event(), trio.Event()
         outcome: list[T] = []
@@ -84,6 +84,7 @@ async def collect(
             if scope.cancelled_caught:
                 connections.suspect(connection)
                 raise TimedOut("the server did not answer in time")
+            answered()
             await done.wait()
         finally:
             call.cancel()

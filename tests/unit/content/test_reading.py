@@ -12,7 +12,7 @@ from trio.testing import MockClock
 from exportfs.config import KIB, MIB
 from exportfs.content.download import FileKey
 from exportfs.content.reader import Reader
-from exportfs.content.tuning import REAP_EVERY, SILENT_SECONDS, UNANSWERED_SECONDS
+from exportfs.content.tuning import REAP_EVERY, SILENT_SECONDS, UNANSWERED_IDLE
 from exportfs.errors import (
     AccessDenied,
     Busy,
@@ -28,6 +28,7 @@ from exportfs.errors import (
     Unreachable,
     Unsupported,
 )
+from exportfs.retry import PatienceConfig
 from tests.support.fake_source import FakeDownload, FakeSource, Trouble, content
 
 KERNEL = 128 * KIB
@@ -591,8 +592,26 @@ async def test_a_server_that_lets_calls_queue_behind_players(
     nursery.start_soon(play)
     await trio.sleep(5)
     source.called_at = trio.current_time()
-    with trio.fail_after(UNANSWERED_SECONDS + 2 * REAP_EVERY):
+    with trio.fail_after(PatienceConfig().stall * UNANSWERED_IDLE + 2 * REAP_EVERY):
         await source.places.acquire()
+    nursery.cancel_scope.cancel()
+
+
+@pytest.mark.promise("E3")
+async def test_a_server_that_lets_calls_queue_behind_copies(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    """Before the call is given up, one of them ends and queues in its turn."""
+    source = FakeSource(nursery, {"f": 640 * MIB}, places=trio.Semaphore(1), delay=0.1)
+    assert source.places is not None
+    library = source.library()
+    nursery.start_soon(library.reap)
+    nursery.start_soon(read_all, library.open(source.key("f")), 640 * MIB)
+    await trio.sleep(20)
+    source.called_at = trio.current_time()
+    with trio.fail_after(PatienceConfig().stall):
+        await source.places.acquire()
+    assert len(source.fetches) < 5
     nursery.cancel_scope.cancel()
 
 
