@@ -161,7 +161,7 @@ class Scheduler:
     def relieve(self, now: float) -> None:
         """Where nothing comes though somebody waits: what we keep open and do not take may be what is in its way, at a
         server or a proxy that serves few at once and lets others queue. What nobody needs ends, the rest goes on."""
-        silent = now - min(SILENT_SECONDS + 2 * min(self._firsts, default=0.0), self._stall / 2)
+        silent = now - min(SILENT_SECONDS + self._own_time, self._stall / 2)
         if max(self._moved_at, self._line.arrived_at) > silent:
             return
         for download in self._running:
@@ -178,7 +178,14 @@ class Scheduler:
     def relieve_calls(self, since: float | None, now: float) -> None:
         """The same for a call that has had no answer since then: it may be queueing behind idle downloads, or, before
         it is given up, behind one that has had its share."""
-        if since is None or now - since < self._stall * UNANSWERED_IDLE:
+        begins = [
+            max(awaited, download.started_at)
+            for download in self._running
+            if not download.delivered and (awaited := download.owner.awaited_since(download)) is not None
+        ]
+        # So is a download without its first block, apart from what the server itself needs for that.
+        since = min([now if since is None else since, *(begin + self._own_time for begin in begins)])
+        if now - since < self._stall * UNANSWERED_IDLE:
             return
         if now - self._relieved_at < self._stall * UNANSWERED_AGAIN:
             return
@@ -187,6 +194,11 @@ class Scheduler:
             victim = self._victim()
             if victim is not None:
                 victim.give_up(Preempted("made room for a call without an answer"))
+
+    @property
+    def _own_time(self) -> float:
+        """Seconds that the server itself may need for a first block."""
+        return 2 * min(self._firsts, default=0.0)
 
     def _end_idle(self) -> bool:
         """Whether there was any."""

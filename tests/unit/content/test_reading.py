@@ -597,6 +597,29 @@ async def test_a_server_that_lets_calls_queue_behind_players(
     nursery.cancel_scope.cancel()
 
 
+async def test_a_server_that_lets_downloads_queue_behind_players(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    """They bring something all the time; each of them rests all the same."""
+    source = FakeSource(nursery, {"f": 256 * MIB, "g": 256 * MIB, "h": MIB}, places=trio.Semaphore(2))
+    library = source.library()
+    nursery.start_soon(library.reap)
+
+    async def play(name: str) -> None:
+        reader = library.open(source.key(name))
+        await read_all(reader, 3 * MIB)
+        for offset in range(3 * MIB, 256 * MIB, MIB):
+            await read_all(reader, offset + MIB, start=offset)
+            await trio.sleep(0.25)
+
+    for name in "fg":
+        nursery.start_soon(play, name)
+    await trio.sleep(5)
+    with trio.fail_after(PatienceConfig().stall * UNANSWERED_IDLE + 2 * REAP_EVERY):
+        await read_all(library.open(source.key("h")), MIB)
+    nursery.cancel_scope.cancel()
+
+
 @pytest.mark.promise("E3")
 async def test_a_server_that_lets_calls_queue_behind_copies(
     autojump_clock: MockClock, nursery: trio.Nursery
