@@ -19,7 +19,7 @@ from exportfs.cli.params.mount_options import PASSWORD_VARIABLE, mount_options
 from exportfs.cli.params.quantities import FILE
 from exportfs.cli.server import GIVEN_SERVER, server_config, use_profile
 from exportfs.cli.terminal.output import on_terminal
-from exportfs.config import MIB, MountConfig
+from exportfs.config import MountConfig
 from exportfs.directories import current_umask
 from exportfs.doctor import server as doctor_server
 from exportfs.doctor.packages import package_trouble
@@ -27,11 +27,8 @@ from exportfs.errors import AccessDenied, ExportfsError, TimedOut, Unreachable
 from exportfs.fuse.mountpoint import place_of
 from exportfs.supervision import hold_stack_signal
 
-M_ARENA_MAX, M_MMAP_THRESHOLD, M_TRIM_THRESHOLD = -8, -3, -1
+M_ARENA_MAX = -8
 """Of mallopt(3)."""
-HEAP_KEPT = 32 * MIB
-"""Bytes of free memory that stay with the process. glibc gives it back from 2 MiB on and takes it again with the next
-blocks: 17,000 to 90,000 page faults a GiB in place of 15,000, and a twentieth of the CPU."""
 PR_SET_DUMPABLE = 4
 """Of prctl(2)."""
 
@@ -100,7 +97,7 @@ def serve(config: MountConfig, ready: Callable[[], None]) -> None:
 
 def _serve(config: MountConfig, ready: Callable[[], None], log: logs.Log) -> None:
     without_core_dumps()
-    with_memory_for_blocks()
+    with_one_arena()
     try:
         from exportfs import app  # gRPC and FUSE, not before the fork
     except Exception as error:
@@ -133,16 +130,12 @@ def _serve(config: MountConfig, ready: Callable[[], None], log: logs.Log) -> Non
         raise type(error)(explained(config, error)) from None
 
 
-def with_memory_for_blocks() -> None:
-    """All threads take memory from one place, which does not shrink between two blocks. A block is allocated in the
-    thread that receives it and freed in the one that answers; with glibc's arenas by thread each keeps what it once
-    had, and a GiB costs a third more CPU in page faults (docs/design/reading.md)."""
+def with_one_arena() -> None:
+    """All threads take memory from one place. A block is allocated in the thread that receives it and freed in the one
+    that answers; with glibc's arenas by thread each keeps what it once had, and a GiB costs a third more CPU in page
+    faults (docs/design/reading.md)."""
     with contextlib.suppress(OSError, AttributeError):  # another C library does without
-        mallopt = ctypes.CDLL(None).mallopt
-        mallopt(M_ARENA_MAX, 1)
-        # Either of these ends glibc's own adjusting of both.
-        mallopt(M_MMAP_THRESHOLD, HEAP_KEPT)
-        mallopt(M_TRIM_THRESHOLD, HEAP_KEPT)
+        ctypes.CDLL(None).mallopt(M_ARENA_MAX, 1)
 
 
 def explained(config: MountConfig, error: ExportfsError) -> str:
