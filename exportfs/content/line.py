@@ -239,6 +239,11 @@ class Line:
         return self.round_trip < (NEAR if len(self._round_trips) >= NEAR_PROVEN_BY else NEAR_AT_FIRST)
 
     @property
+    def nearby(self) -> bool:
+        """Whether it has been measured that the server is near."""
+        return 0 < self.round_trip < NEAR
+
+    @property
     def unmeasured(self) -> bool:
         """Whether nothing has come yet that tells of the line's rate."""
         return self.rate is None and self._hint is None and not self._fast

@@ -68,6 +68,7 @@ class Downloads:
         self._misunderstood = 0
         # Threads that wait to be allowed more would keep the process from ending.
         connections.at_close(self._cancel_all)
+        connections.near = lambda: line.nearby
 
     async def run(self) -> None:
         """Makes connections for exact downloads, the first at once. Runs until cancelled."""

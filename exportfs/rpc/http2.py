@@ -63,6 +63,11 @@ class LineObserver(Protocol):
     def dropped(self, amount: int) -> None: ...
     def delayed(self, now: float, delay: float, *, limited: bool) -> None: ...
 
+    @property
+    def nearby(self) -> bool:
+        """Whether the round trip has been measured, and is a local network's."""
+        ...
+
 
 class Stream(Protocol):
     """A call on a connection. All in trio's thread."""

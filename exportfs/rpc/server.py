@@ -172,30 +172,29 @@ class Server:
         """When the oldest call without an answer was made, downloads apart; None where there is none."""
         return min(self.connections.calls.unanswered.values(), default=None)
 
-    def warm_up(self) -> None:
-        """Connects the lanes of downloads and makes a call on each, so that the first seek need not wait for what
-        happens once. Blocks for as long as one try may take; to be called in a thread of its own."""
-        for lane in (Lane.SEEKS, Lane.STREAMS):
-            try:
-                connection = self.connections.acquire(lane)
-            except ExportfsError as error:
-                log.debug("no connection for %s: %s", lane.value, error)
-                continue
-            try:
-                start = partial(
-                    connection.stream(SERVICE + "ListSessions"),
-                    message((2, 1)),
-                    metadata=self.login.metadata(),
-                    timeout=self._try_timeout,
-                    wait_for_ready=True,
-                )
-                call = self.connections.begin(connection, start)
-                next(call, None)
-                call.cancel()
-            except (grpc.RpcError, ExportfsError) as error:
-                log.debug("the connection for %s is not warm: %s", lane.value, error)
-            finally:
-                self.connections.release(connection)
+    def warm_up(self, lane: Lane) -> None:
+        """Connects a lane of downloads and makes a call on it, so that the first one need not wait for what happens
+        once. Blocks for as long as one try may take; to be called in a thread of its own."""
+        try:
+            connection = self.connections.acquire(lane)
+        except ExportfsError as error:
+            log.debug("no connection for %s: %s", lane.value, error)
+            return
+        try:
+            start = partial(
+                connection.stream(SERVICE + "ListSessions"),
+                message((2, 1)),
+                metadata=self.login.metadata(),
+                timeout=self._try_timeout,
+                wait_for_ready=True,
+            )
+            call = self.connections.begin(connection, start)
+            next(call, None)
+            call.cancel()
+        except (grpc.RpcError, ExportfsError) as error:
+            log.debug("the connection for %s is not warm: %s", lane.value, error)
+        finally:
+            self.connections.release(connection)
 
     async def close(self) -> None:
         """Ends the login and all connections."""

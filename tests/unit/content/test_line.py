@@ -77,6 +77,16 @@ LINES = [
 ]
 
 
+@pytest.mark.parametrize(
+    ("round_trips", "nearby"), [((), False), ((0.001,), True), ((0.004,), False), ((0.004, 0.001), True)]
+)
+def test_a_server_is_nearby_once_that_is_measured(round_trips: tuple[float, ...], nearby: bool) -> None:
+    line = Line()
+    for seconds in round_trips:
+        line.round_trip_took(seconds)
+    assert line.nearby == nearby
+
+
 @pytest.mark.parametrize(("mbit", "round_trip"), LINES)
 def test_a_stream_fills_the_line_and_leaves_its_queue_short(mbit: float, round_trip: float) -> None:
     model = Model(mbit * MBIT, round_trip)
