@@ -4,9 +4,6 @@ gRPC's library lets a server send at least 64 KiB ahead of what is taken, and of
 stream's window is what is wanted, to the byte: a stream begins with WINDOW bytes (a block, the least that is ever
 asked for), and gets the rest with WINDOW_UPDATEs. Otherwise a call is as gRPC makes it:
 https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md
-
-The line's round trip is measured with PINGs, when nothing else is on its way, every few seconds at most, and no more
-than two between answers: gRPC's servers end a connection for the next one.
 """
 
 import contextlib
@@ -30,6 +27,7 @@ from exportfs.errors import ExportfsError, Interrupted, Unreachable
 from exportfs.rpc.answer import Answer, reset
 from exportfs.rpc.channel import METADATA, Metadata
 from exportfs.rpc.frames import FRAME, Goodbyes
+from exportfs.rpc.pings import Pings
 from exportfs.rpc.tls import context
 
 log = logging.getLogger(__name__)
@@ -44,13 +42,6 @@ CONNECTION_WINDOW = (1 << 31) - 1
 """Bytes of the connection's window, which bounds nothing: the streams' windows do."""
 CONNECT_SECONDS = 15.0
 """For TCP and TLS, as for gRPC's connections."""
-PINGS_UNANSWERED = 2
-"""Pings without anything of a call in between. So many before any call: the first meets a server that is still setting
-up the connection, as slow as the machine. Servers end a connection at the third one too many; gRPC for Java counts from
-the very first."""
-PING_EVERY = 5.0
-PINGS_AT_FIRST, PING_EVERY_AT_FIRST = 10, 0.1
-"""Seconds between the first pings of a connection: until one of them met no other work."""
 
 
 class LineObserver(Protocol):
@@ -116,11 +107,7 @@ class Http2Connection:
         """What the server's windows have not let go of requests yet."""
         self._misunderstood: str | None = None
         self._send = trio.Event()
-        self._pinged: tuple[bytes, float] | None = None
-        self._ping_at = 0.0
-        self._pings = 0
-        self._unanswered = 0
-        """Pings since anything came of a call that was made after them."""
+        self._pings = Pings()
         self._consumed = 0
         self._goodbyes = Goodbyes()
         self.usable = True
@@ -354,8 +341,7 @@ class Http2Connection:
         request: bytes,
         metadata: Metadata,
     ) -> None:
-        pause = PING_EVERY if self._pings > PINGS_AT_FIRST else PING_EVERY_AT_FIRST
-        if not self._streams and trio.current_time() - self._ping_at >= pause:
+        if not self._streams and self._pings.due(trio.current_time()):
             self._ping()
         number = http2.get_next_available_stream_id()
         headers = [
@@ -398,14 +384,9 @@ class Http2Connection:
 
     def _ping(self) -> None:
         assert self._http2 is not None
-        now = trio.current_time()
-        if self._pinged is not None or self._unanswered >= PINGS_UNANSWERED:
-            return
-        self._pings += 1
-        self._unanswered += 1
-        payload = self._pings.to_bytes(8, "big")
-        self._http2.ping(payload)
-        self._pinged, self._ping_at = (payload, now), now
+        payload = self._pings.ping(trio.current_time())
+        if payload is not None:
+            self._http2.ping(payload)
 
     def _event(self, event: h2.events.Event) -> None:
         if isinstance(event, h2.events.DataReceived):
@@ -413,7 +394,7 @@ class Http2Connection:
         elif isinstance(event, h2.events.ResponseReceived | h2.events.TrailersReceived):
             answer = self._calls.get(event.stream_id)
             if answer is not None:
-                self._unanswered = 0
+                self._pings.heard()
                 answer.headers(event.headers)
         elif isinstance(event, h2.events.StreamEnded):
             answer = self._calls.get(event.stream_id)
@@ -421,10 +402,10 @@ class Http2Connection:
         elif isinstance(event, h2.events.StreamReset):
             self._over(event.stream_id, reset(event.error_code))
         elif isinstance(event, h2.events.PingAckReceived):
-            if self._pinged is not None and event.ping_data == self._pinged[0]:
-                self.line.round_trip_took(trio.current_time() - self._pinged[1])
-                self._pinged = None
-                if self._pings < PINGS_UNANSWERED and not self._streams:
+            took = self._pings.answered(event.ping_data, trio.current_time())
+            if took is not None:
+                self.line.round_trip_took(took)
+                if self._pings.beginning and not self._streams:
                     self._ping()
         elif isinstance(event, h2.events.WindowUpdated):
             self._send_requests()

@@ -234,7 +234,7 @@ async def test_a_call_on_a_connection_that_is_just_ending(scene: Scene, ping: bo
         (connection,) = scene.downloads._made
         assert connection._http2 is not None
         connection._http2.close_connection()
-        connection._ping_at = -math.inf if ping else math.inf
+        connection._pings._sent_at = -math.inf if ping else math.inf
         failed, again = Collector(), Collector()
         scene.downloads.start(scene.fetch(0, 2), failed).window(256 * KIB)
         scene.downloads.start(scene.fetch(0, 2), again).window(256 * KIB)

@@ -16,7 +16,7 @@ from exportfs.content.line import Line
 from exportfs.errors import Exhausted, ExportfsError, Interrupted
 from exportfs.model import Fetch
 from exportfs.rpc.download import MISUNDERSTOOD, Downloads
-from exportfs.rpc.http2 import PINGS_UNANSWERED
+from exportfs.rpc.pings import PINGS_UNANSWERED
 from exportfs.rpc.server import Server
 from exportfs.rpc.status import translate_status
 from exportfs.wire import service as wire
@@ -119,9 +119,9 @@ async def test_no_ping_is_one_too_many(mute: bool) -> None:
             (connection,) = downloads._made
             for number in range(5):
                 with trio.fail_after(10):
-                    while connection._pinged is not None or not connection.ready:
+                    while connection._pings._pending is not None or not connection.ready:
                         await trio.testing.wait_all_tasks_blocked(0.01)
-                connection._ping_at = -math.inf
+                connection._pings._sent_at = -math.inf
                 if not mute:
                     assert await whole(downloads) == content("f", 0, SIZE)
                     continue
