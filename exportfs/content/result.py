@@ -178,15 +178,15 @@ class Result:
 
     def arrived(self, download: Download, index: int, block: Block) -> None:
         """A download brought a block."""
-        shared, size = self._shared, len(block.data)
+        shared, size, now = self._shared, len(block.data), trio.current_time()
         shared.bytes += size
-        shared.scheduler.moved(trio.current_time())
+        shared.scheduler.moved(now)
         if index == download.first:
-            shared.began(trio.current_time() - download.started_at)
-        self._served, self._served_at = self.served(now := trio.current_time()) + size, now
+            shared.began(now - download.started_at)
+        self._served, self._served_at = self.served(now) + size, now
         self._sizes.right(download.chunk_size, size, download.took)
         if download.wide:
-            shared.line.wide(size, download.took / max(1, shared.scheduler.wide), trio.current_time())
+            shared.line.wide(size, download.took / max(1, shared.scheduler.wide), now)
         shared.cache.put(self.key, download.chunk_size, index, block)
         self._waiting.arrived(block)
         self._waiting.leave(download, lambda offset: self._out_of_reach(download, offset))

@@ -156,19 +156,17 @@ class Scheduler:
     @property
     def moves(self) -> bool:
         """Whether any download has brought something lately, by what reads wait for."""
-        return self._clock() - max(self._moved_at, self._line.arrived_at) < self._stall / 2
+        return self._clock() - self._last_moved < self._stall / 2
+
+    @property
+    def _last_moved(self) -> float:
+        return max(self._moved_at, self._line.arrived_at)
 
     def relieve(self, now: float) -> None:
         """Where nothing comes though somebody waits: what we keep open and do not take may be what is in its way, at a
         server or a proxy that serves few at once and lets others queue. What nobody needs ends, the rest goes on."""
         silent = now - min(SILENT_SECONDS + self._own_time, self._stall / 2)
-        if max(self._moved_at, self._line.arrived_at) > silent:
-            return
-        for download in self._running:
-            since = download.owner.awaited_since(download)
-            if since is not None and max(since, download.started_at) <= silent:
-                break
-        else:
+        if self._last_moved > silent or all(since > silent for _, since in self._waited_for()):
             return
         self._end_idle()
         for download in self._running:
@@ -178,11 +176,7 @@ class Scheduler:
     def relieve_calls(self, since: float | None, now: float) -> None:
         """The same for a call that has had no answer since then: it may be queueing behind idle downloads, or, before
         it is given up, behind one that has had its share."""
-        begins = [
-            max(awaited, download.started_at)
-            for download in self._running
-            if not download.delivered and (awaited := download.owner.awaited_since(download)) is not None
-        ]
+        begins = [since for download, since in self._waited_for() if not download.delivered]
         # So is a download without its first block, apart from what the server itself needs for that.
         since = min([now if since is None else since, *(begin + self._own_time for begin in begins)])
         if now - since < self._stall * UNANSWERED_IDLE:
@@ -194,6 +188,14 @@ class Scheduler:
             victim = self._victim()
             if victim is not None:
                 victim.give_up(Preempted("made room for a call without an answer"))
+
+    def _waited_for(self) -> list[tuple[Download, float]]:
+        """Those that run and somebody waits for, and since when they might have brought something."""
+        return [
+            (download, max(awaited, download.started_at))
+            for download in self._running
+            if (awaited := download.owner.awaited_since(download)) is not None
+        ]
 
     @property
     def _own_time(self) -> float:
