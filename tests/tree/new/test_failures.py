@@ -140,6 +140,7 @@ def test_what_was_only_written_in_part_is_not_submitted(tree: Tree, simulator: S
     assert simulator.log.count("StartSession") == 1
 
 
+@pytest.mark.promise("W11")
 def test_memory_is_bounded(server: SimulatorServer, tmp_path: Path) -> None:
     tree = InProcessTree(config_for(server.address, tmp_path))
     try:
@@ -148,6 +149,12 @@ def test_memory_is_bounded(server: SimulatorServer, tmp_path: Path) -> None:
             tree.write(f"new/{number}.tmp", blank)
         expect_errno(errno.ENOSPC, tree.write, "new/5.tmp", blank)
         tree.unlink("new/5.tmp")
+        # Of this the request itself fits, and is not submitted: not all was written.
+        expect_errno(errno.ENOSPC, tree.write, "new/b.json", GOOD + blank)
+        eventually(lambda: "b.json.error" in tree.listdir("new"))
+        assert b"nothing was sent" in tree.read("new/b.json.error")
+        assert server.simulator.log.count("StartSession") == 0
+        tree.unlink("new/b.json")
         tree.write("new/a.json", GOOD)
         tree.unlink("new/0.tmp")
         tree.write("new/5.tmp", blank)
