@@ -38,6 +38,8 @@ class Means:
     """Bytes that are sooner read through by an exact download than asked for anew."""
     exact_block: int
     """Bytes in a block of sequential reading by exact downloads."""
+    wide_block: int
+    """Bytes in a block of a wide one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,8 @@ def choose(
 ) -> Choice:
     """For the byte at `offset` of a file of `size` bytes. small: after failures, the smallest blocks."""
     sequential = plan.proven and not small
-    wide = sequential and means.fast and size - offset > REACH_EXACT
+    begins = (download.offset for download in underway if not download.stop and download.offset > offset)
+    wide = sequential and means.fast and min(begins, default=size) - offset > REACH_EXACT
     best: int | None = None
     for place, download in enumerate(underway):
         if not _usable(offset, download, wide, sequential, means):
@@ -81,9 +84,12 @@ def _usable(offset: int, download: Underway, wide: bool, sequential: bool, means
     if gap < allowed:
         return True
     if wide:
-        return False
-    larger = means.exact_block >= SWITCH * download.chunk_size and offset % means.exact_block == 0
-    if sequential and larger:
+        # What lies before a wide one's next block, which is large, would come twice.
+        taken_over = offset % means.wide_block == 0
+    else:
+        larger = means.exact_block >= SWITCH * download.chunk_size
+        taken_over = sequential and larger and offset % means.exact_block == 0
+    if taken_over:
         return False
     # What it is to bring anyway is not a detour: only what lies between that and this read.
     return gap - max(0, allowed) <= means.reach

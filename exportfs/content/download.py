@@ -121,6 +121,11 @@ class Download:
         return (self.next - self.first) * self.chunk_size
 
     @property
+    def bounded(self) -> bool:
+        """Whether it goes no further than its limit, whatever else is asked for."""
+        return self.superseded or (self.stop and self._running is not None)
+
+    @property
     def wanted(self) -> int:
         """Bytes that it may bring and has not."""
         return max(0, min(self.limit, self.key.size) - self.offset) + (1 if self._held is not None else 0)
@@ -139,7 +144,7 @@ class Download:
     def allow(self, offset: int) -> None:
         """Lets it read up to `offset` at least, in whole blocks."""
         until = -(-min(offset, self.key.size) // self.chunk_size)
-        if until > self._until and not (self.stop and self._running is not None):
+        if until > self._until and not self.bounded:
             if self.next >= self._until:
                 self._asked = self._clock()
             self._until = until

@@ -145,8 +145,22 @@ class Result:
                 return
         # Nothing goes on here: a new one is worth its call once half of the window is used up.
         if position < end + window // 2:
-            self._supersede(position, reader)
-            self._open(position, goal, wide=fast, sequential=True, reader=reader)
+            if fast:
+                position = self._up_to_a_stream(position)
+            if position < goal:
+                self._supersede(position, reader)
+                self._open(position, goal, wide=fast, sequential=True, reader=reader)
+
+    def _up_to_a_stream(self, position: int) -> int:
+        """Where a wide download is to begin so that nothing comes twice: its blocks are large, and what lies before the
+        next of them is left to the exact download that ends at `position`."""
+        size = self._sizes.stream
+        for download in self._downloads:
+            if not download.wide and not download.bounded and download.offset <= position == download.limit:
+                download.allow(-(-position // size) * size)
+                self._shared.scheduler.share()
+                return download.limit
+        return position
 
     def _missing(self, position: int, goal: int) -> int:
         """The first byte from `position` on that is neither here nor to come; `goal` or more where there is none."""
@@ -246,12 +260,12 @@ class Result:
                 download.limit,
                 download.chunk_size,
                 download.wide,
-                download.stop,
+                download.stop or download.superseded,
                 download.within(REACH_SECONDS),
             )
             for download in usable
         ]
-        means = Means(line.fast, line.reach, self._sizes.exact)
+        means = Means(line.fast, line.reach, self._sizes.exact, self._sizes.stream)
         choice = choose(offset, size, plan, underway, means, small=small)
         if choice.underway is None:
             goal = min(end + self._ahead(plan, choice.wide), size)
@@ -307,8 +321,8 @@ class Result:
             for download in self._downloads
             if not download.stop and offset < download.start <= max(goal, offset + REACH_WIDE)
         ]
-        if begins and sequential:
-            goal, stop = min(begins), True
+        if begins and not stop:
+            goal, stop = min(begins) if sequential else min(goal, *begins), True
         download = Download(
             self,
             self.key,

@@ -7,9 +7,9 @@ from exportfs.content.choice import Choice, Means, Underway, ahead, choose
 from exportfs.content.read_ahead import Plan
 
 SIZE = 1000 * MIB
-THIN = Means(fast=False, reach=0, exact_block=16 * KIB)
-FAR = Means(fast=False, reach=48 * KIB, exact_block=64 * KIB)
-FAST = Means(fast=True, reach=48 * KIB, exact_block=256 * KIB)
+THIN = Means(fast=False, reach=0, exact_block=16 * KIB, wide_block=MIB)
+FAR = Means(fast=False, reach=48 * KIB, exact_block=64 * KIB, wide_block=MIB)
+FAST = Means(fast=True, reach=48 * KIB, exact_block=256 * KIB, wide_block=MIB)
 RANDOM = Plan(proven=False, lingering=False, run=64 * KIB, jumped=True)
 NEXT = Plan(proven=False, lingering=True, run=256 * KIB, jumped=False)
 SEQUENCE = Plan(proven=True, lingering=True, run=2 * MIB, jumped=False)
@@ -32,6 +32,7 @@ def wide(offset: int, limit: int, *, within: int = 4 * MIB) -> Underway:
         (5 * MIB, SEQUENCE, [], THIN, Choice(None, sequential=True)),
         (5 * MIB, SEQUENCE, [], FAST, Choice(None, wide=True, sequential=True)),
         (SIZE - 100 * KIB, SEQUENCE, [], FAST, Choice(None, sequential=True)),  # the little rest
+        (5 * MIB - 128 * KIB, SEQUENCE, [wide(5 * MIB, 9 * MIB)], FAST, Choice(None, sequential=True)),
         # what goes on here goes on
         (MIB, NEXT, [exact(MIB, MIB)], THIN, Choice(0)),
         (MIB, NEXT, [exact(0, MIB)], THIN, Choice(0)),  # what lies between is to come anyway
@@ -51,6 +52,14 @@ def wide(offset: int, limit: int, *, within: int = 4 * MIB) -> Underway:
         (MIB + 16 * KIB, SEQUENCE, [exact(0, MIB + 16 * KIB)], FAR, Choice(0)),  # not within a block
         (MIB, SEQUENCE, [exact(0, MIB)], FAST, Choice(None, wide=True, sequential=True)),
         (MIB, SEQUENCE, [exact(0, MIB + KIB)], FAST, Choice(0)),
+        (MIB + 256 * KIB, SEQUENCE, [exact(0, MIB + 256 * KIB)], FAST, Choice(0)),  # not within a block
+        (
+            MIB + 256 * KIB,
+            SEQUENCE,
+            [exact(0, MIB + 192 * KIB)],
+            FAST,
+            Choice(None, wide=True, sequential=True),
+        ),
         # wide streams
         (3 * MIB, SEQUENCE, [wide(0, MIB)], FAST, Choice(0)),
         (9 * MIB, SEQUENCE, [wide(0, MIB)], FAST, Choice(None, wide=True, sequential=True)),

@@ -410,6 +410,26 @@ async def test_a_whole_file_is_sent_once(
     nursery.cancel_scope.cancel()
 
 
+@pytest.mark.parametrize("places", [(0, KERNEL), (KERNEL, 0)])
+@pytest.mark.parametrize("start", [28 * KIB, 896 * KIB, 7 * MIB + 12 * KIB])
+async def test_reading_from_anywhere_is_sent_once(
+    start: int, places: tuple[int, int], autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    """As ffmpeg reads an AVI file, from behind its header, with two requests of the kernel at a time. The wide download
+    begins where the exact one ends, and that one, whose small blocks come sooner, is not asked for what follows."""
+    size = 40 * MIB
+    source = FakeSource(nursery, {"f": size}, rate=100.0 * MIB)
+    reader = source.library().open(source.key("f"))
+    for offset in range(start, size, 2 * KERNEL):
+        async with trio.open_nursery() as requests:
+            for place in places:
+                requests.start_soon(reader.read, offset + place, KERNEL)
+                await trio.testing.wait_all_tasks_blocked()
+    assert any(fetch.wide for fetch in source.fetches)
+    assert source.sent <= size - start + 256 * KIB
+    nursery.cancel_scope.cancel()
+
+
 async def test_a_line_that_proves_fast_gets_a_wide_stream_soon(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
