@@ -4,7 +4,7 @@ import contextlib
 import fcntl
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -172,7 +172,7 @@ def _one(
         size=file.size,
         target=outcome.payload / name,
         part=outcome.payload / side_name(name, names, "part"),
-        identity=identify(outcome.record.id, file.file_id, file.name, file.size),
+        identity=identify(outcome.record.id, *astuple(file)),
     )
     observer.began(name, file.size)
     try:

@@ -28,6 +28,8 @@ SSH_SIGNATURE, GPG_SIGNATURE = SIGNATURES = (f"{SUMS}.sig", f"{SUMS}.asc")
 RESERVED = frozenset(name.casefold() for name in (MANIFEST, SUMS, REPORT, *SIGNATURES, "-"))
 """Names that no result may have in the folder. `-` is standard input for sha256sum."""
 VERSION = 1
+_TELLING = ("size", "file_id", "min_timestamp", "max_timestamp")
+"""What makes a result this one."""
 _LONGEST_NAME = 255
 _STATE_SUFFIX = ".state"
 
@@ -162,9 +164,10 @@ class Manifest:
         }
 
     def knows(self, name: str, file: FileRecord) -> str | None:
-        """The SHA-256 of a result that was copied before, if it is this very one."""
+        """The SHA-256 of a result that was copied before, if it is this very one: a server may give ids again, and then
+        the footage's times tell."""
         entry = self.files.get(name, {})
-        same = entry.get("size") == file.size and entry.get("file_id") == file.file_id
+        same = all(entry.get(each) == getattr(file, each) for each in _TELLING)
         sha256 = entry.get("sha256")
         return sha256 if same and isinstance(sha256, str) else None
 

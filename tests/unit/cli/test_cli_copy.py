@@ -158,6 +158,25 @@ def test_wrong_length_never_gets_the_name(run: Any, mount: Any, out: Path, conte
     check_sums(out / "a")
 
 
+@pytest.mark.parametrize("cut_off", [True, False])
+def test_another_result_under_the_same_id(run: Any, mount: Any, out: Path, cut_off: bool) -> None:
+    """A server that gives ids again: what was begun of one result is not continued with another of the same size, and
+    what was copied of one does not pass for the other. The footage's times tell them apart."""
+    session = mount.session("a", files={"a.mp4": CONTENT})
+    if cut_off:
+        (session / "a.mp4").write_bytes(CONTENT[: 4 * CHUNK])
+    assert run("copy", session, out).exit_code == int(cut_off)
+    other = CONTENT[::-1]
+    (session / "a.mp4").write_bytes(other)
+    files = json.loads((session / ".session.json").read_text())["files"]
+    mount.change(session, files=[{**files[0], "max_timestamp": "20260511T080431.000000"}])
+    result = run("copy", session, out)
+    assert result.exit_code == 0
+    assert (out / "a" / "a.mp4").read_bytes() == other
+    assert (out / "a" / "a.mp4.other1").exists() is not cut_off
+    check_sums(out / "a")
+
+
 def test_running_failed_removed_and_empty(run: Any, mount: Any, out: Path) -> None:
     sessions = [
         mount.session("running", "running"),
