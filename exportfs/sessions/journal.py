@@ -13,7 +13,7 @@ import logging
 import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 
 from exportfs.errors import ExportfsError
@@ -27,6 +27,7 @@ WRITE_WITHIN = 0.1
 """And while it serves: everybody waits meanwhile. Other mounts keep it for milliseconds."""
 LOCK_EVERY = 0.01
 """Seconds between two tries to get it."""
+_FIELDS = frozenset(each.name for each in fields(Record))
 
 
 class Journal:
@@ -57,6 +58,17 @@ class Journal:
                 "XDG_STATE_HOME to a directory that you can write"
             ) from None
         return records
+
+    def settled(self) -> list[Record] | None:
+        """The records whose session is known, as the file has them now: other mounts of this server write there, too.
+        None where it cannot be read at the moment."""
+        try:
+            with self._locked(WRITE_WITHIN) as descriptor:
+                records = self._replay(descriptor)
+        except OSError as error:
+            log.info("the journal %s cannot be read: %s", self._path, error.strerror)
+            return None
+        return [record for record in records if record.session_id is not None]
 
     @property
     def unwritten(self) -> int:
@@ -133,7 +145,9 @@ class Journal:
             try:
                 entry = json.loads(line)
                 if "put" in entry:
-                    record = Record(**{**entry["put"], "before": tuple(entry["put"]["before"])})
+                    # A later version, that was here before or is another mount's, may know more of it.
+                    known = {key: value for key, value in entry["put"].items() if key in _FIELDS}
+                    record = Record(**{**known, "before": tuple(known["before"])})
                     records[record.key] = record
                 elif "drop" in entry:
                     records.pop(entry["drop"], None)

@@ -39,7 +39,7 @@ from exportfs.record import NOTHING_SENT
 from exportfs.requests import Request, fingerprint
 from exportfs.sessions.catalogue import Catalogue, Entry
 from exportfs.sessions.journal import Journal
-from exportfs.sessions.ledger import Ledger, Record
+from exportfs.sessions.ledger import Ledger, Record, RecordState
 from exportfs.sessions.service import SessionService
 
 log = logging.getLogger(__name__)
@@ -90,6 +90,8 @@ class Submitter:
         self._counters = counters
         self._timeout = timeout
         self._locks: defaultdict[str, trio.Lock] = defaultdict(trio.Lock)
+        self._elsewhere: dict[str, str | None] = {}
+        """Of the records in the journal, also of other mounts of this server, what session they have."""
 
     async def submit(self, source: Named, request: Request) -> Entry:
         """Starts the session of a request, and returns its entry.
@@ -248,6 +250,7 @@ class Submitter:
                 await self._catalogue.update(since=trio.current_time())
             except ExportfsError as failure:
                 log.info("cannot look for the session: %s", failure)
+        self._hear_of_others()
         entry = self._find(record)
         if entry is not None:
             self._ledger.records.answered(record.key, entry.id)
@@ -255,6 +258,8 @@ class Submitter:
 
     def _settle(self) -> None:
         """After a listing: adopts what has turned up, drops what certainly did not."""
+        if not self._ledger.records.unresolved() or not self._hear_of_others():
+            return
         overdue_since = trio.current_time() - SETTLED_AFTER - self._timeout
         found, given_up = self._ledger.settle(self._turned_up, overdue_since)
         for session_id in found:
@@ -264,13 +269,32 @@ class Submitter:
             self._counters.ended(Outcome.ABANDONED)
             log.warning("the request %s whose answer was lost started nothing", name)
 
+    def _hear_of_others(self) -> bool:
+        """Takes over what other mounts of this server have heard: a record that was found in the journal may be of a
+        request that one of them is just asking for. False where that cannot be known at the moment."""
+        settled = self._journal.settled()
+        if settled is None:
+            return False
+        records = self._ledger.records
+        self._elsewhere = {record.key: record.session_id for record in settled}
+        unknown = {
+            record.key for record in records.unresolved() if records.state(record) is RecordState.UNKNOWN
+        }
+        for record in settled:
+            if record.key in unknown and record.session_id is not None:
+                self._ledger.heard(record)
+                if not record.destroyed:
+                    self._keep(record.session_id)
+        return True
+
     def _turned_up(self, record: Record) -> str | None:
         entry = self._find(record)
         return entry.id if entry is not None else None
 
     def _find(self, record: Record) -> Entry | None:
         """The session that a record's request started: of these options, new, and nobody else's of ours."""
-        taken = self._ledger.records.session_ids() | set(record.before)
+        others = {session_id for key, session_id in self._elsewhere.items() if key != record.key}
+        taken = self._ledger.records.session_ids() | others | set(record.before)
         return next((entry for entry in self._alike(record) if entry.id not in taken), None)
 
     def _alike(self, record: Record) -> Iterator[Entry]:

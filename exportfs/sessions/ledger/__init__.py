@@ -11,6 +11,7 @@ A *record* is a request that was sent, or is about to be; it is on disk before. 
 | not sent, or refused   | dropped  |                          |           |            |           |           |
 | nobody waits any more  | UNKNOWN  |                          |           |            |           |           |
 | its session turns up   |          | UNREPORTED               |           |            |           |           |
+| another mount has it   |          | as there                 |           |            |           |           |
 | overdue                |          | dropped                  |           |            |           |           |
 | the same, same name    | waits    | refused                  | its own   | STARTED    | new       | new       |
 | the same, other name   | waits    | refused                  | new       | STARTED    | new       | new       |

@@ -308,6 +308,12 @@ class Ledger:
                 self._failed(record.name, record.fingerprint, ExportfsError(message))
         return found, given_up
 
+    def heard(self, record: Record) -> None:
+        """Another mount of this server knows what session a record has that is unresolved here."""
+        self.records.heard(record)
+        if record.session_id is not None and not record.forgotten and not record.destroyed:
+            self._succeeded(record.name, record.fingerprint, record.session_id)
+
     # What is shown
 
     def show_links(self, exists: Callable[[str], bool]) -> None:

@@ -168,6 +168,11 @@ class Records:
         """A listing shows the session of a record after an error was said."""
         self._change(replace(record, session_id=session_id, reported=False))
 
+    def heard(self, record: Record) -> None:
+        """Another mount knows the session of a record that is unresolved here. It is on disk."""
+        self._unknown_since.pop(record.key, None)
+        self._set(record)
+
     def overdue(self, record: Record, since: float) -> bool:
         """Whether its answer was lost before this time."""
         return self._unknown_since.get(record.key, since) < since

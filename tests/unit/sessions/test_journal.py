@@ -1,6 +1,7 @@
 """The journal beside another mount that keeps it locked: nothing of this mount stands still, and nothing is lost."""
 
 import fcntl
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -90,3 +91,24 @@ def test_a_copy_that_cannot_be_written_leaves_the_file(
     assert path.read_bytes() == before
     assert [each.name for each in path.parent.iterdir()] == ["journal"]
     assert "cannot be rewritten: No space left" in caplog.text
+
+
+def test_what_other_mounts_have_heard(journal: Journal, path: Path) -> None:
+    journal.put(record("a"))
+    other = Journal(path)
+    other.load()
+    other.put(record("b"))
+    other.change(Put(replace(record("b"), session_id="session")))
+    assert journal.settled() == [replace(record("b"), session_id="session")]
+    with path.open("r+b") as third:
+        fcntl.flock(third, fcntl.LOCK_EX)
+        assert journal.settled() is None
+
+
+def test_a_later_version_knows_more_of_a_record(journal: Journal, path: Path) -> None:
+    """Nothing is asked for twice since an earlier version was installed again."""
+    journal.put(replace(record("a"), session_id="session"))
+    line = json.loads(path.read_text())
+    line["put"]["since_then"] = [1]
+    path.write_text(json.dumps(line) + "\n")
+    assert journal.load() == [replace(record("a"), session_id="session")]

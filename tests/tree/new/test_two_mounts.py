@@ -1,0 +1,124 @@
+"""Two mounts of one server and user share a journal: neither settles what the other is asking for."""
+
+import os
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import trio
+import trio.testing
+
+from exportfs.errors import ExportfsError
+from tests.support.fake_server import TIMEOUT, FakeServer
+from tests.tree.new.test_exactly_once_model import CONTENTS, OPTIONS, Mounted
+
+pytestmark = pytest.mark.promise("T12", "W12")
+LONG = 300.0
+"""Seconds after which nothing is waited for any more."""
+Begin = Callable[[], Awaitable[Mounted]]
+
+
+def play(server: FakeServer, folder: Path, story: Callable[[trio.Nursery, Begin], Awaitable[None]]) -> None:
+    """On a clock that jumps."""
+
+    async def main() -> None:
+        async with trio.open_nursery() as nursery:
+            server.nursery = nursery
+
+            async def begin() -> Mounted:
+                mounted = Mounted(server, folder / "journal", nursery)
+                await mounted.start()
+                return mounted
+
+            await story(nursery, begin)
+            nursery.cancel_scope.cancel()
+
+    trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+
+
+async def write(mounted: Mounted, name: str) -> None:
+    """Raises what close() fails with."""
+    _, handle = await mounted.new.create(name, 0o644, os.O_WRONLY)
+    await handle.write(0, CONTENTS[1])
+    try:
+        await handle.flush()
+    finally:
+        await handle.release()
+
+
+async def look(mounted: Mounted, seconds: float) -> None:
+    """As somebody who lists sessions/ now and then."""
+    for _ in range(int(seconds)):
+        await trio.sleep(1)
+        mounted.catalogue.look()
+
+
+@pytest.fixture
+def server() -> FakeServer:
+    return FakeServer(delay=0.01)
+
+
+def test_who_begins_while_another_asks_writes_nothing_of_it(server: FakeServer, tmp_path: Path) -> None:
+    """The same request under another name was taken for the retry of a failure that nobody had met."""
+    server.starts = iter(["slow", "ok"])
+
+    async def story(nursery: trio.Nursery, begin: Begin) -> None:
+        first = await begin()
+        nursery.start_soon(write, first, "a.json")
+        await trio.sleep(1)
+        second = await begin()
+        assert second.ledger.records.unresolved()
+        assert server.started == []
+        await look(second, TIMEOUT)
+        assert server.started == [OPTIONS[1]]
+        assert second.ledger.records.unresolved() == []
+        third = await begin()
+        await write(third, "b.json")
+        assert server.started == [OPTIONS[1]] * 2
+
+    play(server, tmp_path, story)
+
+
+def test_who_waits_in_vain_drops_no_record_of_another(server: FakeServer, tmp_path: Path) -> None:
+    """The server fills something in, so the session is not known by its options."""
+    server.starts = iter(["slow", "ok"])
+
+    async def story(nursery: trio.Nursery, begin: Begin) -> None:
+        first = await begin()
+        nursery.start_soon(write, first, "a.json")
+        await trio.sleep(1)
+        second = await begin()
+        await trio.sleep(TIMEOUT)
+        (session,) = server.sessions.values()
+        server.put(replace(session, options=OPTIONS[2]))
+        await look(second, LONG)
+        third = await begin()
+        await write(third, "a.json")
+        assert server.started == [OPTIONS[1]]
+
+    play(server, tmp_path, story)
+
+
+def test_the_answer_of_one_is_not_taken_for_the_other_s(server: FakeServer, tmp_path: Path) -> None:
+    """One request was lost on its way, the same through the other mount was not: there is one session, and it is the
+    other's."""
+    server.starts = iter(["lost before", "ok"])
+
+    async def story(nursery: trio.Nursery, begin: Begin) -> None:
+        first, second = await begin(), await begin()
+        failed = trio.Event()
+
+        async def lost() -> None:
+            with pytest.raises(ExportfsError, match="unknown"):
+                await write(first, "a.json")
+            failed.set()
+
+        nursery.start_soon(lost)
+        await trio.sleep(0.2)
+        await write(second, "a.json")
+        await failed.wait()
+        assert server.started == [OPTIONS[1]]
+        assert first.ledger.links == {}
+
+    play(server, tmp_path, story)
