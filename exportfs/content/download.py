@@ -12,7 +12,8 @@ from exportfs.model import Fetch
 
 
 class FileKey(NamedTuple):
-    """A result as the server announced it. Another size is another file.
+    """A result as the server announced it. Another size is another file, and so is one of another export that was given
+    the same id (`edition`).
 
     A tuple, since it is hashed dozens of times in a read, which a dataclass does in Python.
     """
@@ -20,6 +21,7 @@ class FileKey(NamedTuple):
     session_id: str
     file_id: str
     size: int
+    edition: int = 0
 
 
 class Phase(Enum):

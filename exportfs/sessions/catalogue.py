@@ -8,6 +8,7 @@ import contextlib
 import itertools
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
@@ -16,6 +17,7 @@ import trio
 from exportfs.errors import ExportfsError, TimedOut
 from exportfs.model import Session, SessionState, State
 from exportfs.naming import disambiguate, result_names, session_name
+from exportfs.sessions.editions import Editions
 from exportfs.sessions.service import SessionService
 
 log = logging.getLogger(__name__)
@@ -65,6 +67,8 @@ class Entry:
     where it lasts as long as what it stands for."""
     asked: float = float("-inf")
     """When what is known of its state was asked for, by trio's clock; an answer asked for earlier is older news."""
+    edition: int = 0
+    """Which of the exports that its id has stood for."""
 
     @property
     def id(self) -> str:
@@ -95,6 +99,7 @@ class Catalogue:
         self._wall = wall
         self._entries: dict[str, Entry] = {}
         self._by_name: dict[str, Entry] = {}
+        self._editions = Editions()
         self._versions = itertools.count(1)
         self._asked = float("-inf")
         """When the last listing that succeeded was asked for."""
@@ -332,13 +337,15 @@ class Catalogue:
         entry = self._entries.get(session.id)
         if entry is not None:
             entry.asked = asked
+            session = _in_known_order(session, entry.session)
             if entry.session is session or entry.session == session:
                 return False
         self.changes += 1
         now = self._wall()
+        edition = self._editions.of(session, None if entry is None else entry.session)
         if entry is None:
             plain = session_name(session.id, session.summary)
-            entry = Entry(session, plain, now, now, next(self._versions), plain, asked=asked)
+            entry = Entry(session, plain, now, now, next(self._versions), plain, asked=asked, edition=edition)
             self._entries[session.id] = entry
             self._name_results(entry)
             return True
@@ -346,6 +353,7 @@ class Catalogue:
         renamed, entry.plain_name = plain != entry.plain_name, plain
         files_changed = entry.session.state.files != session.state.files
         entry.session, entry.changed, entry.version = session, now, next(self._versions)
+        entry.edition = edition
         if files_changed:
             self._name_results(entry)
         return renamed
@@ -360,6 +368,7 @@ class Catalogue:
         if entry is None:
             return False
         self.changes += 1
+        self._editions.gone(entry.session)
         self.on_gone(entry.name)
         return True
 
@@ -371,3 +380,12 @@ class Catalogue:
             entry = self._entries[session_id]
             entry.name = name
             self._by_name[name] = entry
+
+
+def _in_known_order(session: Session, known: Session) -> Session:
+    """The same results in another order keep the one they had: of two that are called the same, `a.mp4` and `a~2.mp4`
+    must not change places while somebody copies them."""
+    now, before = session.state.files, known.state.files
+    if now == before or len(now) != len(before) or Counter(now) != Counter(before):
+        return session
+    return replace(session, state=replace(session.state, files=before))

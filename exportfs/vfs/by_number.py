@@ -85,7 +85,7 @@ class ByNumber:
         for place, entry in enumerate(catalogue, 1):
             if place % AT_A_TIME == 0:
                 await trio.lowlevel.checkpoint()
-            basis = (entry.session.state.files, entry.completed)
+            basis = (entry.session.state.files, entry.completed, entry.edition)
             known = self._noted.get(entry.id)
             if known is not None and known[0] == basis:
                 continue

@@ -195,8 +195,10 @@ class SessionDirectory(InSession, Directory):
     def result_of(self, entry: Entry, name: str, file: ResultFile) -> Node:
         context, session_id = self.context, self.session_id
         if downloadable(entry.session.summary, file):
-            key = ("result", session_id, name, file.path, str(file.size))
-            return context.inodes.intern(key, lambda ino: Result(ino, context, session_id, file))
+            edition = entry.edition
+            again = (str(edition),) if edition else ()
+            key = ("result", session_id, name, file.path, str(file.size), *again)
+            return context.inodes.intern(key, lambda ino: Result(ino, context, session_id, file, edition))
         return context.inodes.intern(
             ("remote", session_id, name, file.path), lambda ino: RemoteLink(ino, context, session_id, file)
         )
@@ -232,11 +234,12 @@ class _Results(NodeMaker):
 class Result(InSession):
     """A result that can be downloaded: a read-only file whose bytes never change."""
 
-    __slots__ = ("_open", "_seen", "file")
+    __slots__ = ("_edition", "_open", "_seen", "file")
 
-    def __init__(self, ino: int, context: Context, session_id: str, file: ResultFile) -> None:
+    def __init__(self, ino: int, context: Context, session_id: str, file: ResultFile, edition: int) -> None:
         super().__init__(ino, context, session_id)
         self.file = file
+        self._edition = edition
         self._open = 0
         self._seen: SessionState | None = None
         """The state in which this file was found last: looked through once, not with each read."""
@@ -265,7 +268,8 @@ class Result(InSession):
         entry = self.entry
         self.check_not_replaced()
         library = self.context.library
-        handle = ResultHandle(self, library.open(FileKey(entry.id, self.file.path, self.file.size)))
+        key = FileKey(entry.id, self.file.path, self.file.size, self._edition)
+        handle = ResultHandle(self, library.open(key))
         self._open += 1
         self.context.keeper.opened(entry.id)
         try:
@@ -288,6 +292,8 @@ class Result(InSession):
         if entry is None or entry.session.state is self._seen:
             return  # or the session is gone: the server will say so
         sizes = [file.size for file in entry.session.state.files if file.path == self.file.path]
+        if entry.edition != self._edition:
+            raise Gone("the server has given its id to another export")
         if sizes and self.file.size not in sizes:
             raise Gone("the server has another file in its place")
         self._seen = entry.session.state

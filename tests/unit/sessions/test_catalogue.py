@@ -1,5 +1,6 @@
 """The catalogue, with servers that list whatever they like whenever they like."""
 
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -75,7 +76,9 @@ def test_whatever_is_listed_shows_once_under_one_name(listings: list[list[Sessio
         assert len(catalogue) == len(shown)
         for entry in catalogue:
             assert catalogue.named(entry.name) is entry is catalogue.get(entry.id)
-            assert entry.session == shown[entry.id]
+            listed_files = Counter(shown[entry.id].state.files)
+            assert Counter(entry.session.state.files) == listed_files
+            assert replace(entry.session, state=shown[entry.id].state) == shown[entry.id]
             assert "/" not in entry.name
             assert len(entry.names) == len(entry.places) == len(entry.session.state.files)
             assert [entry.places[name] for name in entry.names] == list(range(len(entry.names)))
@@ -92,6 +95,22 @@ def test_versions_move_with_every_change_and_only_then() -> None:
     catalogue.apply([session("a", State.COMPLETED, ResultFile("x.mp4", 5))], 2.0)
     assert entry.version != before
     assert entry.names == ("x.mp4",)
+
+
+@pytest.mark.promise("N9", "S4")
+async def test_results_in_another_order_keep_their_names() -> None:
+    catalogue = catalogue_of(FakeServer())
+    first, second = ResultFile("a/x.mp4", 5, "video/mp4"), ResultFile("b/x.mp4", 6, "video/mp4")
+    catalogue.apply([session("a", State.COMPLETED, first, second)], 0.0)
+    entry = entry_of(catalogue, "a")
+    before = entry.version
+    catalogue.apply([session("a", State.COMPLETED, second, first)], 1.0)
+    catalogue.state("a", session("a", State.COMPLETED, second, first).state)
+    assert entry.places == {"x.mp4": 0, "x~2.mp4": 1}
+    assert [file.path for file in entry.session.state.files] == ["a/x.mp4", "b/x.mp4"]
+    assert (entry.names, entry.version) == (("x.mp4", "x~2.mp4"), before)
+    catalogue.apply([session("a", State.COMPLETED, second)], trio.current_time() + 1)
+    assert [file.path for file in entry.session.state.files] == ["b/x.mp4"]
 
 
 @pytest.mark.promise("T5")
