@@ -64,7 +64,7 @@ class Journal:
         None where it cannot be read at the moment."""
         try:
             with self._locked(WRITE_WITHIN) as descriptor:
-                records = self._replay(descriptor)
+                records = self._replay(descriptor, complain=False)
         except OSError as error:
             log.info("the journal %s cannot be read: %s", self._path, error.strerror)
             return None
@@ -134,7 +134,7 @@ class Journal:
             self.write_failures += 1
             raise ExportfsError(f"cannot write the journal {self._path}: {error.strerror}") from None
 
-    def _replay(self, descriptor: int) -> list[Record]:
+    def _replay(self, descriptor: int, *, complain: bool = True) -> list[Record]:
         data = b""
         while piece := os.pread(descriptor, 1 << 20, len(data)):
             data += piece
@@ -151,9 +151,10 @@ class Journal:
                     records[record.key] = record
                 elif "drop" in entry:
                     records.pop(entry["drop"], None)
-            except (ValueError, TypeError, KeyError):
+            except (ValueError, TypeError, KeyError, AttributeError):
                 # A line cut short by a crash: its request was not sent, since sending waits for the line.
-                log.warning("a line of the journal %s cannot be read and is passed over", self._path)
+                if complain:
+                    log.warning("a line of the journal %s cannot be read and is passed over", self._path)
         return list(records.values())
 
     @contextlib.contextmanager

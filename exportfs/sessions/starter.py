@@ -9,6 +9,7 @@ under the lock of the fingerprint. What follows from each event is the ledger's 
 """
 
 import contextlib
+import functools
 import logging
 import time
 import uuid
@@ -41,6 +42,7 @@ from exportfs.sessions.catalogue import Catalogue, Entry
 from exportfs.sessions.journal import Journal
 from exportfs.sessions.ledger import Ledger, Record, RecordState
 from exportfs.sessions.service import SessionService
+from exportfs.timestamps import parse_server, to_server
 
 log = logging.getLogger(__name__)
 
@@ -107,7 +109,7 @@ class Submitter:
             if entry is None:
                 outline = _outline(request.summary)
                 record = Record(new_key(), source.name, wanted, any_agent, outline, (), at=time.time())
-                record = replace(record, before=tuple(entry.id for entry in self._alike(record)))
+                record = replace(record, before=tuple(entry.id for entry in self._similar(record)))
                 self._write_down(record)
                 self._ledger.records.asking(record)
                 try:
@@ -209,7 +211,7 @@ class Submitter:
         for record in self._ledger.records.same(source.name, wanted):
             if record.session_id is None:
                 self._ledger.records.asked_again(record, source.name)
-                raise Interrupted(
+                raise self._doubt(record) or Interrupted(
                     "whether the server started this export is still unknown; it is watched for, and if it does "
                     f"not turn up within {SETTLED_AFTER + self._timeout:.0f} s it can be asked for again"
                 )
@@ -261,7 +263,7 @@ class Submitter:
         if not self._ledger.records.unresolved() or not self._hear_of_others():
             return
         overdue_since = trio.current_time() - SETTLED_AFTER - self._timeout
-        found, given_up = self._ledger.settle(self._turned_up, overdue_since)
+        found, given_up = self._ledger.settle(self._turned_up, overdue_since, self._doubt)
         for session_id in found:
             self._counters.ended(Outcome.ADOPTED)
             self._keep(session_id)
@@ -292,19 +294,38 @@ class Submitter:
         return entry.id if entry is not None else None
 
     def _find(self, record: Record) -> Entry | None:
-        """The session that a record's request started: of these options, new, and nobody else's of ours."""
-        others = {session_id for key, session_id in self._elsewhere.items() if key != record.key}
-        taken = self._ledger.records.session_ids() | others | set(record.before)
-        return next((entry for entry in self._alike(record) if entry.id not in taken), None)
-
-    def _alike(self, record: Record) -> Iterator[Entry]:
-        """Sessions with the very options of a record."""
-        for entry in self._catalogue:
-            if _outline(entry.session.summary) != record.outline:
-                continue
+        """The session that a record's request started: of these very options, new, and nobody else's of ours."""
+        for entry in self._new_and_similar(record):
             with contextlib.suppress(Corrupt):
                 if fingerprint(entry.session.options, any_agent=record.any_agent) == record.fingerprint:
-                    yield entry
+                    return entry
+        return None
+
+    def _doubt(self, record: Record) -> ExportfsError | None:
+        """Why a request whose session is not found may have been started: the server may fill in what a request does
+        not say, and a session that differs may be somebody else's."""
+        entry = next(self._new_and_similar(record), None)
+        if entry is None:
+            return None
+        return Interrupted(
+            f"whether the server started this export is unknown. {entry.name} has appeared since: its cameras, "
+            "interval and format are the same, its other settings are not, and the server may have filled them in. "
+            "While it is there this request is not sent again"
+        )
+
+    def _new_and_similar(self, record: Record) -> Iterator[Entry]:
+        others = {session_id for key, session_id in self._elsewhere.items() if key != record.key}
+        taken = self._ledger.records.session_ids() | others | set(record.before)
+        return (entry for entry in self._similar(record) if entry.id not in taken)
+
+    def _similar(self, record: Record) -> Iterator[Entry]:
+        """Sessions of a record's cameras, interval and format."""
+        for entry in self._catalogue:
+            # Those of an earlier version had no interval.
+            if any(
+                f"{outline} ".startswith(f"{record.outline} ") for outline in _outlines(entry.session.summary)
+            ):
+                yield entry
 
 
 def new_key() -> str:
@@ -312,5 +333,17 @@ def new_key() -> str:
     return uuid.uuid4().hex
 
 
+@functools.lru_cache(maxsize=16384)
+def _outlines(summary: OptionsSummary) -> tuple[str, ...]:
+    """What a session's request may have been in outline: the server may have chosen the format."""
+    left_open = "video" if summary.stream else "image"
+    return tuple(_outline(replace(summary, kind=kind)) for kind in (summary.kind, left_open))
+
+
 def _outline(summary: OptionsSummary) -> str:
-    return f"{summary.live} {summary.kind} {summary.more_origins} {summary.origin}"
+    words = [summary.live, summary.kind, summary.more_origins, summary.origin]
+    if not summary.live:
+        for stamp in (summary.start, summary.end):
+            instant = parse_server(stamp)
+            words.append(stamp if instant is None else to_server(instant))
+    return " ".join(map(str, words))

@@ -12,7 +12,7 @@ A *record* is a request that was sent, or is about to be; it is on disk before. 
 | nobody waits any more  | UNKNOWN  |                          |           |            |           |           |
 | its session turns up   |          | UNREPORTED               |           |            |           |           |
 | another mount has it   |          | as there                 |           |            |           |           |
-| overdue                |          | dropped                  |           |            |           |           |
+| overdue                |          | dropped (c)              |           |            |           |           |
 | the same, same name    | waits    | refused                  | its own   | STARTED    | new       | new       |
 | the same, other name   | waits    | refused                  | new       | STARTED    | new       | new       |
 | its file is removed    | (a)      | (a)                      | FORGOTTEN | (b)        |           |           |
@@ -21,7 +21,7 @@ A *record* is a request that was sent, or is about to be; it is on disk before. 
 
 UNKNOWN: the answer was lost, or this mount was killed while it waited. UNREPORTED: an error was said before the
 session turned up, so the same request again is a retry, whatever its name. (a): a new one is asked for only once it
-is known what became of it. (b): stays, for the same reason.
+is known what became of it. (b): stays, for the same reason. (c): unless there is a session that may be it.
 
 A *file* is judged once for each version of its content. What it then asks for is looked for in this order: its own
 submission under way, what it or its name has started, a submission of its name under way. Otherwise one begins.

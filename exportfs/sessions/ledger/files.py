@@ -285,9 +285,13 @@ class Ledger:
             self._failed(name, submission.fingerprint, error)
 
     def settle(
-        self, turned_up: Callable[[Record], str | None], overdue_since: float
+        self,
+        turned_up: Callable[[Record], str | None],
+        overdue_since: float,
+        doubt: Callable[[Record], ExportfsError | None] = lambda record: None,
     ) -> tuple[list[str], list[str]]:
-        """After a listing, which shows the session of a record or not: what was waited for until now.
+        """After a listing, which shows the session of a record or not: what was waited for until now. doubt: why one
+        that does not turn up may have been started all the same.
 
         Returns the ids of the sessions that turned up, and the names of the requests that certainly started nothing.
         """
@@ -302,6 +306,11 @@ class Ledger:
                 if not record.forgotten:
                     self._succeeded(record.name, record.fingerprint, session_id)
             elif self.records.overdue(record, overdue_since):
+                doubtful = doubt(record)
+                if doubtful is not None:
+                    if self.errors.get(record.name) != str(doubtful):
+                        self._failed(record.name, record.fingerprint, doubtful)
+                    continue
                 self.records.not_started(record.key)
                 given_up.append(record.name)
                 message = "the server did not start this export; write the request again to ask for it again"

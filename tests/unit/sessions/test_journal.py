@@ -112,3 +112,13 @@ def test_a_later_version_knows_more_of_a_record(journal: Journal, path: Path) ->
     line["put"]["since_then"] = [1]
     path.write_text(json.dumps(line) + "\n")
     assert journal.load() == [replace(record("a"), session_id="session")]
+
+
+@pytest.mark.parametrize(
+    "line", ["17", '"put"', "[1]", "null", '{"put": 1}', '{"put": {}}', '{"put": {"key": []}}']
+)
+def test_lines_that_are_no_records(journal: Journal, path: Path, line: str) -> None:
+    journal.put(record("a"))
+    with path.open("a") as file:
+        file.write(line + "\n")
+    assert keys(path) == ["a"]
