@@ -277,6 +277,8 @@ class Catalogue:
         entry = self._entries.get(session_id)
         if entry is None or (asked is not None and asked < entry.asked):
             return
+        if entry.completed and state.state is State.NONE:
+            return  # which says nothing; that it runs again would say something
         self._touched[session_id] = trio.current_time()
         if state.state is State.REMOVED:
             self.remove(session_id)

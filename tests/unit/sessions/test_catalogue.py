@@ -113,6 +113,17 @@ async def test_results_in_another_order_keep_their_names() -> None:
     assert [file.path for file in entry.session.state.files] == ["b/x.mp4"]
 
 
+@pytest.mark.promise("R8", "S9")
+async def test_an_answer_without_a_state_takes_no_results_away() -> None:
+    catalogue = catalogue_of(FakeServer())
+    catalogue.apply([session("a", State.COMPLETED, ResultFile("x.mp4", 5))], 0.0)
+    entry = entry_of(catalogue, "a")
+    catalogue.state("a", session("a", State.NONE).state)
+    assert (entry.completed, entry.names, entry.edition) == (True, ("x.mp4",), 0)
+    catalogue.state("a", session("a", State.RUNNING).state)
+    assert (entry.completed, entry.names, entry.edition) == (False, (), 1)
+
+
 @pytest.mark.promise("T5")
 async def test_one_listing_answers_all(
     autojump_clock: object, server: FakeServer, catalogue: Catalogue
