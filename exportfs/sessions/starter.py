@@ -321,10 +321,11 @@ class Submitter:
     def _similar(self, record: Record) -> Iterator[Entry]:
         """Sessions of a record's cameras, interval and format."""
         for entry in self._catalogue:
+            summary = entry.session.summary
+            if summary.origin not in record.outline:
+                continue  # which is cheaper
             # Those of an earlier version had no interval.
-            if any(
-                f"{outline} ".startswith(f"{record.outline} ") for outline in _outlines(entry.session.summary)
-            ):
+            if any(f"{outline} ".startswith(f"{record.outline} ") for outline in _outlines(summary)):
                 yield entry
 
 
