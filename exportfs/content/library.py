@@ -105,8 +105,9 @@ class Library:
     async def _comes_as_over_a_thin_line(self, reader: Reader) -> bool | None:
         """Whether the head of a file does; None where the server proves distant, and it is not looked at."""
         line = self.line
-        # The first block by itself: it passes many shapers at once, and is not to wait for what follows. Whether the
-        # server is near shows with it, too: pings before it met a mount that was busy with its start.
+        line.listen()
+        # The first block is waited for by itself: it passes many shapers at once. Whether the server is near shows with
+        # it, too: pings before it met a mount that was busy with its start.
         with trio.move_on_after(SAMPLE_WITHIN) as waiting:
             await reader.fetch_head(1)
         if waiting.cancelled_caught:
@@ -114,16 +115,16 @@ class Library:
         until = trio.current_time() + SAMPLE_REST
         # Block by block: over a thin line nobody may want what is on its way by the time that shows.
         for length in range(2 * SEEK, FIRST_SAMPLE + 1, SEEK):
-            line.listen()
+            line.pauses()
             while True:
                 if not line.near:
                     return None
+                if line.trickles(now := trio.current_time()) or now >= until:
+                    return True
                 with trio.move_on_after(TRICKLE_SECONDS / 3) as looking:
                     await reader.fetch_head(length)
                 if not looking.cancelled_caught:
                     break
-                if line.trickles(now := trio.current_time()) or now >= until:
-                    return True
         return False
 
     def _closed(self, key: FileKey) -> None:

@@ -124,22 +124,31 @@ class Line:
 
     def listen(self) -> None:
         """From now on it counts for `trickles` what is received."""
-        self._received = self._received_at_once = 0
-        self._received_first = math.inf
+        self._trickled, self._trickling, self._bit_by_bit = 0, 0.0, False
+        self.pauses()
+
+    def pauses(self) -> None:
+        """What is received next was asked for only now: the time until then tells nothing of the line."""
+        self._trickled_at: float | None = None
 
     def received(self, now: float, amount: int) -> None:
         """Bytes came from the server, of whatever kind; sooner than `arrived`, which needs whole frames."""
-        if amount >= TRICKLE_NOTICED:
-            self._received += amount
-            self._received_at_once = max(self._received_at_once, amount)
-            self._received_first = min(self._received_first, now)
+        if amount < TRICKLE_NOTICED:
+            return
+        if amount >= TRICKLE:
+            # A shaper lets the first bytes pass at once, a fast line all; then a server may be waiting for a core.
+            self._trickled, self._trickling = 0, 0.0
+        elif self._trickled_at is not None:
+            self._trickled += amount
+            self._trickling += now - self._trickled_at
+        self._trickled_at, self._bit_by_bit = now, amount < TRICKLE
 
     def trickles(self, now: float) -> bool:
-        """Whether something has come since `listen`, but bit by bit, and less than a fast line would have brought."""
-        elapsed = now - self._received_first
-        if elapsed < TRICKLE_SECONDS or self._received_at_once >= TRICKLE:
-            return False
-        return self._received * TRICKLE_SECONDS < TRICKLE * elapsed
+        """Whether what has come since `listen` came bit by bit, and less of it than a fast line would have brought."""
+        seconds = self._trickling
+        if self._bit_by_bit and self._trickled_at is not None:
+            seconds += now - self._trickled_at
+        return seconds >= TRICKLE_SECONDS and self._trickled * TRICKLE_SECONDS < TRICKLE * seconds
 
     def guessed(self, *, thin: bool) -> None:
         """What was to tell of the line did not come in time, or bit by bit; otherwise all at once: if slowly, then for

@@ -194,8 +194,12 @@ def test_what_follows_from_the_rate(rate: float, block: int, kernel: int) -> Non
         ([(0.0, 17)], 1.0, False),  # an answered ping
         ([(0.0, 1448)], 0.001, False),
         ([(0.0, 1448), (0.0012, 1448)], 0.0025, True),
+        ([(0.0, 10136), (0.0008, 6382)], 0.001, False),
+        ([(0.0, 10136), (0.0045, 6366)], 0.0045, True),
+        ([(0.0, 16 * KIB), (0.006, 1448)], 0.006, True),  # the first bytes passed a shaper
         ([(0.0003 * number, 1448) for number in range(12)], 0.004, True),  # 40 Mbit/s
         ([(0.0, 16 * KIB)], 0.01, False),  # then the server has waited for a core
+        ([(0.0, 10136), (0.0001, 6382), (0.005, 16 * KIB)], 0.01, False),
         ([(0.0001 * number, 1448) for number in range(20)], 0.002, False),
     ],
 )
@@ -207,6 +211,18 @@ def test_a_thin_line_trickles(receipts: list[tuple[float, int]], at: float, thin
     for now, amount in receipts:
         line.received(now, amount)
     assert line.trickles(at) == thin
+
+
+def test_what_was_asked_for_late_does_not_trickle() -> None:
+    """The time between two blocks is a round trip, and the server's own."""
+    line = Line()
+    for begun in (0.0, 0.005, 0.01):
+        line.pauses()
+        line.received(begun, 10136)
+        line.received(begun + 0.0001, 6382)
+        assert not line.trickles(begun + 0.001)
+    line.pauses()
+    assert not line.trickles(0.02)
 
 
 def test_nothing_known() -> None:
