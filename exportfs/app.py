@@ -21,6 +21,7 @@ from exportfs.errors import ExportfsError
 from exportfs.fuse.mountpoint import check_mountpoint
 from exportfs.fuse.operations import ExportOperations
 from exportfs.fuse.session import FuseSession
+from exportfs.memory import Watch
 from exportfs.metrics import RequestCounters
 from exportfs.pages.rendering import load as load_pages
 from exportfs.processor import busy_seconds
@@ -219,6 +220,7 @@ def assemble(
             cache_size=config.cache_size,
             max_downloads=config.max_downloads,
             timeout=config.timeout,
+            received=Watch(config.cache_size).received,
         ),
         cameras=Cameras(server.site, timeout=config.timeout, start_soon=nursery.start_soon),
         footage=FootageReader(server.site, timeout=config.timeout),

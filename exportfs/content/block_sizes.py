@@ -10,6 +10,7 @@ second.
 """
 
 import logging
+from collections.abc import Callable
 
 from exportfs.content.line import Line
 from exportfs.content.tuning import (
@@ -39,8 +40,10 @@ _PASSING = (AccessDenied, Unreachable, TimedOut)
 class BlockSizes:
     """The sizes that work, as far as is known. One for the whole mount: the server is one."""
 
-    def __init__(self, cache_size: int, line: Line) -> None:
+    def __init__(self, cache_size: int, line: Line, most: Callable[[], int] | None = None) -> None:
+        """most: bytes of the largest block that there is memory for at the moment."""
         self._line = line
+        self._most = most or (lambda: cache_size)
         # A block that fills the cache pushes out what was read ahead before it is read.
         self._sizes = [size for size in LADDER if size * 8 <= cache_size] or [LADDER[-1]]
         self._down = 0
@@ -52,7 +55,7 @@ class BlockSizes:
     @property
     def stream(self) -> int:
         """Bytes in a block of a wide stream."""
-        return self._sizes[min(self._down, len(self._sizes) - 1)]
+        return self.nearest(min(self._sizes[min(self._down, len(self._sizes) - 1)], self._most()))
 
     @property
     def seek(self) -> int:

@@ -1,10 +1,12 @@
 """All results that are open, and what they share."""
 
 import logging
+from collections.abc import Callable
 
 import trio
 
 from exportfs.content.block_sizes import BlockSizes
+from exportfs.content.budget import Budget
 from exportfs.content.cache import BlockCache
 from exportfs.content.download import FileKey
 from exportfs.content.line import Line
@@ -14,7 +16,6 @@ from exportfs.content.scheduler import Scheduler
 from exportfs.content.shared import Shared
 from exportfs.content.source import Remote, Source
 from exportfs.content.tuning import (
-    AHEAD_MOST,
     FIRST_SAMPLE,
     REAP_EVERY,
     SAMPLE_REST,
@@ -46,10 +47,12 @@ class Library:
         cache_size: int,
         max_downloads: int,
         timeout: float,
+        received: Callable[[int], None] = lambda amount: None,
     ) -> None:
         self.source = source
         self.line = line or Line()
-        self.cache = BlockCache(cache_size)
+        budget = Budget(cache_size, max_downloads)
+        self.cache = BlockCache(cache_size - budget.spared)
         self._leaving = trio.Event()
         patience = PatienceConfig(timeout=timeout)
         self.scheduler = Scheduler(
@@ -57,18 +60,19 @@ class Library:
             self.line,
             max_downloads,
             trio.current_time,
+            room=self._room,
             stall=patience.stall,
             wake=lambda: self._leaving.set(),
         )
         self._shared = Shared(
             self.cache,
             self.scheduler,
-            BlockSizes(cache_size, self.line),
+            BlockSizes(cache_size, self.line, lambda: budget.block(len(self._shared.sequential))),
             self.line,
             remote,
             patience,
-            # What all readers may have read ahead together stays within half of the cache.
-            ahead_most=min(AHEAD_MOST, cache_size // (2 * max_downloads)),
+            budget,
+            received,
         )
         self._open: dict[FileKey, tuple[Result, int]] = {}
         self._samples = SAMPLES
@@ -126,6 +130,13 @@ class Library:
                 if not looking.cancelled_caught:
                     break
         return False
+
+    def _room(self) -> int:
+        """Downloads at a time that the memory has room for. Exact ones share the line's window, however many."""
+        shared, line = self._shared, self.line
+        if not line.fast:
+            return shared.budget.max_downloads
+        return shared.budget.streams(shared.block_sizes.stream, near=line.nearby)
 
     def _closed(self, key: FileKey) -> None:
         result, readers = self._open[key]

@@ -23,6 +23,7 @@ class Reader:
         self._closed = closed
         self._position = Position()
         self._stall = shared.stall
+        self._sequential = shared.sequential
         self._failed: tuple[int, int, float, ExportfsError] | None = None
         """From where to where and when a read last failed after it had waited, and with what."""
 
@@ -41,6 +42,8 @@ class Reader:
         if offset >= end:
             return b""
         plan = self._position.read(offset, end - offset, self._line.kernel_ahead, fast=self._line.fast)
+        if plan.proven:
+            self._sequential.add(self)
         pieces: list[memoryview] = []
         position, since = offset, trio.current_time()
         missed = False
@@ -94,4 +97,5 @@ class Reader:
 
     def close(self) -> None:
         """The file is no longer open. To be called once."""
+        self._sequential.discard(self)
         self._closed(self.key)

@@ -194,6 +194,7 @@ class Result:
         """A download brought a block."""
         shared, size, now = self._shared, len(block.data), trio.current_time()
         shared.bytes += size
+        shared.received(size)
         shared.scheduler.moved(now)
         if index == download.first:
             shared.began(now - download.started_at)
@@ -295,9 +296,8 @@ class Result:
         shared = self._shared
         if not wide and not chunk_size:
             chunk_size = self._sizes.exact
-        return ahead(
-            plan, wide=wide, window=shared.line.window, chunk_size=chunk_size, most=shared.ahead_most
-        )
+        most = shared.budget.ahead(len(shared.sequential))
+        return ahead(plan, wide=wide, window=shared.line.window, chunk_size=chunk_size, most=most)
 
     def _open(
         self,

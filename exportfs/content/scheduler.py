@@ -35,9 +35,9 @@ from exportfs.errors import Interrupted
 
 
 class Scheduler:
-    """Starts downloads as slots allow. `limit` is the number of calls at once; `stall` the seconds without a block
-    after which a read gives up a download; `wake` is told when `next_free` has changed: somebody has to call
-    `schedule` then."""
+    """Starts downloads as slots allow. `limit` is the number of calls at once, `room` says for how many there is memory
+    at the moment; `stall` the seconds without a block after which a read gives up a download; `wake` is told when
+    `next_free` has changed: somebody has to call `schedule` then."""
 
     def __init__(
         self,
@@ -46,6 +46,7 @@ class Scheduler:
         limit: int,
         clock: Callable[[], float],
         *,
+        room: Callable[[], int],
         stall: float,
         wake: Callable[[], None],
     ) -> None:
@@ -55,6 +56,7 @@ class Scheduler:
         self._clock = clock
         self._stuck = min(STUCK_SECONDS, stall)
         self._stall = stall
+        self._room = room
         self._wake = wake
         self._running: list[Download] = []
         self._waiting: deque[Download] = deque()
@@ -103,7 +105,7 @@ class Scheduler:
                 self._bearable += 1
                 self._more_at = now + FULL_SECONDS if self._bearable < self._limit else math.inf
             self._leaving = [moment for moment in self._leaving if moment > now]
-            if len(self._running) + len(self._leaving) < self._bearable:
+            if len(self._running) + len(self._leaving) < min(self._bearable, self._room()):
                 download = self._waiting.popleft()
                 self._running.append(download)
                 self.started += 1

@@ -1,8 +1,10 @@
 """What all results of a mount share."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from exportfs.content.block_sizes import BlockSizes
+from exportfs.content.budget import Budget
 from exportfs.content.cache import BlockCache
 from exportfs.content.line import Line
 from exportfs.content.scheduler import Scheduler
@@ -20,8 +22,11 @@ class Shared:
     line: Line
     remote: Remote
     patience: PatienceConfig
-    ahead_most: int
-    """Bytes that one reader may have read ahead."""
+    budget: Budget
+    received: Callable[[int], None]
+    """Told how many bytes have come."""
+    sequential: set[object] = field(default_factory=set)
+    """Readers that are known to read in sequence."""
     bytes: int = field(default=0)
     retries: int = field(default=0)
     slow: bool = field(default=False)

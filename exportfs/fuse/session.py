@@ -24,6 +24,9 @@ log = logging.getLogger(__name__)
 MOST_TASKS = 4096
 """Requests served at a time: each waits in a task of its own, so that slow reads never keep a getattr waiting.
 pyfuse3's default of 99 would."""
+TASKS_KEPT = 16
+"""Tasks that stay when there is nothing to do. Each has a buffer of 1 MiB, which stays untouched in memory of its own
+where it is not allocated over and over (exportfs/memory.py). The kernel has 12 reads under way at most."""
 READ_AHEAD_LOOKS = (0.02, 0.08, 0.4, 2.0, 10.0)
 """Seconds between two looks whether the kernel's read-ahead is as it should be."""
 TABLE_SECONDS = 0.5
@@ -60,7 +63,7 @@ class FuseSession:
     async def serve(self) -> None:
         """Answers the kernel until the mount is gone or `stop` is called."""
         try:
-            await pyfuse3.main(min_tasks=2, max_tasks=MOST_TASKS)
+            await pyfuse3.main(min_tasks=TASKS_KEPT, max_tasks=MOST_TASKS)
         # Not `except*`: whether what is raised there comes in a group depends on Python's version.
         except (OSError, BaseExceptionGroup) as error:
             group = error if isinstance(error, BaseExceptionGroup) else ExceptionGroup("", [error])

@@ -184,9 +184,8 @@ def memory(mount: MountProcess) -> int:
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) * 1024
 
 
-RSS_BEYOND_CACHE = 80 * MIB
-"""What the mount may take besides `--cache-size`: Python, gRPC and its buffers, what is under way. It is 40 MiB when
-all is well; with the 96 MiB that are read and should not all be kept it would be more than 130."""
+RSS_BEYOND_CACHE = 96 * MIB
+"""What the mount may take besides `--cache-size`, as promised: Python, gRPC and its buffers, what is under way."""
 
 
 @pytest.mark.slow
@@ -199,6 +198,27 @@ def test_many_readers(simulator: Simulator, start_mount: MountFactory) -> None:
     truth = [simulator.digest(session_id, simulator.files(session_id)[0].path) for session_id in ids]
     assert digests(paths * 2) == truth * 2
     assert memory(mount) < cache + RSS_BEYOND_CACHE
+
+
+@pytest.mark.slow
+def test_many_readers_of_one_file(simulator: Simulator, server: SimulatorServer, tmp_path: Path) -> None:
+    """Each at a place of its own, with a small cache and as many downloads as one may ask for: 85 to 95 MiB. When each
+    of them had a stream it was 120 to 133, half of that gaps between pieces of memory."""
+    cache, readers, each = 16 * MIB, 32, 16 * MIB
+    simulator.add_computed(readers * each)
+    options = ("--insecure", "--cache-size", str(cache), "--max-downloads", "64")
+    # Of an interpreter of its own: of one that had more before the mount would have it, too.
+    mount = MountProcess(server.address, tmp_path, *options, fresh=True)
+    try:
+        path = only_result(mount.start())
+        places = [f"skip={number * each // MIB}" for number in range(readers)]
+        command = ["dd", f"if={path}", "of=/dev/null", "bs=1M", f"count={each // MIB}"]
+        copies = [subprocess.Popen([*command, place], stderr=subprocess.DEVNULL) for place in places]
+        assert [copy.wait(timeout=120) for copy in copies] == [0] * readers
+        assert memory(mount) < cache + RSS_BEYOND_CACHE
+        mount.check_log()
+    finally:
+        mount.clean_up()
 
 
 def test_full_log_disk(simulator: Simulator, start_mount: MountFactory) -> None:

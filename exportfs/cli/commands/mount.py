@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from exportfs import memory
 from exportfs.cli import logs
 from exportfs.cli.daemon.background import in_background
 from exportfs.cli.failures import complain
@@ -27,8 +28,6 @@ from exportfs.errors import AccessDenied, ExportfsError, TimedOut, Unreachable
 from exportfs.fuse.mountpoint import place_of
 from exportfs.supervision import hold_stack_signal
 
-M_ARENA_MAX = -8
-"""Of mallopt(3)."""
 PR_SET_DUMPABLE = 4
 """Of prctl(2)."""
 
@@ -97,7 +96,7 @@ def serve(config: MountConfig, ready: Callable[[], None]) -> None:
 
 def _serve(config: MountConfig, ready: Callable[[], None], log: logs.Log) -> None:
     without_core_dumps()
-    with_one_arena()
+    memory.arrange()
     try:
         from exportfs import app  # gRPC and FUSE, not before the fork
     except Exception as error:
@@ -128,14 +127,6 @@ def _serve(config: MountConfig, ready: Callable[[], None], log: logs.Log) -> Non
         if started:
             raise
         raise type(error)(explained(config, error)) from None
-
-
-def with_one_arena() -> None:
-    """All threads take memory from one place. A block is allocated in the thread that receives it and freed in the one
-    that answers; with glibc's arenas by thread each keeps what it once had, and a GiB costs a third more CPU in page
-    faults (docs/design/reading.md)."""
-    with contextlib.suppress(OSError, AttributeError):  # another C library does without
-        ctypes.CDLL(None).mallopt(M_ARENA_MAX, 1)
 
 
 def explained(config: MountConfig, error: ExportfsError) -> str:

@@ -1,0 +1,74 @@
+"""The memory of this process, as far as glibc can be told: where it comes from, and that what is free goes back before
+the process has more than was promised. With another C library all of it does nothing.
+
+Blocks of 1 MiB and the pieces of 64 KiB in which gRPC receives them come from one heap, where each leaves gaps that do
+not fit the other: with a cache of 16 MiB and eight readers 20 to 48 MiB of the heap were free and in memory all the
+same. glibc gives back the end of the heap by itself, gaps only when it is asked.
+"""
+
+import contextlib
+import ctypes
+import mmap
+
+from exportfs.config import KIB, MIB
+
+M_ARENA_MAX, M_MMAP_THRESHOLD, M_TRIM_THRESHOLD = -8, -3, -1
+"""Of mallopt(3)."""
+APART = MIB + 2 * KIB
+"""Bytes from which on memory is not taken from the heap's end but apart. pyfuse3's buffers for requests (1 MiB and
+4 KiB, of which but a page is ever used, for each of a dozen reads that wait) stay untouched there, where a used piece
+of the heap is all in memory. Blocks of 1 MiB are smaller: for those fresh pages would cost a third more CPU."""
+END_KEPT = 2 * MIB
+"""Bytes of free memory at the heap's end that are kept: what glibc itself comes to, as long as it is told nothing."""
+BESIDE_CACHE = 72 * MIB
+"""Bytes beside the cache from which on free memory goes back. 96 are promised; Python, gRPC and what is under way are
+60 to 85. Up to AGAIN and what comes between two looks may be on top."""
+LOOK_EVERY = 4 * MIB
+"""Bytes received between two looks at how much memory there is: one takes 10 microseconds."""
+AGAIN = 8 * MIB
+"""Bytes by which memory has to grow before more is given back: what is taken again costs a page fault for each page."""
+
+
+def arrange() -> None:
+    """To be called before other threads take memory. All take it from one place: a block is allocated in the thread
+    that receives it and freed in the one that answers; with glibc's arenas by thread each keeps what it once had, and a
+    GiB costs a third more CPU in page faults (docs/design/reading.md)."""
+    with contextlib.suppress(OSError, AttributeError):
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(M_ARENA_MAX, 1)
+        mallopt(M_MMAP_THRESHOLD, APART)
+        mallopt(M_TRIM_THRESHOLD, END_KEPT)
+
+
+def resident() -> int:
+    """Bytes of this process that are in memory; 0 where that cannot be told."""
+    with (
+        contextlib.suppress(OSError, ValueError, IndexError),
+        open("/proc/self/statm", "rb", buffering=0) as file,
+    ):
+        return int(file.read(256).split()[1]) * mmap.PAGESIZE
+    return 0
+
+
+def give_back() -> None:
+    """What is free goes back to the system."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+class Watch:
+    """Has free memory given back when a mount with a cache of `cache_size` bytes has much more than that."""
+
+    def __init__(self, cache_size: int) -> None:
+        self._limit = self._bound = cache_size + BESIDE_CACHE
+        self._received = 0
+
+    def received(self, amount: int) -> None:
+        """So many bytes have come, and taken memory."""
+        self._received += amount
+        if self._received < LOOK_EVERY:
+            return
+        self._received = 0
+        if resident() > self._limit:
+            give_back()
+            self._limit = max(self._bound, resident() + AGAIN)

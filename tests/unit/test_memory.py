@@ -1,0 +1,57 @@
+"""Free memory goes back when there is much more than was promised, and not each time."""
+
+import ctypes
+
+import pytest
+
+from exportfs import memory
+from exportfs.config import KIB, MIB
+from exportfs.memory import AGAIN, BESIDE_CACHE, LOOK_EVERY, Watch
+
+CACHE = 16 * MIB
+
+
+class Process:
+    """Stands for ours: what it has in memory, of which some is free."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.needed, self.free = CACHE, 0
+        self.given_back = 0
+        monkeypatch.setattr(memory, "resident", lambda: self.needed + self.free)
+        monkeypatch.setattr(memory, "give_back", self._give_back)
+
+    def _give_back(self) -> None:
+        self.given_back += 1
+        self.free = 0
+
+
+def test_free_memory_goes_back_before_it_is_too_much(monkeypatch: pytest.MonkeyPatch) -> None:
+    process, watch = Process(monkeypatch), Watch(CACHE)
+    process.free = BESIDE_CACHE
+    watch.received(LOOK_EVERY)
+    assert process.given_back == 0
+    process.free += 1
+    watch.received(LOOK_EVERY - 1)
+    assert process.given_back == 0  # nobody has looked
+    watch.received(1)
+    assert (process.given_back, process.free) == (1, 0)
+
+
+def test_it_has_to_grow_again_before_more_goes_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    process, watch = Process(monkeypatch), Watch(CACHE)
+    process.needed += BESIDE_CACHE + 1
+    for free in (0, AGAIN, AGAIN + 1):
+        process.free = free
+        watch.received(LOOK_EVERY)
+    assert process.given_back == 2
+
+
+def test_gaps_go_back_to_the_system() -> None:
+    if not hasattr(ctypes.CDLL(None), "malloc_trim"):
+        pytest.skip("another C library")
+    pieces = [bytes(64 * KIB) for _ in range(1024)]
+    del pieces[::2]  # as gRPC's pieces of a block leave them
+    before = memory.resident()
+    memory.give_back()
+    assert before - memory.resident() > 16 * MIB
+    assert len(pieces) == 512
