@@ -76,6 +76,10 @@ class Corrupt(ExportfsError):
     """The server sent what cannot be right: a lost, short or misnumbered block, an early end."""
 
 
+class Unwanted(ExportfsError):
+    """Not a failure: what the kernel has asked for by itself is wanted by nobody. No program sees it."""
+
+
 class ReadOnly(ExportfsError):
     """The mount, or this part of it, changes nothing."""
 

@@ -5,9 +5,12 @@ from dataclasses import dataclass
 
 from exportfs.content.read_ahead import Plan
 from exportfs.content.tuning import (
+    AHEAD_NEAR,
     AHEAD_WINDOWS,
+    FEW_PLACES,
     REACH_EXACT,
     REACH_WIDE,
+    SEEKS_WINDOW,
     SWITCH,
 )
 
@@ -95,10 +98,16 @@ def _usable(offset: int, download: Underway, wide: bool, sequential: bool, means
     return gap - max(0, allowed) <= means.reach
 
 
-def ahead(plan: Plan, *, wide: bool, window: int, chunk_size: int, most: int) -> int:
-    """Bytes beyond the end of a read that are to be on their way or here. most: what a reader may have of the cache."""
+def ahead(plan: Plan, *, wide: bool, near: bool, window: int, chunk_size: int, most: int) -> int:
+    """Bytes beyond the end of a read that are to be on their way or here. near: whether the server is. most: what a
+    reader may have of the cache."""
     if not plan.proven:
         return 0
     if wide:
-        return min(plan.run, most)
+        return min(max(plan.run // AHEAD_NEAR, min(plan.run, chunk_size)) if near else plan.run, most)
     return min(max(int(AHEAD_WINDOWS * window), chunk_size), plan.run, most)
+
+
+def soon(plan: Plan, left: int) -> bool:
+    """Whether a seek near the server, `left` bytes before the end, is rather to come soon than to the byte."""
+    return plan.places > FEW_PLACES or left <= SEEKS_WINDOW

@@ -79,11 +79,12 @@ class Library:
         self.bytes_read = 0
         """Sent to whoever reads results."""
 
-    def open(self, key: FileKey) -> Reader:
-        """A reader of one result; `Reader.close` must follow."""
+    def open(self, key: FileKey, *, guesses: bool = True) -> Reader:
+        """A reader of one result; `Reader.close` must follow. guesses: whether its reads may be the kernel's own, which
+        takes it as it is that nobody wants one of them (Unwanted)."""
         result, readers = self._open.get(key) or (Result(key, self._shared), 0)
         self._open[key] = (result, readers + 1)
-        return Reader(result, self._shared, self._closed)
+        return Reader(result, self._shared, self._closed, guesses=guesses)
 
     async def measure(self, reader: Reader) -> None:
         """Waits a moment for the head of the first file that is opened, where the server is near and nothing is known

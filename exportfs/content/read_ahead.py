@@ -6,6 +6,7 @@ How far to read ahead follows from the line (`content.line`) and is decided wher
 from dataclasses import dataclass
 
 from exportfs.content.tuning import (
+    GUESSED,
     KERNEL_WINDOWS,
     LARGE,
     NEAR_PROVEN,
@@ -29,6 +30,10 @@ class Plan:
     """Bytes read in sequence so far."""
     jumped: bool
     """Whether it left a sequence for another place."""
+    guess: bool = False
+    """Whether it is most probably the kernel's guess: nobody has come to its first byte yet."""
+    places: int = 1
+    """Places of the file that have been read, this one included."""
 
 
 @dataclass(slots=True)
@@ -39,6 +44,10 @@ class _Run:
     end: int
     read: int
     proven: bool = False
+    last: int = 0
+    """Bytes of the last read."""
+    doubled: bool = False
+    """Whether that was twice as long as the one that it continued."""
 
 
 class Position:
@@ -56,6 +65,7 @@ class Position:
         """Gaps, since the last jump."""
         self._plain = 0
         """Bytes since the last of them."""
+        self._places = 0
 
     def read(self, offset: int, length: int, kernel_ahead: int = 0, *, fast: bool = False) -> Plan:
         """Takes note of a read of `length` bytes at `offset` and says what it is part of. kernel_ahead: bytes of the
@@ -66,6 +76,7 @@ class Position:
         jumped = False
         before = run.read if run is not None and run.start == 0 else 0
         if run is not None:
+            run.doubled = (offset, length) == (run.end, 2 * run.last)
             more = min(length, max(0, offset + length - run.end))
             run.read += more
             run.end = max(run.end, offset + length)
@@ -80,13 +91,18 @@ class Position:
             # What is read once more leaves no gap.
             self._runs = [other for other in near if not other.start <= offset < other.end]
             run = _Run(offset, offset + length, length)
+            self._places += 1
+        run.last = length
         self._fill(run)
         self._runs = [*self._runs[1 - REORDER_RUNS :], run]
         read = sum(each.read for each in self._runs) if fast and self._reordered else run.read
         # One large request alone proves nothing: the kernel makes one of a read beside a page that it has.
         bulk = fast and length >= LARGE and (offset == 0 or before >= PROVEN)
         run.proven = run.proven or read > enough or bulk
-        return Plan(run.proven, read > length or offset == 0, read, jumped)
+        # So the kernel's windows grow ahead of small reads, each asked for when somebody comes to the one before. The
+        # largest come again and again; and a program that asks for so much itself does not begin with so little.
+        guess = not run.proven and run.doubled and GUESSED <= length < kernel_ahead
+        return Plan(run.proven, read > length or offset == 0, read, jumped, guess, self._places)
 
     @property
     def _reordered(self) -> bool:

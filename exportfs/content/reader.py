@@ -6,24 +6,30 @@ import trio
 
 from exportfs.content.cache import Block
 from exportfs.content.download import FileKey
+from exportfs.content.guesses import Guess
 from exportfs.content.read_ahead import Plan, Position
 from exportfs.content.result import Result
 from exportfs.content.shared import Shared
-from exportfs.content.tuning import FAIL_FAST
-from exportfs.errors import ExportfsError
+from exportfs.content.tuning import FAIL_FAST, GUESS_AMONG
+from exportfs.errors import ExportfsError, Unwanted
 
 
 class Reader:
-    """One open file. `closed` is told when it is closed."""
+    """One open file. `closed` is told when it is closed; guesses: whether reads may be the kernel's own."""
 
-    def __init__(self, result: Result, shared: Shared, closed: Callable[[FileKey], None]) -> None:
+    def __init__(
+        self, result: Result, shared: Shared, closed: Callable[[FileKey], None], *, guesses: bool = True
+    ) -> None:
         self._result = result
+        self._shared = shared
         self._cache = shared.cache
         self._line = shared.line
         self._closed = closed
         self._position = Position()
         self._stall = shared.stall
         self._sequential = shared.sequential
+        self._guesses = guesses
+        self._guess: Guess | None = None
         self._failed: tuple[int, int, float, ExportfsError] | None = None
         """From where to where and when a read last failed after it had waited, and with what."""
 
@@ -35,15 +41,26 @@ class Reader:
         """The bytes from `offset` on: `length` of them, or fewer only at the end of the file.
 
         A view of a block where one block holds them all. Answers without letting other tasks run where the blocks
-        are at hand. Raises what `Result.block_at` raises.
+        are at hand. Raises what `Result.block_at` raises, and Unwanted.
         """
-        result, cache = self._result, self._cache
-        end = min(offset + length, result.key.size)
+        end = min(offset + length, self._result.key.size)
         if offset >= end:
             return b""
         plan = self._position.read(offset, end - offset, self._line.kernel_ahead, fast=self._line.fast)
         if plan.proven:
             self._sequential.add(self)
+        self._shared.reading += 1
+        try:
+            if self._guess is not None:
+                await self._after(self._guess, offset, plan)
+            if plan.guess and self._guesses and self._line.quick and self._shared.reading <= GUESS_AMONG:
+                await self._wait_for_somebody(end)
+            return await self._read(offset, end, plan)
+        finally:
+            self._shared.reading -= 1
+
+    async def _read(self, offset: int, end: int, plan: Plan) -> bytes | memoryview:
+        result, cache = self._result, self._cache
         pieces: list[memoryview] = []
         position, since = offset, trio.current_time()
         missed = False
@@ -66,6 +83,29 @@ class Reader:
             cache.hits += 1
         result.ahead(end, plan, self)
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    async def _after(self, guess: Guess, offset: int, plan: Plan) -> None:
+        """This read tells whether somebody came to what the kernel read ahead before; that is asked for first."""
+        guess.settle(wanted=not plan.jumped)
+        if offset == guess.end:
+            await guess.over()
+
+    async def _wait_for_somebody(self, end: int) -> None:
+        """Raises Unwanted where nobody will come."""
+        if self._result.cached(end - 1) is not None:
+            return
+        guess = self._guess = Guess(end)
+        try:
+            if not await guess.wanted():
+                raise Unwanted("nobody came to what was read ahead")
+        finally:
+            if self._guess is guess:
+                self._guess = None
+
+    def flushed(self) -> None:
+        """A descriptor of it was closed, most probably the last one."""
+        if self._guess is not None:
+            self._guess.settle(wanted=False)
 
     async def _wait_for(self, position: int, end: int, plan: Plan, since: float) -> Block:
         if self._failed is not None:

@@ -7,7 +7,7 @@ import trio
 
 from exportfs.content.block_sizes import FileSizes
 from exportfs.content.cache import Block
-from exportfs.content.choice import Means, Underway, ahead, choose
+from exportfs.content.choice import Means, Underway, choose, soon
 from exportfs.content.download import Download, FileKey, Preempted, WrongLength
 from exportfs.content.read_ahead import Plan
 from exportfs.content.shared import Shared
@@ -279,6 +279,7 @@ class Result:
                 sequential=choice.sequential,
                 stop=choice.stop,
                 whole=whole,
+                quick=line.quick and soon(plan, size - offset),
                 reader=reader,
             )
         else:
@@ -292,12 +293,9 @@ class Result:
         return best
 
     def _ahead(self, plan: Plan, wide: bool, chunk_size: int = 0) -> int:
-        """Bytes to be read ahead, in blocks of this size or, by default, of what an exact stream has now."""
-        shared = self._shared
-        if not wide and not chunk_size:
-            chunk_size = self._sizes.exact
-        most = shared.budget.ahead(len(shared.sequential))
-        return ahead(plan, wide=wide, window=shared.line.window, chunk_size=chunk_size, most=most)
+        """Bytes to be read ahead, in blocks of this size or, by default, of what a stream has now."""
+        default = self._sizes.stream if wide else self._sizes.exact
+        return self._shared.ahead(plan, wide=wide, chunk_size=chunk_size or default)
 
     def _open(
         self,
@@ -309,6 +307,7 @@ class Result:
         reader: object,
         stop: bool = False,
         whole: bool = True,
+        quick: bool = False,
     ) -> Download:
         """A new download that brings `offset` and goes on to `goal`; `whole`: to the end of the block that this is in.
         One that does not stop there always does."""
@@ -329,7 +328,7 @@ class Result:
             size,
             offset // size,
             wide=wide,
-            quick=stop and not sequential and self._shared.line.quick,
+            quick=stop and not sequential and quick,
             stop=stop,
             whole=whole or sequential,
             patient=self._shared.slow,

@@ -74,6 +74,15 @@ LARGE = 512 * KIB
 """Bytes of one read from which on it proves it by itself on a fast line, at the beginning of a file or after PROVEN of
 it: `cp`, rsync and `dd` begin so. Of thumbnailers' small reads the kernel makes 128, 256 and 512 KiB. Files of 30 MB on
 loopback took 95 ms each in place of 59 as long as their first 3 MiB came in blocks of 16 KiB."""
+GUESSED = 384 * KIB
+"""Bytes of a read, twice as long as the one before it, from which on it is the kernel's guess. Less is soon there."""
+GUESS_SECONDS = 0.1
+"""Seconds for which such a read of a near server is not asked for, as long as nobody comes to its first byte. That
+shows: the kernel asks for its next window then. Of the 917 KB that it asks for of each head, thumbnailers read 290;
+they decode for 10 ms, four at once on two cores for up to 40, and go to another place."""
+GUESS_AMONG = 8
+"""Reads under way, such ones included, up to which one waits: with more the kernel may not ask for its next window
+(fuse's congestion_threshold is 9), and has room for 12 in all."""
 NEAR_READ = 256 * KIB
 """Bytes: until then a read within this distance of the expected offset continues the sequence; the kernel may send its
 read-ahead out of order."""
@@ -88,6 +97,10 @@ REORDERED = 3
 """Gaps that have to be filled first: who seeks back a little and plays on may fill one."""
 AHEAD_MOST = 16 * MIB
 """Bytes ahead of a reader on a fast line, never more than it has read; windows that grew faster brought nothing."""
+AHEAD_NEAR = 4
+"""Where the server is near, one part of so many of what has been read, a block at least: the kernel has two requests of
+its own under way. Programs that look at the first 3 to 5 MB for what is in a file (ffmpeg, of Matroska and AVI) then
+cost 2 to 6 MB less, and a stream comes as fast."""
 AHEAD_WINDOWS = 1.5
 """Bytes ahead of a reader on other lines, in windows of the line: one on its way, and what is being read."""
 
@@ -122,6 +135,11 @@ BLOCK_SECONDS = 0.1
 """Seconds of the line in a block of sequential reading: so often something arrives."""
 WRAPPING = 24
 """Bytes around a block on the wire, at most: a window without them costs a read another round trip."""
+SEEKS_WINDOW = 256 * KIB
+"""Bytes that a seek's server may send through gRPC (rpc/channel.py)."""
+FEW_PLACES = 4
+"""So many places of an open file are read to the byte even where the server is near and a seek through gRPC is quicker,
+1.0 for 1.5 ms: that sends up to its window, 256 KiB, for nothing. Who looks at no more is a thumbnailer."""
 SWITCH = 4
 """A running stream is replaced by one of larger blocks when they are this many times as large."""
 WRONG_BEFORE_DOWN = 2

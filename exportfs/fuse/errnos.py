@@ -22,6 +22,7 @@ from exportfs.errors import (
     TooLarge,
     Unreachable,
     Unsupported,
+    Unwanted,
 )
 
 ERRNOS: dict[type[ExportfsError], int] = {
@@ -43,6 +44,7 @@ ERRNOS: dict[type[ExportfsError], int] = {
     NoSpace: errno.ENOSPC,
     NoAttribute: errno.ENODATA,
     BadHandle: errno.EBADF,
+    Unwanted: errno.EAGAIN,
     ExportfsError: errno.EIO,
 }
 

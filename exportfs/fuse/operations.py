@@ -29,7 +29,7 @@ from pyfuse3 import (
     XAttrNameT,
 )
 
-from exportfs.errors import ExportfsError, NoAttribute, NotFound, TimedOut, Unsupported
+from exportfs.errors import ExportfsError, NoAttribute, NotFound, TimedOut, Unsupported, Unwanted
 from exportfs.fuse.callers import ACLS, expects_acls
 from exportfs.fuse.errnos import errno_of
 from exportfs.naming import encode
@@ -43,8 +43,8 @@ P = ParamSpec("P")
 R = TypeVar("R")
 Handler: TypeAlias = Callable[Concatenate["ExportOperations", P], Coroutine[Any, Any, R]]
 
-_EXPECTED = (NotFound, NoAttribute, Unsupported)
-"""Answers that programs ask for all day; not worth a line anywhere."""
+_EXPECTED = (NotFound, NoAttribute, Unsupported, Unwanted)
+"""Answers that programs, or the kernel, ask for all day; not worth a line anywhere."""
 
 
 _ON_HANDLES = frozenset({"read", "write", "flush", "fsync", "release", "readdir", "releasedir", "fsyncdir"})
@@ -103,6 +103,8 @@ class ExportOperations(pyfuse3.Operations):
         self.number = 0
         self.opened: dict[int, tuple[int, int]] = {}
         """Of each handle, its inode and who opened it: calls on it do not say."""
+        self.drop_pages: Callable[[int, int, int], None] = lambda ino, offset, length: None
+        """Has the kernel forget pages of an inode."""
 
     def openers(self) -> set[int]:
         """The processes that opened what is open."""
@@ -203,7 +205,12 @@ class ExportOperations(pyfuse3.Operations):
 
     @handler
     async def read(self, fh: FileHandleT, off: int, size: int) -> bytes:
-        return await self.filesystem.read(fh, off, size)  # type: ignore[return-value] # pyfuse3 takes any buffer
+        try:
+            return await self.filesystem.read(fh, off, size)  # type: ignore[return-value] # pyfuse3 takes any buffer
+        except Unwanted:
+            # It would keep them without their bytes, and ask for them one by one.
+            self.drop_pages(self.opened[fh][0], off, size)
+            raise
 
     @handler
     async def write(self, fh: FileHandleT, off: int, buf: bytes) -> int:

@@ -16,6 +16,7 @@ from exportfs.fuse.holders import holders, namespace_of
 from exportfs.fuse.mount import Mounted, mount, unmount_ours
 from exportfs.fuse.mountpoint import TableChanges, mount_table
 from exportfs.fuse.operations import ExportOperations
+from exportfs.fuse.pages import Pages
 from exportfs.naming import encode
 from exportfs.vfs import inodes
 
@@ -46,6 +47,7 @@ class FuseSession:
         self._operations = operations
         self._mountpoint = mountpoint
         self._mounted: Mounted | None = None
+        self._pages: Pages | None = None
         self._read_ahead = 0
 
     def open(self, *, source: str, read_only: bool, allow_other: bool) -> None:
@@ -59,6 +61,8 @@ class FuseSession:
             if isinstance(error, RuntimeError):
                 raise ExportfsError(f"cannot mount at {self._mountpoint}: {error}") from None
             raise
+        self._pages = Pages(self._mounted.descriptor)
+        self._operations.drop_pages = self._pages.drop
 
     async def serve(self) -> None:
         """Answers the kernel until the mount is gone or `stop` is called."""
@@ -147,6 +151,8 @@ class FuseSession:
         thread = threading.Thread(target=self._unmount, name="unmount", daemon=True)
         thread.start()
         thread.join(CLOSE_TIMEOUT)
+        if self._pages is not None:
+            self._pages.close()
         pyfuse3.close(unmount=False)
         thread.join(CLOSE_TIMEOUT)
 

@@ -269,7 +269,8 @@ class Result(InSession):
         self.check_not_replaced()
         library = self.context.library
         key = FileKey(entry.id, self.file.path, self.file.size, self._edition)
-        handle = ResultHandle(self, library.open(key))
+        # Read past the kernel's cache, a read is the program's own.
+        handle = ResultHandle(self, library.open(key, guesses=not flags & os.O_DIRECT))
         self._open += 1
         self.context.keeper.opened(entry.id)
         try:
@@ -319,6 +320,9 @@ class ResultHandle(Handle):
         self.node.check_not_replaced()
         self.node.context.library.bytes_read += len(data)
         return data
+
+    async def flush(self) -> None:
+        self.reader.flushed()
 
     async def release(self) -> None:
         self.reader.close()

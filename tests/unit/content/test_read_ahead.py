@@ -65,6 +65,35 @@ def test_large_reads_prove_it_on_a_fast_line(reads: list[tuple[int, int]], prove
     assert not any(other.read(offset, length, MIB).proven for offset, length in reads)
 
 
+@pytest.mark.parametrize(
+    ("reads", "guesses"),
+    [
+        (THUMBNAIL, [False, False, True]),
+        ([*THUMBNAIL, (7 * K, MIB), (7 * K + MIB, MIB)], [False, False, True, False, False]),  # tar, zip
+        ([(0, 2 * K), (2 * K, 4 * K)], [False, True]),  # cat
+        ([(K, 192 * KIB), (K + 192 * KIB, 384 * KIB)], [False, True]),  # back to the head, behind what the kernel has
+        ([(0, 4 * K), (4 * K, MIB)], [False, False]),  # cp: proven
+        ([(0, 4 * K), (4 * K, 4 * K)], [False, False]),  # a program that asks for so much itself
+        ([(9 * MIB, 36 * KIB), (9 * MIB + 36 * KIB, 4 * K)], [False, False]),  # it is waited for
+        ([(0, K), (K, 2 * K), (9 * MIB, 4 * K)], [False] * 3),
+    ],
+)
+def test_what_is_the_kernels_guess(reads: list[tuple[int, int]], guesses: list[bool]) -> None:
+    position = Position()
+    assert [position.read(offset, length, MIB, fast=True).guess for offset, length in reads] == guesses
+
+
+def test_a_window_that_grows_no_further_is_no_guess() -> None:
+    position = Position()
+    assert not any(position.read(offset, length, 4 * K, fast=True).guess for offset, length in THUMBNAIL)
+
+
+def test_places_are_counted() -> None:
+    position = Position()
+    offsets = [0, K, 9 * MIB, 9 * MIB + K, 50 * MIB, 2 * K]
+    assert [position.read(offset, K).places for offset in offsets] == [1, 1, 2, 2, 3, 4]
+
+
 def test_a_seek_starts_anew() -> None:
     position = Position()
     assert not position.read(0, K).jumped

@@ -7,12 +7,14 @@ from collections.abc import Callable
 
 import pytest
 import trio
+import trio.testing
 from trio.testing import MockClock
 
 from exportfs.config import KIB, MIB
 from exportfs.content.download import FileKey
+from exportfs.content.library import Library
 from exportfs.content.reader import Reader
-from exportfs.content.tuning import REAP_EVERY, SILENT_SECONDS, UNANSWERED_IDLE
+from exportfs.content.tuning import GUESS_AMONG, GUESS_SECONDS, REAP_EVERY, SILENT_SECONDS, UNANSWERED_IDLE
 from exportfs.errors import (
     AccessDenied,
     Busy,
@@ -27,6 +29,7 @@ from exportfs.errors import (
     TimedOut,
     Unreachable,
     Unsupported,
+    Unwanted,
 )
 from exportfs.retry import PatienceConfig
 from tests.support.fake_source import FakeDownload, FakeSource, Trouble, content
@@ -450,6 +453,126 @@ async def test_a_line_that_proves_fast_gets_a_wide_stream_soon(
     assert len(wide) == 1
     assert wide[0].first * MIB <= 8 * MIB
     assert source.sent <= size + MIB
+    nursery.cancel_scope.cancel()
+
+
+HEAD = [(0, KERNEL), (KERNEL, 2 * KERNEL), (3 * KERNEL, 4 * KERNEL)]
+"""The kernel's requests for somebody who reads the first 290 KB in small pieces."""
+SEEN = 3 * KERNEL
+NEXT = 7 * KERNEL
+
+
+async def look(source: FakeSource, reader: Reader, nursery: trio.Nursery) -> Callable[[], bytes | Exception | None]:
+    """Has the requests of HEAD made. Gives what became of the last one, which is the kernel's guess."""
+    answers: list[bytes | Exception] = []
+
+    async def guess() -> None:
+        try:
+            answers.append(bytes(await reader.read(*HEAD[2])))
+        except Unwanted as error:
+            answers.append(error)
+
+    for offset, length in HEAD[:2]:
+        await reader.read(offset, length)
+    nursery.start_soon(guess)
+    await trio.testing.wait_all_tasks_blocked()
+    return lambda: answers[0] if answers else None
+
+
+def near(source: FakeSource, max_downloads: int = 4) -> Library:
+    """With a server that is nearby, of a line that is fast, as the kernel's requests of a MiB show."""
+    library = source.library(max_downloads=max_downloads)
+    assert library.line.quick
+    assert library.line.kernel_ahead == MIB
+    return library
+
+
+async def test_what_the_kernel_guesses_is_not_sent_where_the_reader_goes_elsewhere(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    source = FakeSource(nursery, {"f": 30 * MIB})
+    reader = near(source).open(source.key("f"))
+    answer = await look(source, reader, nursery)
+    assert answer() is None
+    assert bytes(await reader.read(3 * MIB, 32 * KIB)) == content("f", 3 * MIB, 32 * KIB)
+    await trio.testing.wait_all_tasks_blocked()
+    assert isinstance(answer(), Unwanted)
+    assert source.sent == SEEN + 32 * KIB
+    # Whoever comes to it later gets it.
+    assert bytes(await reader.read(*HEAD[2])) == content("f", *HEAD[2])
+    nursery.cancel_scope.cancel()
+
+
+async def test_nor_where_the_file_is_closed(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    source = FakeSource(nursery, {"f": 30 * MIB})
+    reader = near(source).open(source.key("f"))
+    answer = await look(source, reader, nursery)
+    reader.flushed()
+    await trio.testing.wait_all_tasks_blocked()
+    assert isinstance(answer(), Unwanted)
+    assert source.sent == SEEN
+    nursery.cancel_scope.cancel()
+
+
+async def test_it_is_sent_at_once_where_the_reader_comes_to_it(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    """The kernel's next request tells so; and what it guessed before comes first, in the same call."""
+    source = FakeSource(nursery, {"f": 30 * MIB})
+    reader = near(source).open(source.key("f"))
+    answer = await look(source, reader, nursery)
+    before = trio.current_time()
+    assert bytes(await reader.read(NEXT, MIB)) == content("f", NEXT, MIB)
+    assert trio.current_time() - before < GUESS_SECONDS
+    assert answer() == content("f", *HEAD[2])
+    assert len(source.fetches) == 1
+    nursery.cancel_scope.cancel()
+
+
+async def test_it_is_sent_after_a_moment_where_nothing_tells(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    source = FakeSource(nursery, {"f": 30 * MIB})
+    reader = near(source).open(source.key("f"))
+    answer = await look(source, reader, nursery)
+    await trio.sleep(GUESS_SECONDS + 1)
+    assert answer() == content("f", *HEAD[2])
+    nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("why", ["distant", "direct", "congested"])
+async def test_what_may_be_waited_for_is_sent_at_once(
+    why: str, autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    source = FakeSource(nursery, {"f": 30 * MIB, **{f"other{n}": 30 * MIB for n in range(GUESS_AMONG)}})
+    library = near(source, 2 * GUESS_AMONG)
+    if why == "distant":
+        library.line._round_trips.clear()
+        library.line.round_trip_took(0.02)
+    reader = library.open(source.key("f"), guesses=why != "direct")
+    others = [library.open(source.key(f"other{number}")) for number in range(GUESS_AMONG)]
+    for one in (reader, *others):
+        for offset, length in HEAD[:2]:
+            await one.read(offset, length)
+    if why == "congested":
+        for other in others:
+            nursery.start_soon(other.read, *HEAD[2])
+        await trio.testing.wait_all_tasks_blocked()
+    begun = trio.current_time()
+    await reader.read(*HEAD[2])
+    assert trio.current_time() - begun < GUESS_SECONDS
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_look_at_few_places_is_served_to_the_byte(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    source = FakeSource(nursery, {"f": 300 * MIB})
+    reader = near(source).open(source.key("f"))
+    await reader.read(299 * MIB + 900 * KIB, 32 * KIB)  # beyond the end nothing is sent
+    for place in range(2, 9):
+        await reader.read(place * 20 * MIB, 32 * KIB)
+    assert [fetch.quick for fetch in source.fetches] == [True, *[False] * 3, *[True] * 4]
     nursery.cancel_scope.cancel()
 
 
