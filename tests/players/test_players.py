@@ -45,8 +45,7 @@ def most_sent(name: str) -> int:
 
 
 def most_of_a_thumbnail(name: str) -> int:
-    """Of an MP4 what ffmpegthumbnailer reads, 290 KB, and of the kernel's read-ahead (1 MiB for root) no more than begins
-    there."""
+    """Of an MP4 what ffmpegthumbnailer reads, 290 KB, and what of the kernel's read-ahead begins there."""
     return 700 * KIB if name.endswith(".mp4") else most_sent(name)
 
 

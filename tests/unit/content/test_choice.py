@@ -89,10 +89,14 @@ def test_after_failures_blocks_are_small() -> None:
     ],
 )
 def test_ahead(plan: Plan, is_wide: bool, window: int, expected: int) -> None:
-    assert ahead(plan, wide=is_wide, near=False, window=window, chunk_size=16 * KIB, most=16 * MIB) == expected
+    assert (
+        ahead(plan, wide=is_wide, near=False, window=window, chunk_size=16 * KIB, most=16 * MIB) == expected
+    )
 
 
-@pytest.mark.parametrize(("run", "expected"), [(KIB, KIB), (2 * MIB, MIB), (8 * MIB, 2 * MIB), (1024 * MIB, 16 * MIB)])
+@pytest.mark.parametrize(
+    ("run", "expected"), [(KIB, KIB), (2 * MIB, MIB), (8 * MIB, 2 * MIB), (1024 * MIB, 16 * MIB)]
+)
 def test_ahead_of_a_reader_near_the_server(run: int, expected: int) -> None:
     plan = Plan(True, True, run, False)
     assert ahead(plan, wide=True, near=True, window=0, chunk_size=MIB, most=16 * MIB) == expected

@@ -71,7 +71,10 @@ def test_large_reads_prove_it_on_a_fast_line(reads: list[tuple[int, int]], prove
         (THUMBNAIL, [False, False, True]),
         ([*THUMBNAIL, (7 * K, MIB), (7 * K + MIB, MIB)], [False, False, True, False, False]),  # tar, zip
         ([(0, 2 * K), (2 * K, 4 * K)], [False, True]),  # cat
-        ([(K, 192 * KIB), (K + 192 * KIB, 384 * KIB)], [False, True]),  # back to the head, behind what the kernel has
+        (
+            [(K, 192 * KIB), (K + 192 * KIB, 384 * KIB)],
+            [False, True],
+        ),  # back to the head, behind what the kernel has
         ([(0, 4 * K), (4 * K, MIB)], [False, False]),  # cp: proven
         ([(0, 4 * K), (4 * K, 4 * K)], [False, False]),  # a program that asks for so much itself
         ([(9 * MIB, 36 * KIB), (9 * MIB + 36 * KIB, 4 * K)], [False, False]),  # it is waited for

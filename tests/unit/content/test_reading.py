@@ -462,7 +462,9 @@ SEEN = 3 * KERNEL
 NEXT = 7 * KERNEL
 
 
-async def look(source: FakeSource, reader: Reader, nursery: trio.Nursery) -> Callable[[], bytes | Exception | None]:
+async def look(
+    source: FakeSource, reader: Reader, nursery: trio.Nursery
+) -> Callable[[], bytes | Exception | None]:
     """Has the requests of HEAD made. Gives what became of the last one, which is the kernel's guess."""
     answers: list[bytes | Exception] = []
 

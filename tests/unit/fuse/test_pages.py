@@ -5,6 +5,7 @@ import os
 import struct
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import trio
@@ -34,7 +35,8 @@ class Guessing:
 
 def test_an_unwanted_read_leaves_no_pages_without_bytes() -> None:
     activity = Activity(lambda: 0.0, lambda: 0.0)
-    operations = ExportOperations(Guessing(), Owner(0, 0, 0o022), activity, timeout=5)  # type: ignore[arg-type]
+    filesystem: Any = Guessing()
+    operations = ExportOperations(filesystem, Owner(0, 0, 0o022), activity, timeout=5)
     operations.opened[7] = 42, 1
     dropped: list[tuple[int, int, int]] = []
     operations.drop_pages = lambda *place: dropped.append(place)
