@@ -96,6 +96,37 @@ def test_a_thumbnailer(result: Path, simulator: Simulator) -> None:
     assert simulator.log.bytes_sent() <= MIB
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="the kernel reads further ahead for root alone")
+def test_a_copy_after_a_look_at_the_head(simulator: Simulator, start_mount: MountFactory) -> None:
+    """What the kernel read ahead of ffmpegthumbnailer's reads and nobody came to is not sent, and leaves no pages that
+    would be asked for one by one."""
+    size = 8 * MIB
+    session_id = simulator.add_computed(100 * MIB, size, names=["first.mp4", "second.mp4"])
+    root = start_mount("--refresh", "600").mountpoint
+    (session,) = eventually(lambda: os.listdir(root / "sessions"))
+    folder = root / "sessions" / session
+    assert len((folder / "first.mp4").read_bytes()) == 100 * MIB
+    assert json.loads((root / ".status.json").read_text())["line"]["fast"]
+    simulator.log.clear()
+    with (folder / "second.mp4").open("rb", buffering=0) as file:
+        for length in (32768, 32768, 221632):
+            assert len(file.read(length)) == length
+        file.seek(4 * MIB)
+        assert len(file.read(32768)) == 32768
+    assert simulator.log.bytes_sent() <= 700 << 10
+    before = reads(root)
+    whole = (folder / "second.mp4").read_bytes()
+    second = next(file for file in simulator.files(session_id) if file.path.endswith("second.mp4"))
+    assert whole == simulator.content(session_id, second.path, 0)
+    assert reads(root) - before < 40
+
+
+def reads(root: Path) -> int:
+    """Requests of the kernel for results' bytes."""
+    cache = json.loads((root / ".status.json").read_text())["cache"]
+    return int(cache["hits"] + cache["misses"])
+
+
 def test_file_and_gio_info(result: Path, simulator: Simulator) -> None:
     done = run("gio", "info", result)
     assert f"size: {SIZE}" in done.stdout
