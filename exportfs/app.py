@@ -16,7 +16,7 @@ from exportfs.cameras.footage import FootageReader
 from exportfs.config import MountConfig
 from exportfs.content.library import Library
 from exportfs.content.line import Line
-from exportfs.directories import current_umask, state_directory
+from exportfs.directories import NoHomeDirectory, current_umask, state_directory
 from exportfs.errors import ExportfsError
 from exportfs.fuse.mountpoint import check_mountpoint
 from exportfs.fuse.operations import ExportOperations
@@ -32,6 +32,7 @@ from exportfs.rpc.server import Server
 from exportfs.sessions.catalogue import Catalogue
 from exportfs.sessions.control import Actions
 from exportfs.sessions.journal import Journal
+from exportfs.sessions.journal_file import JournalFile
 from exportfs.sessions.keepalive import KeepAliveConfig
 from exportfs.sessions.keeper import Keeper
 from exportfs.sessions.ledger import Ledger
@@ -51,12 +52,27 @@ log = logging.getLogger(__name__)
 _ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
+LOAD_SHARE = 0.5
+"""Part of the timeout that the journal has for its answer when a mount begins."""
+
+
 def journal_path(config: MountConfig) -> Path:
-    """Where what was started on this server as this user is recorded."""
+    """Where what was started on this server as this user is recorded. Raises NoHomeDirectory."""
     folder = config.state_dir or state_directory()
     identity = f"{config.server.address}\n{config.server.user or ''}"
     host = "".join(char if char.isalnum() or char in ".-" else "_" for char in config.server.host)
     return folder / f"{host}_{config.server.port}_{hashlib.sha256(identity.encode()).hexdigest()[:12]}.jsonl"
+
+
+def journal_of(config: MountConfig) -> Journal:
+    """What `journal_path` says. A mount that starts nothing does without. Raises NoHomeDirectory."""
+    try:
+        path = journal_path(config)
+    except NoHomeDirectory:
+        if not config.read_only:
+            raise
+        path = Path(os.devnull)
+    return Journal(JournalFile(path), read_only=config.read_only)
 
 
 class Mount:
@@ -77,6 +93,7 @@ class Mount:
         self._hang_up = hang_up
         self._log_lines_dropped = log_lines_dropped
         self._notifier = Notifier()
+        self._journal: Journal | None = None
 
     async def run(self, ready: Callable[[], None]) -> None:
         """Logs in, mounts, calls `ready`, and serves until it is unmounted or told to end by a signal.
@@ -84,12 +101,12 @@ class Mount:
         Raises ExportfsError with what to do, where it cannot begin.
         """
         config = self.config
-        check_mountpoint(config.mountpoint)
         server = Server(config.server, timeout=config.timeout, ask_code=self._ask_code)
         try:
             async with trio.open_nursery() as nursery:
                 await nursery.start(self._end_on_signal, nursery.cancel_scope)
                 nursery.start_soon(for_ever, explain_on_signal)
+                await self._check_mountpoint()
                 await server.connect(config.timeout / 2)
                 await server.login.start()
                 await self._serve(nursery, server, ready)
@@ -97,16 +114,26 @@ class Mount:
         finally:
             # Also after a signal the login must not stay behind; `close` is bounded.
             with trio.CancelScope(shield=True):
+                if self._journal is not None:
+                    await self._journal.written()
                 await server.close()
+
+    async def _check_mountpoint(self) -> None:
+        """In a thread: what it lies in may hang."""
+        mountpoint = self.config.mountpoint
+        with trio.move_on_after(self.config.timeout / 2):
+            await trio.to_thread.run_sync(check_mountpoint, mountpoint, abandon_on_cancel=True)
+            return
+        raise ExportfsError(f"the mount point {mountpoint} does not answer: its file system hangs")
 
     async def _serve(self, nursery: trio.Nursery, server: Server, ready: Callable[[], None]) -> None:
         config = self.config
         catalogue = Catalogue(server, refresh=config.refresh, timeout=config.timeout)
         nursery.start_soon(for_ever, catalogue.run)
         await catalogue.update()
-        journal = Journal(journal_path(config))
-        filesystem, context, activity = assemble(
-            config, nursery, server, journal, catalogue, self._log_lines_dropped
+        self._journal = journal_of(config)
+        filesystem, context, activity = await assemble(
+            config, nursery, server, self._journal, catalogue, self._log_lines_dropped
         )
         operations = ExportOperations(filesystem, context.owner, activity, timeout=config.timeout)
         fuse = FuseSession(operations, config.mountpoint)
@@ -175,7 +202,7 @@ class Mount:
         return True
 
 
-def assemble(
+async def assemble(
     config: MountConfig,
     nursery: trio.Nursery,
     server: Server,
@@ -184,7 +211,7 @@ def assemble(
     log_lines_dropped: Callable[[], int] = int,
 ) -> tuple[Filesystem, Context, Activity]:
     """The filesystem object and what stands behind it; starts nothing. Raises ExportfsError for the journal."""
-    ledger = Ledger(journal.load(), new_key)
+    ledger = Ledger(await journal.load(config.timeout * LOAD_SHARE), new_key)
     ledger.records.on_change = journal.change
     ledger.records.prune({entry.id for entry in catalogue}, time.time())
     keeper = Keeper(

@@ -10,12 +10,12 @@ import re
 import select
 import shutil
 import stat
-import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from exportfs.errors import ExportfsError
+from exportfs.bounded import answer
+from exportfs.errors import ExportfsError, TimedOut
 from exportfs.program import PROGRAM, quoted
 
 FS_TYPE = PROGRAM
@@ -106,9 +106,17 @@ def top(place: Path, table: Iterable[MountEntry]) -> MountEntry | None:
 def place_of(path: Path) -> Path:
     """The path as the kernel's table has it: absolute and without symbolic links.
 
-    What is mounted there is not looked at. Raises OSError where the working directory is gone.
+    What is mounted there is not looked at. Raises OSError where the working directory is gone, TimedOut where a
+    filesystem on the way hangs.
     """
     whole = os.path.join(os.getcwd(), path) if not path.is_absolute() else os.fspath(path)
+    try:
+        return answer(lambda: _place_of(whole), PROBE_TIMEOUT)
+    except TimeoutError:
+        raise TimedOut(f"{whole}: does not answer: its file system hangs") from None
+
+
+def _place_of(whole: str) -> Path:
     folder, name = os.path.split(whole.rstrip("/") or "/")
     if name in ("", ".", ".."):
         return Path(os.path.realpath(whole))
@@ -136,24 +144,13 @@ def mountpoints(mountinfo: Path = MOUNTINFO) -> list[Path]:
 
 
 def probe(place: Path, timeout: float = PROBE_TIMEOUT) -> int:
-    """The errno with which what is mounted there answers `statfs`: 0 where all is well, ETIMEDOUT where it does not.
-
-    In a thread: a call into a mount whose process is stopped cannot be given up.
-    """
-    answer: list[int] = []
-
-    def ask() -> None:
-        try:
-            # Not stat: the kernel remembers for a while what a crashed mount said of its root.
-            os.statvfs(place)
-            answer.append(0)
-        except OSError as error:
-            answer.append(error.errno or errno.EIO)
-
-    thread = threading.Thread(target=ask, name="probe", daemon=True)
-    thread.start()
-    thread.join(timeout)
-    return answer[0] if answer else errno.ETIMEDOUT
+    """The errno with which what is mounted there answers `statfs`: 0 where all is well, ETIMEDOUT where it does not."""
+    try:
+        # Not stat: the kernel remembers for a while what a crashed mount said of its root.
+        answer(lambda: os.statvfs(place), timeout)
+    except OSError as error:
+        return errno.ETIMEDOUT if isinstance(error, TimeoutError) else error.errno or errno.EIO
+    return 0
 
 
 def is_dead(entry: MountEntry) -> bool:

@@ -1,202 +1,242 @@
 """The ledger's records on disk: what this user started on a server. So a mount that was killed between asking for an
 export and hearing of it does not ask again, and sessions started here are still asked about after a restart.
 
-One file of JSON lines per server and user, appended to and fsynced before the server is asked, private (0600), and
-shared by mounts of the same server. It holds no request, only its fingerprint: requests may hold passwords.
+The disk may hang: a home directory on NFS whose server has gone. So the file is touched in a thread only, one thing
+after another, and nobody waits for it longer than they say. While it hangs nothing is sent that would have to be
+recorded first, everything else goes on, and what became of requests is written once it answers again.
 """
 
-import contextlib
-import errno
-import fcntl
-import json
 import logging
-import os
+import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, fields
-from pathlib import Path
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from typing import Protocol
 
-from exportfs.errors import ExportfsError
-from exportfs.sessions.ledger import Change, Put, Record
+import trio
+
+from exportfs.errors import ExportfsError, TimedOut
+from exportfs.sessions.journal_file import JournalFile, MayBeWritten
+from exportfs.sessions.ledger import Change, Drop, Put, Record
 
 log = logging.getLogger(__name__)
 
-LOAD_WITHIN = 5.0
-"""Seconds to wait for the lock before the mount is there."""
-WRITE_WITHIN = 0.1
-"""And while it serves: everybody waits meanwhile. Other mounts keep it for milliseconds."""
-LOCK_EVERY = 0.01
-"""Seconds between two tries to get it."""
-_FIELDS = frozenset(each.name for each in fields(Record))
+HANGS_AFTER = 1.0
+"""Seconds after which nobody waits for the file who need not: it takes milliseconds."""
+
+
+class Aside(Protocol):
+    """Runs `work` where it may take as long as it takes, and then `after` in the thread that asked."""
+
+    def __call__(self, work: Callable[[], None], after: Callable[[], None]) -> None: ...
+
+
+def in_a_thread(work: Callable[[], None], after: Callable[[], None]) -> None:
+    """Of its own, which may hang when the process ends. Raises RuntimeError where none can be started."""
+    token = trio.lowlevel.current_trio_token()
+
+    def both() -> None:
+        work()
+        try:
+            token.run_sync_soon(after)
+        except trio.RunFinishedError:
+            log.debug("the journal was written after the mount had ended")
+
+    threading.Thread(target=both, name="journal", daemon=True).start()
+
+
+def at_once(work: Callable[[], None], after: Callable[[], None]) -> None:
+    """Here and now: where there is no event loop."""
+    work()
+    after()
+
+
+class _Job:
+    """Something to be done with the file."""
+
+    def __init__(self, read: Callable[[], list[Record]] | None = None, record: Record | None = None) -> None:
+        """`read`: what to read. Otherwise it writes all that is unwritten by then, and `record` behind that."""
+        self.read = read
+        self.record = record
+        self.over = trio.Event()
+        self.done = False
+        self.withdrawn = False
+        """Whether nobody wants it any more."""
+        self.found: list[Record] = []
+        self.error: ExportfsError | None = None
 
 
 class Journal:
-    """The file of one server and user. Small writes, on the local disk: not worth a thread."""
+    """The file of one server and user, for one mount."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(
+        self,
+        file: JournalFile,
+        *,
+        read_only: bool = False,
+        aside: Aside = in_a_thread,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`read_only`: nothing is started and nothing written, and it may as well not be there."""
+        self._file = file
+        self._aside = aside
+        self._clock = clock
+        self._read_only = read_only
+        self._queue: deque[_Job] = deque()
+        self._job: _Job | None = None
+        """What the thread is at."""
+        self._since = 0.0
+        """Since when."""
         self._unwritten: list[Change] = []
-        """Changes that could not be written when they came, the oldest first."""
+        """Changes that are not written yet, the oldest first."""
         self._trouble = ""
         """Why not, as said in the log."""
         self.write_failures = 0
         """For counting."""
 
-    def load(self) -> list[Record]:
-        """What the file holds, the oldest first; it is rewritten with what still counts.
-
-        What cannot be read is left alone. Raises ExportfsError where the file cannot be used.
-        """
-        try:
-            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with self._locked(LOAD_WITHIN) as descriptor:
-                records = self._replay(descriptor)
-                self._rewrite(records)
-        except OSError as error:
-            raise ExportfsError(
-                f"cannot use the journal {self._path}: {error.strerror}; make its directory yours, or set "
-                "XDG_STATE_HOME to a directory that you can write"
-            ) from None
-        return records
-
-    def settled(self) -> list[Record] | None:
-        """The records whose session is known, as the file has them now: other mounts of this server write there, too.
-        None where it cannot be read at the moment."""
-        try:
-            with self._locked(WRITE_WITHIN) as descriptor:
-                records = self._replay(descriptor, complain=False)
-        except OSError as error:
-            log.info("the journal %s cannot be read: %s", self._path, error.strerror)
-            return None
-        return [record for record in records if record.session_id is not None]
-
     @property
     def unwritten(self) -> int:
-        """Changes that could not be written so far."""
+        """Changes that are not written yet."""
         return len(self._unwritten)
 
-    def put(self, record: Record) -> None:
-        """Writes a record, and returns when it is on disk. Raises ExportfsError where that fails."""
-        self._append([*self._unwritten, Put(record)])
-        self._unwritten.clear()
+    @property
+    def hangs(self) -> bool:
+        """Whether the file has not answered for a while."""
+        return self._job is not None and self._clock() - self._since > HANGS_AFTER
+
+    async def load(self, within: float) -> list[Record]:
+        """What the file holds, the oldest first. Raises ExportfsError where it cannot be used."""
+        job = self._add(_Job(self._file.peek if self._read_only else self._file.load))
+        await self._wait(job, within)
+        error = self._silence() if job.withdrawn else job.error
+        if error is None:
+            return job.found
+        if not self._read_only:
+            raise error
+        log.warning("%s; which sessions were started here is not known", error)
+        return []
+
+    async def settled(self, within: float = HANGS_AFTER) -> list[Record] | None:
+        """The records whose session is known, as the file has them now: other mounts of this server write there, too.
+        None where it cannot be read at the moment."""
+        if self.hangs:
+            return None
+        job = self._add(_Job(self._file.peek if self._read_only else self._file.read))
+        await self._wait(job, within)
+        error = self._silence() if job.withdrawn else job.error
+        if error is not None:
+            log.info("%s", error)
+            return None
+        return [record for record in job.found if record.session_id is not None]
+
+    async def put(self, record: Record, within: float) -> None:
+        """Writes a record, and returns when it is on disk.
+
+        Raises ExportfsError where that fails, or takes longer: a record that is written later all the same is taken
+        back, since nothing follows it.
+        """
+        job = self._add(_Job(record=record))
+        try:
+            await self._wait(job, within)
+        except BaseException:
+            if job.done and not job.withdrawn:
+                self.change(Drop(record.key))
+            raise
+        if job.withdrawn:
+            self.write_failures += 1
+            raise self._silence()
+        if job.error is not None:
+            raise job.error
 
     def change(self, change: Change) -> None:
         """Writes a change, later where it cannot be now. Raises nothing: what it tells of has happened."""
+        if self._read_only:
+            return
         self._unwritten.append(change)
         self.catch_up()
 
     def catch_up(self) -> None:
         """Writes what could not be written so far, if it can be now."""
-        if not self._unwritten:
-            return
-        try:
-            self._append(self._unwritten)
-        except ExportfsError as error:
-            if str(error) != self._trouble:
-                self._trouble = str(error)
-                log.warning("%s", error)
-        else:
-            self._unwritten.clear()
-            self._trouble = ""
+        # What waits for its turn takes it along.
+        if self._unwritten and all(job.read is not None for job in self._queue):
+            self._add(_Job())
 
-    def _rewrite(self, records: Iterable[Record]) -> None:
-        """Beside it and then in its place: a crash or a full disk in between loses nothing."""
-        beside = self._path.with_name(f"{self._path.name}.{os.getpid()}")
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+    async def written(self, within: float = HANGS_AFTER) -> None:
+        """Waits until what has changed is on disk, or cannot be written at the moment."""
+        jobs = [job for job in (self._job, *self._queue) if job is not None and job.read is None]
+        if self._unwritten and jobs and not self.hangs:
+            with trio.move_on_after(within):
+                await jobs[-1].over.wait()
+
+    async def _wait(self, job: _Job, within: float) -> None:
+        """Until it is over, or is withdrawn."""
         try:
-            copy = os.open(beside, flags, 0o600)
+            with trio.move_on_after(within):
+                await job.over.wait()
+        finally:
+            # Not `done`, which a thread may have set this very moment: what counts is whether it was accounted for.
+            if not job.over.is_set():
+                job.withdrawn = True
+                if job in self._queue:
+                    self._queue.remove(job)
+
+    def _add(self, job: _Job) -> _Job:
+        self._queue.append(job)
+        self._next()
+        return job
+
+    def _next(self) -> None:
+        while self._job is None and self._queue:
+            self._begin(self._queue.popleft())
+
+    def _begin(self, job: _Job) -> None:
+        self._job, self._since = job, self._clock()
+        known = len(self._unwritten)
+        changes = [*self._unwritten, *([Put(job.record)] if job.record is not None else [])]
+
+        def work() -> None:
             try:
-                _write(copy, "".join(_line(Put(record)) for record in records).encode())
-                os.fsync(copy)
-            finally:
-                os.close(copy)
-            os.replace(beside, self._path)
-        except OSError as error:
-            log.warning("the journal %s cannot be rewritten: %s", self._path, error.strerror)
-            with contextlib.suppress(OSError):
-                beside.unlink()
+                if job.read is not None:
+                    job.found = job.read()
+                else:
+                    self._file.append(changes)
+                job.done = True
+            except ExportfsError as error:
+                job.error = error
+            except Exception as error:
+                log.exception("the journal failed")
+                job.error = MayBeWritten(f"the journal failed: {type(error).__name__}: {error}")
 
-    def _append(self, changes: Sequence[Change]) -> None:
+        after = partial(self._over, job, 0 if job.read is not None else known)
         try:
-            with self._locked(WRITE_WITHIN) as descriptor:
-                end = os.lseek(descriptor, 0, os.SEEK_END)
-                # After half a line of a mount that was killed, or whose disk was full, a line of its own.
-                whole = end == 0 or os.pread(descriptor, 1, end - 1) == b"\n"
-                try:
-                    lines = "".join(_line(change) for change in changes)
-                    _write(descriptor, (b"" if whole else b"\n") + lines.encode())
-                    os.fsync(descriptor)
-                except OSError:
-                    with contextlib.suppress(OSError):
-                        os.ftruncate(descriptor, end)
-                    raise
-        except OSError as error:
+            self._aside(work, after)
+        except RuntimeError as error:
+            job.error = ExportfsError(f"cannot write the journal {self._file.path}: {error}")
+            after()
+
+    def _over(self, job: _Job, known: int) -> None:
+        """A job has ended, which covered so many of the changes."""
+        self._job = None
+        if job.done:
+            del self._unwritten[:known]
+        if job.read is None:
+            self._account(job)
+        job.over.set()
+        self._next()
+
+    def _account(self, job: _Job) -> None:
+        if job.error is not None:
             self.write_failures += 1
-            raise ExportfsError(f"cannot write the journal {self._path}: {error.strerror}") from None
+            if job.record is None and str(job.error) != self._trouble:
+                self._trouble = str(job.error)
+                log.warning("%s", job.error)
+        else:
+            self._trouble = ""
+        may_be_there = (job.done and job.withdrawn) or isinstance(job.error, MayBeWritten)
+        if job.record is not None and may_be_there:
+            # Nothing was sent: without this it would be watched for, and stand in the way of the same request.
+            self.change(Drop(job.record.key))
 
-    def _replay(self, descriptor: int, *, complain: bool = True) -> list[Record]:
-        data = b""
-        while piece := os.pread(descriptor, 1 << 20, len(data)):
-            data += piece
-        records: dict[str, Record] = {}
-        for line in data.decode("utf-8", "replace").splitlines():
-            if not line:
-                continue
-            try:
-                entry = json.loads(line)
-                if "put" in entry:
-                    # A later version, that was here before or is another mount's, may know more of it.
-                    known = {key: value for key, value in entry["put"].items() if key in _FIELDS}
-                    record = Record(**{**known, "before": tuple(known["before"])})
-                    records[record.key] = record
-                elif "drop" in entry:
-                    records.pop(entry["drop"], None)
-            except (ValueError, TypeError, KeyError, AttributeError):
-                # A line cut short by a crash: its request was not sent, since sending waits for the line.
-                if complain:
-                    log.warning("a line of the journal %s cannot be read and is passed over", self._path)
-        return list(records.values())
-
-    @contextlib.contextmanager
-    def _locked(self, within: float) -> Iterator[int]:
-        """A descriptor of the file, alone with it. Raises OSError where another process keeps it for so long."""
-        until = time.monotonic() + within
-        while True:
-            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-            try:
-                _lock(descriptor, until)
-                # Another mount may have put a new file in its place meanwhile.
-                if _is_at(descriptor, self._path):
-                    yield descriptor
-                    return
-            finally:
-                os.close(descriptor)
-
-
-def _lock(descriptor: int, until: float) -> None:
-    # Not left to the kernel to wait: a mount that was stopped may keep it, and all of this one would stand still.
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
-        except BlockingIOError:
-            if time.monotonic() >= until:
-                raise OSError(errno.EAGAIN, "another process keeps it locked") from None
-        time.sleep(LOCK_EVERY)
-
-
-def _is_at(descriptor: int, path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(descriptor), os.stat(path))
-    except FileNotFoundError:
-        return False
-
-
-def _write(descriptor: int, data: bytes) -> None:
-    while data:
-        data = data[os.write(descriptor, data) :]
-
-
-def _line(change: Change) -> str:
-    entry = {"put": asdict(change.record)} if isinstance(change, Put) else {"drop": change.key}
-    return json.dumps(entry) + "\n"
+    def _silence(self) -> TimedOut:
+        return TimedOut(f"the journal {self._file.path} does not answer: its file system hangs")

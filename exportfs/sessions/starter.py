@@ -53,6 +53,8 @@ so nothing is sent for somebody who was told of an error already."""
 FIRST_PAUSE = 0.1
 LOOK_PAUSE = 0.5
 """Seconds between two looks."""
+WRITE_WITHIN = 5.0
+"""Seconds for a record to be on disk, before the server is asked; less where the timeout is short."""
 WATCH_EVERY = 1.0
 """Seconds between two looks at the journal, and at whether a listing has what is missed."""
 SETTLED_AFTER = 60.0
@@ -110,13 +112,14 @@ class Submitter:
                 outline = _outline(request.summary)
                 record = Record(new_key(), source.name, wanted, any_agent, outline, (), at=time.time())
                 record = replace(record, before=tuple(entry.id for entry in self._similar(record)))
-                self._write_down(record)
+                await self._write_down(record, begun + self._timeout * PREPARED)
                 self._ledger.records.asking(record)
                 try:
                     entry = await self._start(record, request, begun)
                 finally:
                     self._ledger.records.not_waited_for(record.key)
             self._keep(entry.id)
+            await self._journal.written()
             return entry
 
     async def _start(self, record: Record, request: Request, begun: float) -> Entry:
@@ -151,9 +154,10 @@ class Submitter:
                 session = Session(session_id, request.options, request.summary, SessionState(State.RUNNING))
                 return self._catalogue.get(session_id) or self._catalogue.add(session)
 
-    def _write_down(self, record: Record) -> None:
+    async def _write_down(self, record: Record, until: float) -> None:
+        within = min(WRITE_WITHIN, max(0.1, until - trio.current_time()))
         try:
-            self._journal.put(record)
+            await self._journal.put(record, within)
         except ExportfsError as error:
             raise type(error)(f"{error}; mend that and write the request again; {NOTHING_SENT}") from None
 
@@ -183,7 +187,7 @@ class Submitter:
                 self._ledger.records.watched_from(trio.current_time())
                 if seen != self._catalogue.listings:
                     seen = self._catalogue.listings
-                    self._settle()
+                    await self._settle()
             await trio.sleep(WATCH_EVERY)
 
     async def _prepare(self, source: Named, wanted: str, request: Request, begun: float) -> Entry | None:
@@ -195,7 +199,7 @@ class Submitter:
             try:
                 # Not `fresh`: sessions that others started since must not be taken for ours, should our answer be lost.
                 await self._catalogue.update(since=trio.current_time())
-                self._settle()
+                await self._settle()
                 return await self._earlier(source, wanted, request)
             except Interrupted:
                 raise
@@ -252,15 +256,15 @@ class Submitter:
                 await self._catalogue.update(since=trio.current_time())
             except ExportfsError as failure:
                 log.info("cannot look for the session: %s", failure)
-        self._hear_of_others()
+        await self._hear_of_others()
         entry = self._find(record)
         if entry is not None:
             self._ledger.records.answered(record.key, entry.id)
         return entry
 
-    def _settle(self) -> None:
+    async def _settle(self) -> None:
         """After a listing: adopts what has turned up, drops what certainly did not."""
-        if not self._ledger.records.unresolved() or not self._hear_of_others():
+        if not self._ledger.records.unresolved() or not await self._hear_of_others():
             return
         overdue_since = trio.current_time() - SETTLED_AFTER - self._timeout
         found, given_up = self._ledger.settle(self._turned_up, overdue_since, self._doubt)
@@ -271,10 +275,10 @@ class Submitter:
             self._counters.ended(Outcome.ABANDONED)
             log.warning("the request %s whose answer was lost started nothing", name)
 
-    def _hear_of_others(self) -> bool:
+    async def _hear_of_others(self) -> bool:
         """Takes over what other mounts of this server have heard: a record that was found in the journal may be of a
         request that one of them is just asking for. False where that cannot be known at the moment."""
-        settled = self._journal.settled()
+        settled = await self._journal.settled()
         if settled is None:
             return False
         records = self._ledger.records

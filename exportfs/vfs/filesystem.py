@@ -173,6 +173,7 @@ class Filesystem:
         directory = self._directory(parent)
         if directory is self.root.new:
             self.root.new.unlink(name)
+            await self._context.journal.written()
             return
         await directory.lookup(name)
         raise NotPermitted(f"nothing can be removed here; {HOW_TO_DESTROY}")
@@ -193,7 +194,10 @@ class Filesystem:
         here, there = self._directory(parent), self._directory(new_parent)
         if here is not self.root.new or there is not self.root.new:
             raise NotPermitted("files can be renamed within new/ only")
-        await self.root.new.rename(old, new, replace=replace)
+        try:
+            await self.root.new.rename(old, new, replace=replace)
+        finally:
+            await self._context.journal.written()
 
     def refuse_creation(self) -> NoReturn:
         """Directories, links and devices are not made here. Raises always."""

@@ -27,7 +27,6 @@ from exportfs.errors import ExportfsError
 from exportfs.fuse.errnos import errno_of
 from exportfs.rpc.server import Server
 from exportfs.sessions.catalogue import Catalogue
-from exportfs.sessions.journal import Journal
 from exportfs.simulator import Certificates
 from exportfs.vfs.filesystem import Filesystem
 from exportfs.vfs.node import Changes, Node
@@ -182,8 +181,8 @@ class InProcessTree:
 
     async def _main(self) -> None:
         config = self._config
-        journal = Journal(app.journal_path(config))
         server = Server(config.server, timeout=config.timeout)
+        journal = app.journal_of(config)
         self._token = trio.lowlevel.current_trio_token()
         try:
             async with trio.open_nursery() as nursery:
@@ -192,12 +191,15 @@ class InProcessTree:
                 catalogue = Catalogue(server, refresh=config.refresh, timeout=config.timeout)
                 nursery.start_soon(app.for_ever, catalogue.run)
                 await catalogue.update()
-                self.filesystem, self.context, _ = app.assemble(config, nursery, server, journal, catalogue)
+                self.filesystem, self.context, _ = await app.assemble(
+                    config, nursery, server, journal, catalogue
+                )
                 app.start_background(nursery, server, self.context)
                 self._ready.set()
                 await trio.sleep_forever()
         finally:
             with trio.CancelScope(shield=True):
+                await journal.written()
                 await server.close()
 
     def _call(self, function: Callable[..., Awaitable[Answer]], *args: Any) -> Answer:
@@ -437,7 +439,8 @@ class MountProcess:
         if self.process.poll() is not None:
             raise AssertionError(f"the mount ended with {self.process.returncode}: {self.log.read_text()}")
         with contextlib.suppress(OSError):  # left behind by one before, and not replaced yet
-            return is_mounted(self.mountpoint) and bool(os.statvfs(self.mountpoint))
+            # Not `statvfs`: between the one before and ours the folder itself would answer.
+            return is_mounted(self.mountpoint) and bool(os.stat(self.mountpoint / "README.txt"))
         return False
 
     def kill(self) -> None:

@@ -170,6 +170,7 @@ class ControlHandle(Handle):
         )
         try:
             await (actions.stop if verb == b"stop" else actions.destroy)(session_id)
+            await self._node.context.journal.written()
         except ExportfsError as error:
             self._over = error
             raise

@@ -27,7 +27,8 @@ from exportfs.requests.names import is_request
 from exportfs.sessions import starter
 from exportfs.sessions.catalogue import Catalogue
 from exportfs.sessions.control import Actions
-from exportfs.sessions.journal import Journal
+from exportfs.sessions.journal import Journal, at_once
+from exportfs.sessions.journal_file import JournalFile
 from exportfs.sessions.keepalive import KeepAliveConfig
 from exportfs.sessions.keeper import Keeper
 from exportfs.sessions.ledger import Ledger
@@ -67,8 +68,9 @@ class Mounted:
     """new/ and what is behind it, for the life of one mount."""
 
     def __init__(self, server: FakeServer, journal_path: Path, nursery: trio.Nursery) -> None:
-        self.journal = Journal(journal_path)
-        self.ledger = Ledger(self.journal.load(), new_key)
+        file = JournalFile(journal_path)
+        self.journal = Journal(file, aside=at_once)
+        self.ledger = Ledger(file.load(), new_key)
         self.ledger.records.on_change = self.journal.change
         self.catalogue = Catalogue(server, refresh=5, timeout=TIMEOUT)
         self.server, self.nursery = server, nursery

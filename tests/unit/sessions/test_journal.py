@@ -1,4 +1,5 @@
 """The journal beside another mount that keeps it locked: nothing of this mount stands still, and nothing is lost."""
+# ruff: noqa: ASYNC240 # nothing else runs here
 
 import fcntl
 import json
@@ -8,8 +9,11 @@ from pathlib import Path
 import pytest
 
 from exportfs.errors import ExportfsError
-from exportfs.sessions.journal import Journal
+from exportfs.sessions.journal import Journal, at_once
+from exportfs.sessions.journal_file import JournalFile
 from exportfs.sessions.ledger import Drop, Put, Record
+
+SOON = 1.0
 
 
 def record(key: str) -> Record:
@@ -17,7 +21,7 @@ def record(key: str) -> Record:
 
 
 def keys(path: Path) -> list[str]:
-    return [each.key for each in Journal(path).load()]
+    return [each.key for each in JournalFile(path).load()]
 
 
 @pytest.fixture
@@ -27,59 +31,59 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def journal(path: Path) -> Journal:
-    journal = Journal(path)
-    assert journal.load() == []
-    return journal
+    file = JournalFile(path)
+    assert file.load() == []
+    return Journal(file, aside=at_once)
 
 
-def test_a_record_that_cannot_be_written_is_an_error(journal: Journal, path: Path) -> None:
+async def test_a_record_that_cannot_be_written_is_an_error(journal: Journal, path: Path) -> None:
     with path.open("r+b") as other:
         fcntl.flock(other, fcntl.LOCK_EX)
         with pytest.raises(ExportfsError, match="locked"):
-            journal.put(record("a"))
-    journal.put(record("b"))
+            await journal.put(record("a"), SOON)
+    await journal.put(record("b"), SOON)
     assert keys(path) == ["b"]
 
 
-def test_what_became_of_requests_meanwhile_is_written_later(journal: Journal, path: Path) -> None:
+async def test_what_became_of_requests_meanwhile_is_written_later(journal: Journal, path: Path) -> None:
     for key in ("a", "b", "c"):
-        journal.put(record(key))
+        await journal.put(record(key), SOON)
     with path.open("r+b") as other:
         fcntl.flock(other, fcntl.LOCK_EX)
         journal.change(Put(replace(record("a"), session_id="session")))
         journal.change(Drop("b"))
     assert keys(path) == ["a", "b", "c"]
     journal.catch_up()
-    (a, c) = Journal(path).load()
+    (a, c) = JournalFile(path).load()
     assert (a.session_id, c.key) == ("session", "c")
 
 
-def test_and_before_the_next_record(journal: Journal, path: Path) -> None:
-    journal.put(record("a"))
+async def test_and_before_the_next_record(journal: Journal, path: Path) -> None:
+    await journal.put(record("a"), SOON)
     with path.open("r+b") as other:
         fcntl.flock(other, fcntl.LOCK_EX)
         journal.change(Drop("a"))
-    journal.put(record("a"))
+    await journal.put(record("a"), SOON)
     assert keys(path) == ["a"]
 
 
-def test_what_is_loaded_is_rewritten_with_what_still_counts(journal: Journal, path: Path) -> None:
+async def test_what_is_loaded_is_rewritten_with_what_still_counts(journal: Journal, path: Path) -> None:
     for key in ("a", "b"):
-        journal.put(record(key))
+        await journal.put(record(key), SOON)
     journal.change(Put(replace(record("a"), forgotten=True)))
     journal.change(Drop("b"))
     with path.open("ab") as file:
         file.write(b'{"put": {"key": "c", "na')  # killed while it wrote
-    kept = Journal(path).load()
+    kept = JournalFile(path).load()
     assert kept == [replace(record("a"), forgotten=True)]
     assert len(path.read_bytes().splitlines()) == 1
-    assert Journal(path).load() == kept
+    assert JournalFile(path).load() == kept
 
 
-def test_a_copy_that_cannot_be_written_leaves_the_file(
+async def test_a_copy_that_cannot_be_written_leaves_the_file(
     journal: Journal, path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    journal.put(record("a"))
+    await journal.put(record("a"), SOON)
     before = path.read_bytes()
 
     def full(*_: object) -> None:
@@ -93,32 +97,31 @@ def test_a_copy_that_cannot_be_written_leaves_the_file(
     assert "cannot be rewritten: No space left" in caplog.text
 
 
-def test_what_other_mounts_have_heard(journal: Journal, path: Path) -> None:
-    journal.put(record("a"))
-    other = Journal(path)
-    other.load()
-    other.put(record("b"))
+async def test_what_other_mounts_have_heard(journal: Journal, path: Path) -> None:
+    await journal.put(record("a"), SOON)
+    other = Journal(JournalFile(path), aside=at_once)
+    await other.put(record("b"), SOON)
     other.change(Put(replace(record("b"), session_id="session")))
-    assert journal.settled() == [replace(record("b"), session_id="session")]
+    assert await journal.settled() == [replace(record("b"), session_id="session")]
     with path.open("r+b") as third:
         fcntl.flock(third, fcntl.LOCK_EX)
-        assert journal.settled() is None
+        assert await journal.settled() is None
 
 
-def test_a_later_version_knows_more_of_a_record(journal: Journal, path: Path) -> None:
+async def test_a_later_version_knows_more_of_a_record(journal: Journal, path: Path) -> None:
     """Nothing is asked for twice since an earlier version was installed again."""
-    journal.put(replace(record("a"), session_id="session"))
+    await journal.put(replace(record("a"), session_id="session"), SOON)
     line = json.loads(path.read_text())
     line["put"]["since_then"] = [1]
     path.write_text(json.dumps(line) + "\n")
-    assert journal.load() == [replace(record("a"), session_id="session")]
+    assert JournalFile(path).load() == [replace(record("a"), session_id="session")]
 
 
 @pytest.mark.parametrize(
     "line", ["17", '"put"', "[1]", "null", '{"put": 1}', '{"put": {}}', '{"put": {"key": []}}']
 )
-def test_lines_that_are_no_records(journal: Journal, path: Path, line: str) -> None:
-    journal.put(record("a"))
+async def test_lines_that_are_no_records(journal: Journal, path: Path, line: str) -> None:
+    await journal.put(record("a"), SOON)
     with path.open("a") as file:
         file.write(line + "\n")
     assert keys(path) == ["a"]

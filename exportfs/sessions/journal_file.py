@@ -1,0 +1,192 @@
+"""The journal's file: JSON lines, one file per server and user, appended to under a lock and fsynced, private (0600),
+and shared by mounts of the same server. It holds no request, only its fingerprint: requests may hold passwords.
+
+Each call may take as long as the file system takes: see `journal`.
+"""
+
+import contextlib
+import errno
+import fcntl
+import json
+import logging
+import os
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, fields
+from pathlib import Path
+
+from exportfs.errors import ExportfsError
+from exportfs.sessions.ledger import Change, Put, Record
+
+log = logging.getLogger(__name__)
+
+LOAD_WITHIN = 5.0
+"""Seconds to wait for the lock before the mount is there."""
+WRITE_WITHIN = 0.1
+"""And while it serves: who asks for an export waits meanwhile. Other mounts keep it for milliseconds."""
+LOCK_EVERY = 0.01
+"""Seconds between two tries to get it."""
+_FIELDS = frozenset(each.name for each in fields(Record))
+
+
+class MayBeWritten(ExportfsError):
+    """Writing failed, and what was written could not be taken back: some or all of it may be in the file."""
+
+
+class JournalFile:
+    """The file of one server and user."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def load(self) -> list[Record]:
+        """What the file holds, the oldest first; it is rewritten with what still counts.
+
+        What cannot be read is left alone. Raises ExportfsError where the file cannot be used.
+        """
+        try:
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with self._locked(LOAD_WITHIN) as descriptor:
+                records = self._replay(descriptor)
+                self._rewrite(records)
+        except OSError as error:
+            raise ExportfsError(
+                f"cannot use the journal {self.path}: {error.strerror}; make its directory yours, or set "
+                "XDG_STATE_HOME to a directory that you can write"
+            ) from None
+        return records
+
+    def peek(self) -> list[Record]:
+        """What the file holds, for who writes nothing: it need not be there, and is not locked.
+
+        Raises ExportfsError where it cannot be read.
+        """
+        try:
+            descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise ExportfsError(f"the journal {self.path} cannot be read: {error.strerror}") from None
+        try:
+            return self._replay(descriptor, complain=False)
+        except OSError as error:
+            raise ExportfsError(f"the journal {self.path} cannot be read: {error.strerror}") from None
+        finally:
+            os.close(descriptor)
+
+    def read(self) -> list[Record]:
+        """What the file holds now. Raises ExportfsError where it cannot be read at the moment."""
+        try:
+            with self._locked(WRITE_WITHIN) as descriptor:
+                return self._replay(descriptor, complain=False)
+        except OSError as error:
+            raise ExportfsError(f"the journal {self.path} cannot be read: {error.strerror}") from None
+
+    def append(self, changes: Sequence[Change]) -> None:
+        """Writes changes, and returns when they are on disk.
+
+        Raises ExportfsError where that fails, MayBeWritten where they may be there nevertheless.
+        """
+        begun = False
+        try:
+            with self._locked(WRITE_WITHIN) as descriptor:
+                end = os.lseek(descriptor, 0, os.SEEK_END)
+                # After half a line of a mount that was killed, or whose disk was full, a line of its own.
+                whole = end == 0 or os.pread(descriptor, 1, end - 1) == b"\n"
+                try:
+                    begun = True
+                    lines = "".join(_line(change) for change in changes)
+                    _write(descriptor, (b"" if whole else b"\n") + lines.encode())
+                    os.fsync(descriptor)
+                except OSError:
+                    with contextlib.suppress(OSError):
+                        os.ftruncate(descriptor, end)
+                        begun = False
+                    raise
+        except OSError as error:
+            kind = MayBeWritten if begun else ExportfsError
+            raise kind(f"cannot write the journal {self.path}: {error.strerror}") from None
+
+    def _rewrite(self, records: Iterable[Record]) -> None:
+        """Beside it and then in its place: a crash or a full disk in between loses nothing."""
+        beside = self.path.with_name(f"{self.path.name}.{os.getpid()}")
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+        try:
+            copy = os.open(beside, flags, 0o600)
+            try:
+                _write(copy, "".join(_line(Put(record)) for record in records).encode())
+                os.fsync(copy)
+            finally:
+                os.close(copy)
+            os.replace(beside, self.path)
+        except OSError as error:
+            log.warning("the journal %s cannot be rewritten: %s", self.path, error.strerror)
+            with contextlib.suppress(OSError):
+                beside.unlink()
+
+    def _replay(self, descriptor: int, *, complain: bool = True) -> list[Record]:
+        data = b""
+        while piece := os.pread(descriptor, 1 << 20, len(data)):
+            data += piece
+        records: dict[str, Record] = {}
+        for line in data.decode("utf-8", "replace").splitlines():
+            if not line:
+                continue
+            try:
+                entry = json.loads(line)
+                if "put" in entry:
+                    # A later version, that was here before or is another mount's, may know more of it.
+                    known = {key: value for key, value in entry["put"].items() if key in _FIELDS}
+                    record = Record(**{**known, "before": tuple(known["before"])})
+                    records[record.key] = record
+                elif "drop" in entry:
+                    records.pop(entry["drop"], None)
+            except (ValueError, TypeError, KeyError, AttributeError):
+                # A line cut short by a crash: its request was not sent, since sending waits for the line.
+                if complain:
+                    log.warning("a line of the journal %s cannot be read and is passed over", self.path)
+        return list(records.values())
+
+    @contextlib.contextmanager
+    def _locked(self, within: float) -> Iterator[int]:
+        """A descriptor of the file, alone with it. Raises OSError where another process keeps it for so long."""
+        until = time.monotonic() + within
+        while True:
+            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            try:
+                _lock(descriptor, until)
+                # Another mount may have put a new file in its place meanwhile.
+                if _is_at(descriptor, self.path):
+                    yield descriptor
+                    return
+            finally:
+                os.close(descriptor)
+
+
+def _lock(descriptor: int, until: float) -> None:
+    # Not left to the kernel to wait: a mount that was stopped may keep it, and all of this one would stand still.
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if time.monotonic() >= until:
+                raise OSError(errno.EAGAIN, "another process keeps it locked") from None
+        time.sleep(LOCK_EVERY)
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(path))
+    except FileNotFoundError:
+        return False
+
+
+def _write(descriptor: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(descriptor, data) :]
+
+
+def _line(change: Change) -> str:
+    entry = {"put": asdict(change.record)} if isinstance(change, Put) else {"drop": change.key}
+    return json.dumps(entry) + "\n"
