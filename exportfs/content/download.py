@@ -178,9 +178,10 @@ class Download:
         if self._running is not None:
             self._running.window(amount)
 
-    def paused(self, now: float) -> None:
-        """Others come first: that nothing comes is not its connection's fault."""
-        self.last_moved = now
+    def paused(self, moved: float) -> None:
+        """Others come first, and something came for them at `moved`: that nothing came here until then is not its
+        connection's fault."""
+        self.last_moved = max(self.last_moved, moved)
 
     def give_up(self, error: ExportfsError) -> None:
         """Ends the call for a reason of ours; who still waits for it gets the error."""

@@ -131,11 +131,11 @@ class Scheduler:
         if len(exact) == 1 and exact[0].left_at is None:
             exact[0].window(self._line.window)
         elif exact:
-            now = self._clock()
-            for download, amount in shares(exact, self._line.window, now):
+            for download, amount in shares(exact, self._line.window, self._clock()):
                 download.window(amount)
                 if not amount:
-                    download.paused(now)
+                    # As long as they get on: where nothing comes at all, this one is as stuck as they are.
+                    download.paused(self._last_moved)
 
     @property
     def wide(self) -> int:

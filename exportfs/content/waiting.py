@@ -14,13 +14,15 @@ from exportfs.retry import Patience
 class _Waiter:
     """Somebody needs the byte at `offset`, and then what follows up to `end`."""
 
-    __slots__ = ("block", "download", "end", "error", "event", "offset", "since")
+    __slots__ = ("block", "brought", "download", "end", "error", "event", "offset", "since")
 
-    def __init__(self, offset: int, end: int, since: float, download: Download) -> None:
+    def __init__(self, offset: int, end: int, since: float, download: Download, brought: int) -> None:
         self.offset = offset
         self.end = end
         self.since = since
         self.download = download
+        self.brought = brought
+        """Bytes that all downloads had brought when the wait began."""
         self.event = trio.Event()
         self.block: Block | None = None
         self.error: ExportfsError | None = None
@@ -38,7 +40,7 @@ class Waiting:
     ) -> Block:
         """The block that holds the byte at `offset`, of a read that began at `since` and goes up to `end`, as soon as
         it is there, from `download` or another. Raises what the download ended with, and TimedOut."""
-        waiter = _Waiter(offset, end, since, download)
+        waiter = _Waiter(offset, end, since, download, self._shared.bytes)
         self._waiters.append(waiter)
         self._shared.scheduler.share()
         try:
@@ -69,7 +71,9 @@ class Waiting:
     def _judge(self, waiter: _Waiter, since: float, patience: Patience) -> None:
         """After a wait that ended: whether the stream still moves, or is to be given up."""
         download, now = waiter.download, trio.current_time()
-        if download.phase is Phase.RUNNING and download.started_at > since:
+        # Having queued behind what brings nothing either is no reason to wait for longer than others do.
+        others = self._shared.bytes != waiter.brought
+        if download.phase is Phase.RUNNING and download.started_at > since and others:
             patience.turn(download.started_at)
         # That it has begun is not progress yet.
         if download.phase is Phase.RUNNING and download.last_moved > max(since, download.started_at):
