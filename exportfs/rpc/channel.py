@@ -4,6 +4,7 @@ kind where the server takes few calls at once on each.
 A channel keeps its connection for as long as the connection looks alive to it, which a silently dropped network
 does for many minutes. So whoever sees nothing move for too long calls `suspect`, and the next use gets a new
 connection. Pings would need the server's leave (it closes connections that ping too often), a stall timer does not.
+One that has been quiet for long is not used again at all (`quiet.py`).
 """
 
 import ctypes
@@ -20,7 +21,7 @@ import grpc
 from exportfs.config import KIB, MIB, STREAMS_WINDOW, STREAMS_WINDOW_NEAR, ServerConfig
 from exportfs.errors import Interrupted, NotSent
 from exportfs.metrics import CallCounters
-from exportfs.rpc import authorities
+from exportfs.rpc import authorities, quiet
 
 T = TypeVar("T")
 
@@ -55,6 +56,14 @@ _COMMON: list[tuple[str, int | str]] = [
 ]
 
 
+_DOWNLOADS: list[tuple[str, int | str]] = [
+    # For its timeout, which gRPC makes TCP_USER_TIMEOUT of where there are pings: so there are, after two hours of a
+    # call without an answer, which is never.
+    ("grpc.keepalive_time_ms", 2 * 3600 * 1000),
+    ("grpc.keepalive_timeout_ms", int(quiet.UNHEARD * 1000)),
+]
+
+
 class Lane(enum.Enum):
     """What a connection is for."""
 
@@ -66,12 +75,14 @@ class Lane(enum.Enum):
 _OPTIONS: dict[Lane, list[tuple[str, int | str]]] = {
     Lane.CALLS: [("grpc.max_receive_message_length", 256 * MIB)],
     Lane.STREAMS: [
+        *_DOWNLOADS,
         ("grpc.max_receive_message_length", 16 * MIB),
         # Fixed: what probing lets it grow to has no bound that memory could keep.
         ("grpc.http2.bdp_probe", 0),
         ("grpc.optimization_target", "throughput"),
     ],
     Lane.SEEKS: [
+        *_DOWNLOADS,
         ("grpc.max_receive_message_length", 4 * MIB),
         # What is under way when a seek is cancelled is wasted: a small window that does not grow by probing.
         ("grpc.http2.bdp_probe", 0),
@@ -90,6 +101,8 @@ class Connection:
     line: int
     channel: grpc.Channel
     users: int = 0
+    left_at: float = field(default_factory=quiet.now)
+    """When its last call ended, by `quiet.now`."""
     given_up: bool = field(default=False)
     poisoned: bool = field(default=False)
     """gRPC could not start its thread for it: no call on it ever ends, nor does closing it."""
@@ -155,20 +168,27 @@ class Connections:
         Raises NotSent where there are no threads for a new one."""
         if self._out_of_threads:
             self._try_thread()
+        forgotten = None
         with self._lock:
             line = 0
             while (connection := self._current.get((lane, line))) and connection.users >= self.at_once:
                 line += 1
+            if connection is not None and not connection.users and quiet.too_long(connection.left_at):
+                forgotten, connection = connection, None
+                forgotten.given_up = True
             if connection is None:
                 connection = self._current[lane, line] = Connection(lane, line, self._open(lane))
                 self._open_ones.add(connection)
             connection.users += 1
-            return connection
+        if forgotten is not None:
+            self._close(forgotten)
+        return connection
 
     def release(self, connection: Connection) -> None:
         """The counterpart of `acquire`."""
         with self._lock:
             connection.users -= 1
+            connection.left_at = quiet.now()
             close = connection.given_up and connection.users == 0
         if close:
             self._close(connection)

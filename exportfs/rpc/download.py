@@ -112,7 +112,7 @@ class Downloads:
         """The first on which a call need not wait."""
         usable = []
         for connection in self._made:
-            if connection.usable:
+            if connection.usable and not connection.forgotten:
                 usable.append(connection)
             elif not connection.busy:
                 connection.close()

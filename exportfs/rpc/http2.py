@@ -8,6 +8,7 @@ https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md
 
 import contextlib
 import logging
+import socket
 import ssl
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -24,6 +25,7 @@ from h2.errors import ErrorCodes
 import exportfs
 from exportfs.config import KIB, ServerConfig
 from exportfs.errors import ExportfsError, Interrupted, Unreachable
+from exportfs.rpc import quiet
 from exportfs.rpc.answer import Answer, reset
 from exportfs.rpc.channel import METADATA, Metadata
 from exportfs.rpc.frames import FRAME, Goodbyes
@@ -110,6 +112,7 @@ class Http2Connection:
         self._pings = Pings()
         self._consumed = 0
         self._goodbyes = Goodbyes()
+        self._heard_at = quiet.now()
         self.usable = True
         """Whether new calls may be made on it."""
         self._scope = trio.CancelScope()
@@ -168,6 +171,11 @@ class Http2Connection:
         return bool(self._streams or self._waiting)
 
     @property
+    def forgotten(self) -> bool:
+        """Whether what is between may have forgotten it."""
+        return self.ready and not self.busy and quiet.too_long(self._heard_at)
+
+    @property
     def full(self) -> bool:
         """Whether another call would have to wait until one of its calls ends."""
         return self._http2 is not None and len(self._streams) + len(self._waiting) >= self._at_once
@@ -218,6 +226,7 @@ class Http2Connection:
             tcp = await trio.open_tcp_stream(config.host, config.port)
         except OSError as error:
             raise Unreachable(f"the server cannot be reached: {error}") from None
+        tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(quiet.UNHEARD * 1000))
         if config.insecure:
             return tcp
         try:
@@ -298,6 +307,7 @@ class Http2Connection:
             data = await stream.receive_some(RECEIVE)
             if not data:
                 raise Unreachable("the server cannot be reached: it closed the connection")
+            self._heard_at = quiet.now()
             self.line.received(trio.current_time(), len(data))
             rest, lasts = self._goodbyes.split(bytes(data))
             try:
