@@ -1,5 +1,6 @@
 """One open result: from offset and length to blocks."""
 
+from collections import deque
 from collections.abc import Callable
 
 import trio
@@ -10,7 +11,7 @@ from exportfs.content.guesses import Guess
 from exportfs.content.read_ahead import Plan, Position
 from exportfs.content.result import Result
 from exportfs.content.shared import Shared
-from exportfs.content.tuning import FAIL_FAST, GUESS_AMONG
+from exportfs.content.tuning import FAIL_FAST, FAILURES, GUESS_AMONG
 from exportfs.errors import ExportfsError, Unwanted
 
 
@@ -30,8 +31,8 @@ class Reader:
         self._sequential = shared.sequential
         self._guesses = guesses
         self._guess: Guess | None = None
-        self._failed: tuple[int, int, float, ExportfsError] | None = None
-        """From where to where and when a read last failed after it had waited, and with what."""
+        self._failed = deque[tuple[int, int, float, ExportfsError]](maxlen=FAILURES)
+        """From where to where and when reads failed lately after they had waited, and with what."""
 
     @property
     def key(self) -> FileKey:
@@ -108,17 +109,17 @@ class Reader:
             self._guess.settle(wanted=False)
 
     async def _wait_for(self, position: int, end: int, plan: Plan, since: float) -> Block:
-        if self._failed is not None:
-            begin, until, at, failure = self._failed
-            if begin <= position < until and trio.current_time() - at < FAIL_FAST:
-                raise type(failure)(*failure.args)
-            self._failed = None
         asked = trio.current_time()
+        while self._failed and asked - self._failed[0][2] >= FAIL_FAST:
+            self._failed.popleft()
+        for begin, until, _, failure in self._failed:
+            if begin <= position < until:
+                raise type(failure)(*failure.args)
         try:
             return await self._result.block_at(position, end, plan, self, since)
         except ExportfsError as error:
             if (now := trio.current_time()) - asked >= self._stall:
-                self._failed = (position, end, now, error)
+                self._failed.append((position, end, now, error))
             raise
 
     async def fetch_head(self, length: int) -> None:

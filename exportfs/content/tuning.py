@@ -218,6 +218,9 @@ BLOCKS_UNDERWAY = 2
 FAIL_FAST = 1.0
 """Seconds for which a read that waited in vain has its answer again at once. Where a read-ahead fails the kernel asks
 once more, for the page that is wanted alone: its caller would wait twice as long as anybody may."""
+FAILURES = 16
+"""Reads of one open file whose answers are remembered for that: the kernel reads ahead in several requests, and they
+may fail in the same moment."""
 
 # --- The kernel (fuse/session.py asks content/line.py) ----------------------------------------------------------
 

@@ -78,9 +78,7 @@ class ExactDownload:
 
     def suspect(self) -> None:
         """Nothing moves: the next download gets a new connection."""
-        self._connection.usable = False
-        if not self._connection.ready:
-            self._connection.close()
+        self._connection.suspect()
 
     def opened(self, number: int) -> None:
         self._number = number

@@ -108,6 +108,7 @@ class Http2Connection:
         self._unsent: dict[int, bytes] = {}
         """What the server's windows have not let go of requests yet."""
         self._misunderstood: str | None = None
+        self._unreachable = False
         self._send = trio.Event()
         self._pings = Pings()
         self._consumed = 0
@@ -136,6 +137,8 @@ class Http2Connection:
                 finally:
                     with trio.move_on_after(1.0, shield=True), contextlib.suppress(Exception):
                         await trio.aclose_forcefully(stream)
+            if self._unreachable:
+                raise Unreachable("the server cannot be reached: no connection came in time")
             if self._misunderstood is not None:
                 raise Misunderstood(self._misunderstood)
         except Unusable as failure:
@@ -159,6 +162,13 @@ class Http2Connection:
         """Ends it; calls that still run are interrupted."""
         self.usable = False
         self._scope.cancel()
+
+    def suspect(self) -> None:
+        """Nothing moves on it: no new calls; where it has not even been made, the others that wait for it need not."""
+        self.usable = False
+        if not self.ready:
+            self._unreachable = True
+            self._scope.cancel()
 
     def misunderstood(self, what: str) -> None:
         """A call got an answer that gRPC may be able to read: all calls end with NoExact, `run` with Misunderstood."""

@@ -927,6 +927,27 @@ async def test_the_kernels_second_asking_does_not_wait_again(
     nursery.cancel_scope.cancel()
 
 
+@pytest.mark.promise("E3")
+async def test_nor_does_it_where_several_failed_together(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    """What the kernel reads ahead are several requests, which end with the connection that they share."""
+    source = FakeSource(nursery, {"f": 100 * MIB}, always=Trouble("stall"))
+    reader = source.library(timeout=30).open(source.key("f"))
+
+    async def fails(offset: int, length: int) -> None:
+        with pytest.raises(TimedOut):
+            await reader.read(offset, length)
+
+    begun = trio.current_time()
+    for length in (KERNEL, 4 * KIB):
+        async with trio.open_nursery() as reads:
+            for number in range(3):
+                reads.start_soon(fails, 50 * MIB + number * KERNEL, length)
+    assert trio.current_time() - begun <= 30
+    nursery.cancel_scope.cancel()
+
+
 @pytest.mark.parametrize("fast", [False, True])
 async def test_what_is_announced_as_empty_is_proved_empty(
     autojump_clock: MockClock, nursery: trio.Nursery, fast: bool

@@ -10,10 +10,12 @@ import trio
 
 from exportfs.config import MIB, ServerConfig
 from exportfs.content.line import Line
+from exportfs.errors import Unreachable
 from exportfs.model import Fetch
 from exportfs.rpc import quiet
 from exportfs.rpc.channel import Connections, Lane
 from exportfs.rpc.download import Downloads
+from exportfs.rpc.http2 import Http2Connection
 from exportfs.rpc.server import Server
 from exportfs.simulator import Config, LoginConfig, Proxy, Simulator, SimulatorServer
 from tests.unit.rpc.test_threads import Sink
@@ -160,3 +162,33 @@ async def test_how_long_an_exact_download_may_stay_unheard() -> None:
                 assert unheard(port) == [quiet.UNHEARD * 1000]
             nursery.cancel_scope.cancel()
         client.connections.close()
+
+
+@pytest.mark.promise("E2")
+async def test_others_that_wait_for_a_connection_hear_that_there_is_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The server takes the connection and says nothing more. Whoever loses patience first ends the attempt for all."""
+
+    async def never(self: Http2Connection) -> trio.abc.Stream:
+        await trio.sleep_forever()
+        raise AssertionError
+
+    monkeypatch.setattr(Http2Connection, "_connect", never)
+    config = ServerConfig("127.0.0.1", 1, insecure=True)
+    client = Server(config, timeout=5)
+    downloads = Downloads(client.connections, client.login, Line(), config)
+    fetch = Fetch("session", "file", 16 * KIB, 0, 2, size=MIB, stop=True)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(downloads.run)
+        await trio.testing.wait_all_tasks_blocked()
+        first, second = Sink(), Sink()
+        downloads.start(fetch, second)
+        impatient = downloads.start(fetch, first)
+        impatient.suspect()
+        impatient.cancel()
+        with trio.fail_after(5):
+            await second.end.wait()
+        assert isinstance(second.error, Unreachable)
+        nursery.cancel_scope.cancel()
+    client.connections.close()
