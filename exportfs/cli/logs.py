@@ -20,6 +20,7 @@ from exportfs.cli.log_writer import (
     SyslogSink,
     takes_more,
 )
+from exportfs.cli.repeats import Repeats
 from exportfs.errors import ExportfsError
 from exportfs.program import PROGRAM
 
@@ -138,6 +139,7 @@ def start(level: str, file: Path | None, *, foreground: bool) -> Log:
     writer = LogWriter(sink) if sink is not None else None
     handler = _Handler(writer) if writer is not None else logging.NullHandler()
     handler.setFormatter(logging.Formatter(_FORMAT))
+    handler.addFilter(Repeats())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.captureWarnings(True)
     # A record that cannot be formatted must not end the mount, nor fill standard error.

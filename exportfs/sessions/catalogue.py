@@ -233,6 +233,8 @@ class Catalogue:
             return
         self.apply(listing.sessions, asked)
         self._cost, self._size = listing.cost, listing.size
+        if self._failed is not None:
+            log.info("the sessions can be listed again")
         self._failed = None
 
     def apply(self, sessions: Iterable[Session], asked: float) -> None:

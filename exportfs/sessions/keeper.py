@@ -163,7 +163,8 @@ class Keeper:
         try:
             async with lane.limiter, self._limiter:
                 asked = trio.current_time()
-                state = await self._answer(session_id)
+                failing = self._use(session_id).last_failed is not None
+                state = await self._answer(session_id, logging.DEBUG if failing else logging.INFO)
         finally:
             lane.asking.discard(session_id)
         use = self._use(session_id)
@@ -172,6 +173,8 @@ class Keeper:
             self.polls.failed += 1
             use.last_failed = trio.current_time()
             return
+        if failing:
+            log.info("keep-alive poll of session %s succeeded again", session_id)
         use.last_asked, use.last_failed = trio.current_time(), None
         if state.state is not State.REMOVED:
             self._catalogue.state(session_id, state, asked=asked)
@@ -180,8 +183,8 @@ class Keeper:
         if not use.open_files:
             del self._uses[session_id]
 
-    async def _answer(self, session_id: str) -> SessionState | None:
-        """None where there was none."""
+    async def _answer(self, session_id: str, level: int) -> SessionState | None:
+        """None where there was none, which is logged at `level`."""
         begun = trio.current_time()
         log.debug("keep-alive poll of session %s", session_id)
         try:
@@ -190,13 +193,14 @@ class Keeper:
         except NotFound:
             return SessionState(State.REMOVED)
         except trio.TooSlowError:
-            log.info(
+            log.log(
+                level,
                 "keep-alive poll of session %s timed out after %.1f s",
                 session_id,
                 trio.current_time() - begun,
             )
         except ExportfsError as error:
-            log.info("keep-alive poll of session %s failed: %s", session_id, error)
+            log.log(level, "keep-alive poll of session %s failed: %s", session_id, error)
         except Exception:
             log.exception("keep-alive poll of session %s failed", session_id)
         return None

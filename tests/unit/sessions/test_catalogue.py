@@ -1,5 +1,6 @@
 """The catalogue, with servers that list whatever they like whenever they like."""
 
+import logging
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -215,6 +216,21 @@ async def test_a_failure_is_the_answer_for_a_moment(
     await trio.sleep(FAIL_FAST)
     await catalogue.fresh()
     assert catalogue.error is None
+
+
+async def test_a_failure_and_its_end_are_told_once(
+    autojump_clock: object, server: FakeServer, catalogue: Catalogue, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "exportfs.sessions")
+    await catalogue.update(since=trio.current_time())
+    server.fail = Unreachable("the line is dark")
+    await trio.sleep(600)
+    server.fail = None
+    await trio.sleep(600)
+    assert caplog.messages == [
+        "could not list the sessions: the line is dark",
+        "the sessions can be listed again",
+    ]
 
 
 @pytest.mark.promise("E3")

@@ -163,6 +163,23 @@ async def test_polls_name_their_session(
     )
 
 
+async def test_what_fails_for_long_is_told_once(
+    autojump_clock: Clock, kept: Kept, caplog: pytest.LogCaptureFixture
+) -> None:
+    """And that it works again: a night without a line is not a thousand lines."""
+    caplog.set_level(logging.INFO, "exportfs.sessions")
+    kept.put("a", State.RUNNING, started=True)
+    kept.server.fail = Unreachable("gone for a night")
+    await trio.sleep(1800)
+    kept.server.fail = None
+    await trio.sleep(60)
+    polls = [line for line in caplog.messages if line.startswith("keep-alive poll")]
+    assert polls == [
+        "keep-alive poll of session a failed: gone for a night",
+        "keep-alive poll of session a succeeded again",
+    ]
+
+
 @pytest.mark.promise("K5")
 async def test_a_question_that_fails_is_repeated(autojump_clock: Clock, kept: Kept) -> None:
     kept.put("a", State.RUNNING, started=True)
