@@ -944,7 +944,7 @@ async def test_nor_does_it_where_several_failed_together(
         async with trio.open_nursery() as reads:
             for number in range(3):
                 reads.start_soon(fails, 50 * MIB + number * KERNEL, length)
-    assert trio.current_time() - begun <= 30
+    assert trio.current_time() - begun < 31
     nursery.cancel_scope.cancel()
 
 
