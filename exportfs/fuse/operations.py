@@ -127,7 +127,7 @@ class ExportOperations(pyfuse3.Operations):
     async def lookup(self, parent_inode: InodeT, name: FileNameT, ctx: RequestContext) -> EntryAttributes:
         if len(name) > NAME_MAX * 4:
             raise FUSEError(errno.ENAMETOOLONG)
-        return self._entry(await self.filesystem.lookup(parent_inode, _text(name)))
+        return self._entry(await self.filesystem.lookup(parent_inode, _text(name)), ctx.pid)
 
     async def forget(self, inode_list: Sequence[tuple[InodeT, int]]) -> None:
         # Nothing in here can fail, and nobody could be told.
@@ -136,7 +136,7 @@ class ExportOperations(pyfuse3.Operations):
 
     @handler
     async def getattr(self, inode: InodeT, ctx: RequestContext) -> EntryAttributes:
-        return self._attributes(self.filesystem.attributes(inode))
+        return self._attributes(self.filesystem.attributes(inode, ctx.pid))
 
     @handler
     async def setattr(
@@ -168,8 +168,10 @@ class ExportOperations(pyfuse3.Operations):
 
     @handler
     async def readdir(self, fh: FileHandleT, start_id: int, token: ReaddirToken) -> None:
+        _, pid = self.opened.get(fh, (0, 0))
+
         def emit(name: str, node: Node, after: int) -> bool:
-            if not pyfuse3.readdir_reply(token, _name(name), self._attributes_of(node), after):
+            if not pyfuse3.readdir_reply(token, _name(name), self._attributes_of(node, pid), after):
                 return False
             self.filesystem.looked_up(node)
             return True
@@ -187,7 +189,7 @@ class ExportOperations(pyfuse3.Operations):
 
     @handler
     async def open(self, inode: InodeT, flags: FlagT, ctx: RequestContext) -> FileInfo:
-        handle, opening = await self.filesystem.open(inode, flags)
+        handle, opening = await self.filesystem.open(inode, flags, ctx.pid)
         self.opened[handle] = inode, ctx.pid
         return _info(handle, opening)
 
@@ -201,7 +203,7 @@ class ExportOperations(pyfuse3.Operations):
             parent_inode, _text(name), mode & ~ctx.umask, flags, uid=ctx.uid, gid=ctx.gid
         )
         self.opened[fh] = node.ino, ctx.pid
-        return _info(fh, opening), self._entry(node)
+        return _info(fh, opening), self._entry(node, ctx.pid)
 
     @handler
     async def read(self, fh: FileHandleT, off: int, size: int) -> bytes:
@@ -310,14 +312,14 @@ class ExportOperations(pyfuse3.Operations):
         data.f_namemax = NAME_MAX
         return data
 
-    def _entry(self, node: Node) -> EntryAttributes:
+    def _entry(self, node: Node, pid: int) -> EntryAttributes:
         """What lookup answers: from now on the kernel knows the node."""
-        attributes = self._attributes_of(node)
+        attributes = self._attributes_of(node, pid)
         self.filesystem.looked_up(node)
         return attributes
 
-    def _attributes_of(self, node: Node) -> EntryAttributes:
-        entry = self._attributes(node.attributes())
+    def _attributes_of(self, node: Node, pid: int) -> EntryAttributes:
+        entry = self._attributes(node.attributes_for(pid))
         entry.generation = node.generation
         return entry
 

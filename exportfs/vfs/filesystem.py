@@ -20,7 +20,7 @@ from exportfs.vfs.by_number import ByNumber
 from exportfs.vfs.context import Context
 from exportfs.vfs.metrics.file import MetricsFile
 from exportfs.vfs.new.file import RequestFile
-from exportfs.vfs.node import Attributes, Changes, Directory, Entries, Handle, Node, Opening
+from exportfs.vfs.node import Attributes, Changes, Directory, Entries, Handle, Node, Opening, TextHandle
 from exportfs.vfs.root import RootDirectory
 from exportfs.vfs.sessions.directory import SessionDirectory
 from exportfs.vfs.status import StatusMaker
@@ -91,9 +91,9 @@ class Filesystem:
         """The kernel forgets so many of the times it was told."""
         self._inodes.forget(ino, count)
 
-    def attributes(self, ino: int) -> Attributes:
+    def attributes(self, ino: int, pid: int = 0) -> Attributes:
         """From memory. Raises Gone."""
-        return self._inodes.get(ino).attributes()
+        return self._inodes.get(ino).attributes_for(pid)
 
     async def change(self, ino: int, changes: Changes) -> Attributes:
         node = self._inodes.get(ino)
@@ -134,12 +134,15 @@ class Filesystem:
     def close_directory(self, handle: int) -> None:
         self._directories.pop(handle, None)
 
-    async def open(self, ino: int, flags: int) -> tuple[int, Opening]:
-        """Opens a file with the flags of open(2); `release` must follow."""
+    async def open(self, ino: int, flags: int, pid: int = 0) -> tuple[int, Opening]:
+        """Opens a file with the flags of open(2), for this process; `release` must follow."""
         node = self._inodes.get(ino)
         if isinstance(node, Directory):
             raise IsADirectory("a directory")
-        return self._opened(await node.open(flags))
+        handle = await node.open(flags)
+        if isinstance(handle, TextHandle):
+            handle.pid = pid
+        return self._opened(handle)
 
     async def create(
         self, parent: int, name: str, mode: int, flags: int, *, uid: int | None = None, gid: int | None = None

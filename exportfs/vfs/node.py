@@ -90,6 +90,10 @@ class Node:
         """From memory, always at once. Raises Gone where the server no longer has it."""
         raise NotImplementedError
 
+    def attributes_for(self, pid: int) -> Attributes:
+        """As this process is to see them; 0: anybody."""
+        return self.attributes()
+
     def xattrs(self) -> Mapping[str, bytes]:
         """Extended attributes by full name."""
         return {}
@@ -174,19 +178,22 @@ class TextHandle(Handle):
 
     node: "Text"
     snapshot: Snapshot
+    pid: int = 0
+    """Who opened it; 0: unknown."""
     opening = Opening(direct_io=True)
 
     async def read(self, offset: int, length: int) -> bytes | memoryview:
         return self.snapshot.data[offset : offset + length]
 
     async def release(self) -> None:
-        self.node.open_snapshots.remove(self.snapshot)
+        self.node.openings.remove(self)
 
 
 class Text(Node):
     """A file whose text is made when it is opened.
 
-    While it is open its attributes are those of the latest opening: `tar` and `cp` compare them with what they read.
+    To who opened it its attributes are those of that opening: `tar` and `cp` compare them with what they read. Others
+    see those of the text as it is now, however long somebody keeps it open: `rsync` and `make` go by them.
     """
 
     # No __slots__: a text that belongs to a session has two bases, and only one may have them.
@@ -194,14 +201,20 @@ class Text(Node):
 
     def __init__(self, ino: int) -> None:
         super().__init__(ino)
-        self.open_snapshots: list[Snapshot] = []
+        self.openings: list[TextHandle] = []
 
     def snapshot(self) -> Snapshot:
         """The text as it is now."""
         raise NotImplementedError
 
     def attributes(self) -> Attributes:
-        snapshot = self.open_snapshots[-1] if self.open_snapshots else self.snapshot()
+        return self._attributes(self.snapshot())
+
+    def attributes_for(self, pid: int) -> Attributes:
+        own = [opening.snapshot for opening in self.openings if pid and opening.pid == pid]
+        return self._attributes(own[-1]) if own else self.attributes()
+
+    def _attributes(self, snapshot: Snapshot) -> Attributes:
         return Attributes(
             self.ino,
             self.mode,
@@ -214,8 +227,9 @@ class Text(Node):
         if flags & os.O_ACCMODE != os.O_RDONLY:
             raise NotPermitted("it is read-only")
         snapshot = self.snapshot()
-        self.open_snapshots.append(snapshot)
-        return TextHandle(self, snapshot)
+        handle = TextHandle(self, snapshot)
+        self.openings.append(handle)
+        return handle
 
 
 @dataclass(slots=True)

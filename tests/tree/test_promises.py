@@ -7,6 +7,7 @@ import subprocess
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -128,13 +129,13 @@ def test_a_server_that_hangs(tree: Tree, simulator: Simulator) -> None:
 @pytest.mark.promise("E5")
 async def test_an_error_that_nobody_foresaw() -> None:
     class Broken:
-        def attributes(self, ino: int) -> None:
+        def attributes(self, ino: int, pid: int) -> None:
             raise RuntimeError("nobody foresaw this")
 
     activity = Activity(trio.current_time, time.time)
     operations: Any = ExportOperations(Broken(), Owner(0, 0), activity, timeout=5.0)  # type: ignore[arg-type] # it only raises
     with pytest.raises(FUSEError) as caught:
-        await operations.getattr(1, None)
+        await operations.getattr(1, SimpleNamespace(pid=1))
     assert caught.value.errno == errno.EIO
     (error,) = activity.status(lambda ino: None)["recent_errors"]
     assert error["message"] == "RuntimeError: nobody foresaw this"
