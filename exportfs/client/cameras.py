@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from exportfs.client.asking import ask
 from exportfs.errors import InvalidArgument, NotFound, Unsupported
 from exportfs.naming import legal_name, percent_encode
 from exportfs.record import CAMERA, STATUS, CameraJson
@@ -112,7 +113,7 @@ def _candidates(mountpoint: Path, names: Iterable[str], pattern: str) -> list[Pa
     folder = mountpoint / "cameras"
     if pattern.startswith("hosts/") and not any(char in pattern for char in "*?["):
         link = folder / percent_encode(pattern)
-        return [folder / os.readlink(link)] if link.is_symlink() else []
+        return ask(link, lambda: [folder / os.readlink(link)] if link.is_symlink() else [])
     if pattern.startswith("hosts/"):
         return [folder / name for name in names]
     wanted = _key(legal_name(pattern)) if not any(char in pattern for char in "*?[") else _key(pattern)
@@ -173,7 +174,7 @@ def read_camera(directory: Path) -> Camera:
     """What `camera.json` says now. Raises InvalidArgument where it is not a record; OSError."""
     path = directory / CAMERA
     try:
-        raw: CameraJson = json.loads(path.read_bytes())
+        raw: CameraJson = json.loads(ask(path, path.read_bytes))
     except ValueError as error:
         raise InvalidArgument(f"{path}: invalid JSON: {error}") from error
     if not isinstance(raw, dict):
@@ -240,7 +241,8 @@ def _stamp(moment: datetime) -> str:
 
 
 def _read(path: Path) -> Footage:
-    head, *lines = path.read_text(encoding="utf-8", errors="replace").splitlines() or [""]
+    text = ask(path, lambda: path.read_text(encoding="utf-8", errors="replace"))
+    head, *lines = text.splitlines() or [""]
     try:
         archive, kind, whole = head.removeprefix("# ").rsplit("; ", 2)
         intervals = [
@@ -263,9 +265,9 @@ def _joined(intervals: list[Interval]) -> list[Interval]:
 
 
 def _names(mountpoint: Path) -> list[str]:
-    names = [path.name for path in (mountpoint / "cameras").iterdir()]
+    names = ask(mountpoint, lambda: os.listdir(mountpoint / "cameras"))
     if not names:
-        status = json.loads((mountpoint / STATUS).read_bytes())
+        status = json.loads(ask(mountpoint, (mountpoint / STATUS).read_bytes))
         reason = status.get("cameras", {}).get("error")
         if reason:
             raise Unsupported(f"{mountpoint}: {reason}")

@@ -4,6 +4,7 @@ import contextlib
 import os
 from pathlib import Path
 
+from exportfs.client.asking import MountSilent, ask, open_there
 from exportfs.client.sessions import read_session
 from exportfs.errors import InvalidArgument
 from exportfs.record import CONTROL, ENDED
@@ -20,7 +21,7 @@ def stop(directory: Path) -> tuple[bool, str]:
     if state in ENDED:
         return False, state
     write_verb(directory, "stop")
-    with contextlib.suppress(OSError, InvalidArgument):
+    with contextlib.suppress(OSError, InvalidArgument, MountSilent):
         state = read_session(directory).state
     return True, state
 
@@ -32,18 +33,24 @@ def destroy(directory: Path) -> None:
 
 
 def write_verb(directory: Path, verb: str) -> None:
-    """Writes to the control file. OSError with the errno of the mount's answer."""
+    """Writes to the control file. OSError with the errno of the mount's answer, MountSilent where there is none."""
     path = directory / CONTROL
     # Not created where it is not there: then this is not a session.
-    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    descriptor = open_there(path, os.O_WRONLY)
+    try:
+        ask(directory, lambda: _write_and_close(descriptor, verb))
+    except OSError as error:
+        error.filename = os.fspath(directory)
+        raise
+    except MountSilent as error:
+        raise MountSilent(f"{error}; whether it will {verb} {directory.name} is unknown") from None
+
+
+def _write_and_close(descriptor: int, verb: str) -> None:
     try:
         os.write(descriptor, f"{verb}\n".encode())
-    except OSError as error:
-        error.filename = os.fspath(directory)
-        os.close(descriptor)
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.close(descriptor)
         raise
-    try:
-        os.close(descriptor)
-    except OSError as error:
-        error.filename = os.fspath(directory)
-        raise
+    os.close(descriptor)

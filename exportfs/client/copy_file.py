@@ -11,12 +11,17 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+from exportfs.bounded import Worker
+from exportfs.client.asking import ask, close_there, open_there
 from exportfs.errors import Corrupt, ExportfsError
 from exportfs.os_errors import sentence
 
 CHUNK_BYTES = 1 << 20
+PATIENCE = 30.0
+"""Seconds that a mount which was stopped in the middle of a copy has to go on: as long as it gives the server."""
 CHECKPOINT_BYTES = 64 << 20
 """Lost at most, when a copy is cut off hard."""
 _STATE_BYTES = 512
@@ -84,7 +89,7 @@ def copy_result(job: Job, report: Report) -> str:
             job.part.unlink()
             raise Corrupt(f"{job.part}: the disk returned other data than was written: check the disk")
         with _source(job.source):
-            times = os.stat(job.source)
+            times = ask(job.source, lambda: os.stat(job.source), patience=PATIENCE)
         os.utime(job.part, ns=(times.st_mtime_ns, times.st_mtime_ns))
         os.replace(job.part, job.target)
         sync_directory(job.target.parent)
@@ -134,7 +139,6 @@ def sync_directory(directory: Path) -> None:
 
 def _transfer(job: Job, part: int, digest: "hashlib._Hash", offset: int, report: Report) -> "hashlib._Hash":
     """From `offset` to the end, onto the disk. `digest` holds what is before it; the one of all is given back."""
-    buffer = memoryview(bytearray(CHUNK_BYTES))
     os.lseek(part, offset, os.SEEK_SET)
     saved = offset
     # Rewritten in place later on, which works on a full disk too.
@@ -142,14 +146,13 @@ def _transfer(job: Job, part: int, digest: "hashlib._Hash", offset: int, report:
     # One assignment for both: a Ctrl-C between two would write down a hash that is of another place.
     done = digest, offset
     try:
-        with _source(job.source), job.source.open("rb", buffering=0) as source:
-            source.seek(offset)
-            while count := source.readinto(buffer):
+        with _source(job.source), _blocks(job.source, offset) as blocks:
+            for block in blocks:
                 with _destination(job.part):
-                    _write_all(part, buffer[:count])
+                    _write_all(part, block)
                 digest = done[0].copy()
-                digest.update(buffer[:count])
-                done = digest, done[1] + count
+                digest.update(block)
+                done = digest, done[1] + len(block)
                 report(COPY, done[1])
                 if done[1] - saved >= CHECKPOINT_BYTES:
                     with _destination(job.part):
@@ -166,6 +169,30 @@ def _transfer(job: Job, part: int, digest: "hashlib._Hash", offset: int, report:
     with _destination(job.part):
         _save(job, part, *done)
     return done[0]
+
+
+@contextlib.contextmanager
+def _blocks(source: Path, offset: int) -> Iterator[Iterator[memoryview]]:
+    """What is in the file from there on, each block until the next. Raises OSError, MountSilent."""
+    buffer = memoryview(bytearray(CHUNK_BYTES))
+    descriptor = open_there(source, os.O_RDONLY, patience=PATIENCE)
+    worker = Worker()
+
+    def blocks() -> Iterator[memoryview]:
+        position = offset
+        while True:
+            read = partial(os.preadv, descriptor, [buffer], position)
+            count = ask(source, read, patience=PATIENCE, start=worker.start)
+            if not count:
+                return
+            yield buffer[:count]
+            position += count
+
+    try:
+        yield blocks()
+    finally:
+        worker.close()
+        close_there(source, descriptor)
 
 
 def _write_all(descriptor: int, data: memoryview) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+from exportfs.client.asking import MountSilent, ask, close_there, open_there
 from exportfs.client.copy_file import (
     CHECK,
     DestinationTrouble,
@@ -54,8 +55,8 @@ class Copy:
     """What became of several sessions."""
 
     outcomes: "list[Outcome]"
-    fatal: DestinationTrouble | None = None
-    """Why nothing more could be written; the sessions after it were not begun."""
+    fatal: DestinationTrouble | MountSilent | None = None
+    """Why nothing more could be written, or read; the sessions after it were not begun."""
 
     @property
     def problems(self) -> list[str]:
@@ -83,6 +84,9 @@ def copy_sessions(
                 _copy_session(outcome, observer)
             except DestinationTrouble as error:
                 copy.fatal = error
+                break
+            except MountSilent as error:
+                copy.fatal = MountSilent(f"{error}; repeat the command to resume from there")
                 break
             except ExportfsError as error:
                 outcome.problems.append(str(error))
@@ -231,7 +235,7 @@ def _missing(outcome: Outcome, manifest: Manifest, file: FileRecord, source: Pat
 def _location(source: Path, file: FileRecord) -> str:
     """Where a result is that the mount shows as a link to `remote:<location>`."""
     with contextlib.suppress(OSError):
-        target = os.readlink(source)
+        target = ask(source, lambda: os.readlink(source))
         if target.startswith("remote:"):
             return unquote(target.removeprefix("remote:"))
     return file.file_id
@@ -243,12 +247,14 @@ def _kept(record: SessionRecord) -> Iterator[None]:
     for file in record.files:
         if file.downloadable and is_plain(file.name):
             try:
-                held = (record.directory / file.name).open("rb", buffering=0)
-            except OSError:
+                held = open_there(record.directory / file.name, os.O_RDONLY)
+            except (OSError, MountSilent):
                 # Said when its turn comes.
                 break
-            with held:
+            try:
                 yield
+            finally:
+                close_there(record.directory, held)
             return
     yield
 

@@ -4,6 +4,7 @@ import json
 from contextlib import suppress
 from pathlib import Path
 
+from exportfs.client.asking import ask
 from exportfs.client.hand_over import BAG, PAYLOAD
 from exportfs.client.manifest import MANIFEST, SIGNATURES
 from exportfs.client.sessions import SessionRecord, locate
@@ -19,7 +20,7 @@ def started_before(mountpoint: Path, request: str) -> Path | None:
     Raises OSError where the mount does not answer.
     """
     link = mountpoint / "new" / request
-    if not link.is_symlink():
+    if not ask(link, link.is_symlink):
         return None
     with suppress(NotFound):
         return locate(link)

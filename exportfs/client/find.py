@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from exportfs.client.asking import MountSilent, ask
 from exportfs.client.mounts import asked_mounts
 from exportfs.client.sessions import locate
 from exportfs.errors import ExportfsError, InvalidArgument, NotFound, TimedOut
@@ -16,7 +17,7 @@ def find_session(path: Path) -> Path:
     """The session directory that a path or a name means: `locate`, and then the sessions of all mounts.
 
     Raises NotFound with the nearest names, InvalidArgument for a name that several mounts show, TimedOut where one of
-    them does not say whether it shows it; OSError where the mount of a path does not answer.
+    them does not say whether it shows it, or the mount of a path does not answer; OSError.
     """
     try:
         return locate(path)
@@ -51,7 +52,8 @@ def find_sessions(paths: Iterable[Path]) -> list[Path]:
 def is_session(path: Path) -> bool:
     """Whether a path or name means a session of a mount: never raises. A copy of one is none, it has no `.control`."""
     try:
-        return (find_session(path) / CONTROL).exists()
+        found = find_session(path)
+        return ask(found, (found / CONTROL).exists)
     except (ExportfsError, OSError):
         return False
 
@@ -61,7 +63,7 @@ def _named(mount: Path, name: str) -> list[Path]:
     for folder in ("sessions", "new"):
         try:
             return [locate(mount / folder / name)]
-        except (NotFound, OSError):
+        except (NotFound, OSError, MountSilent):
             continue
     return []
 
@@ -76,6 +78,6 @@ def _advice(mounts: Iterable[Path], name: str) -> str:
 
 def _names(mount: Path) -> list[str]:
     try:
-        return os.listdir(mount / "sessions")
-    except OSError:
+        return ask(mount, lambda: os.listdir(mount / "sessions"))
+    except (OSError, MountSilent):
         return []

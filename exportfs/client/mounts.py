@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from exportfs.client.asking import MountSilent, ask
 from exportfs.client.sessions import SessionRecord, read_session
 from exportfs.directories import user_name
 from exportfs.errors import ExportfsError
@@ -44,6 +45,13 @@ def read_mount(mountpoint: Path) -> MountStatus:
     """What the mount says now; never raises."""
     if probe(mountpoint) == errno.ETIMEDOUT:
         return MountStatus(mountpoint, error=f"{mountpoint}: does not answer; its process may be stopped")
+    try:
+        return ask(mountpoint, lambda: _read_mount(mountpoint))
+    except MountSilent as error:
+        return MountStatus(mountpoint, error=str(error))
+
+
+def _read_mount(mountpoint: Path) -> MountStatus:
     try:
         status = json.loads((mountpoint / STATUS).read_bytes())
         if not isinstance(status, dict):
@@ -101,9 +109,9 @@ def _record(directory: Path) -> SessionRecord | None:
 def server_address(session: Path) -> str:
     """The server that a session directory's mount shows; empty where the mount does not say."""
     try:
-        status = json.loads((session.parent.parent / STATUS).read_bytes())
+        status = json.loads(ask(session, (session.parent.parent / STATUS).read_bytes))
         address = status["server"]["address"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, MountSilent):
         return ""
     return address if isinstance(address, str) else ""
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from exportfs import record
+from exportfs.client.asking import ask
 from exportfs.errors import InvalidArgument, NotFound
 from exportfs.record import COMPLETED, REMOVED, RUNNING, STOPPED
 
@@ -73,8 +74,12 @@ class SessionRecord:
 def locate(path: Path) -> Path:
     """The session directory that a path names: itself, or a link in `new/` or `sessions/`, or a request file.
 
-    NotFound where there is no session; OSError where the mount does not answer.
+    NotFound where there is no session; OSError, and MountSilent where the mount does not answer.
     """
+    return ask(path, lambda: _locate(path))
+
+
+def _locate(path: Path) -> Path:
     link = path.with_suffix("") if path.suffix == ".json" else path
     start = link if link.is_symlink() else path
     directory = start.resolve()
@@ -94,7 +99,11 @@ def locate(path: Path) -> Path:
 
 
 def read_session(directory: Path) -> SessionRecord:
-    """What `.session.json` says now. InvalidArgument where it is not a record; OSError."""
+    """What `.session.json` says now. InvalidArgument where it is not a record; OSError, MountSilent."""
+    return ask(directory, lambda: _read_session(directory))
+
+
+def _read_session(directory: Path) -> SessionRecord:
     path = directory / RECORD
     try:
         raw: record.SessionJson = json.loads(path.read_bytes())

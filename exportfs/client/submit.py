@@ -6,9 +6,11 @@ import os
 import secrets
 import signal
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
+from exportfs.client.asking import MountSilent, ask, open_there
 from exportfs.client.request import Wish, check_name, default_name, request_text
 from exportfs.errors import ExportfsError, InvalidArgument, NotFound
 from exportfs.os_errors import sentence
@@ -19,6 +21,8 @@ from exportfs.record import NOTHING_SENT
 _NOTHING_STARTED = frozenset(
     {errno.EINVAL, errno.EACCES, errno.EPERM, errno.EOPNOTSUPP, errno.EFBIG, errno.EROFS, errno.EBUSY}
 )
+
+_UNKNOWN = "unknown whether an export was started; the request is"
 
 
 @contextlib.contextmanager
@@ -64,23 +68,25 @@ def submit(mountpoint: Path, name: str, content: bytes, *, again: bool = False) 
     error that leaves open whether something was started, it stays.
     """
     new = mountpoint / "new"
-    if not new.is_dir():
+    if not ask(mountpoint, new.is_dir):
         raise NotFound(
             f"{mountpoint}: no exportfs is mounted there; first `axxon-exportfs mount SERVER {quoted(mountpoint)}`"
         )
     request = new / f"{name}.json"
     try:
         flags = os.O_TRUNC if again else os.O_EXCL
-        descriptor = os.open(request, os.O_WRONLY | os.O_CREAT | flags | os.O_CLOEXEC, 0o600)
+        descriptor = open_there(request, os.O_WRONLY | os.O_CREAT | flags)
     except FileExistsError:
         raise InvalidArgument(f"{request}: this request exists already; give another --name") from None
     try:
-        _write(descriptor, content)
+        ask(request, lambda: _write(descriptor, content))
     except OSError as error:
-        raise _refusal(request, error, again=again) from error
+        raise ask(request, partial(_refusal, request, error, again=again)) from error
+    except MountSilent as error:
+        raise MountSilent(f"{error}; {_UNKNOWN} {request}") from None
     link = new / name
     try:
-        return link.resolve() if link.is_symlink() else _no_link(request)
+        return ask(link, lambda: link.resolve() if link.is_symlink() else _no_link(request))
     except OSError as error:
         raise ExportfsError(sentence(error)) from error
 
@@ -110,7 +116,7 @@ def _refusal(request: Path, error: OSError, *, again: bool) -> ExportfsError:
         with contextlib.suppress(OSError):
             request.unlink()
         return ExportfsError(f"no export was started: {text}")
-    return ExportfsError(f"{text} (unknown whether an export was started; the request is {request})")
+    return ExportfsError(f"{text} ({_UNKNOWN} {request})")
 
 
 def _no_link(request: Path) -> Path:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from exportfs.client.asking import MountSilent, ask
 from exportfs.client.sessions import SessionRecord, read_session, removed
 from exportfs.errors import InvalidArgument, TimedOut
 from exportfs.record import ENDED
@@ -37,7 +38,7 @@ def wait_for(
     """Look at the sessions until all have ended; their last records, in the order given.
 
     `report` is called with every record that was read. TimedOut after `timeout` seconds (None: never);
-    OSError or InvalidArgument where a record stays unreadable.
+    OSError, InvalidArgument or MountSilent where a record stays unreadable.
     """
     clock = Clock() if clock is None else clock
     order = list(directories)
@@ -71,7 +72,7 @@ def _look(directory: Path, unreadable_since: dict[Path, float], now: float) -> S
     """The record; None where it cannot be read just now."""
     try:
         record = _read(directory)
-    except (OSError, InvalidArgument):
+    except (OSError, InvalidArgument, MountSilent):
         if now - unreadable_since.setdefault(directory, now) >= PATIENCE_SECONDS:
             raise
         return None
@@ -84,5 +85,5 @@ def _read(directory: Path) -> SessionRecord:
         return read_session(directory)
     except FileNotFoundError:
         # Without `sessions/` it is the mount that is gone, and the session may well go on.
-        directory.parent.stat()
+        ask(directory, directory.parent.stat)
         return removed(directory)

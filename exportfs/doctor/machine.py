@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from exportfs import directories
+from exportfs.bounded import answer
 from exportfs.client.mounts import private_to
 from exportfs.directories import NoHomeDirectory, user_name
 from exportfs.doctor.finding import Finding
 from exportfs.doctor.packages import package_findings
 from exportfs.errors import ExportfsError
-from exportfs.fuse.mountpoint import MOUNTINFO, mountpoints, probe
+from exportfs.fuse.mountpoint import MOUNTINFO, PROBE_TIMEOUT, mountpoints, probe
 from exportfs.program import quoted
 
 OLDEST_PYTHON = (3, 11)
@@ -143,6 +144,10 @@ def _mounts(machine: Machine) -> Iterator[Finding]:
             yield Finding(True, title, "answers")
         elif number == errno.EACCES and (owner := private_to(place)):
             yield Finding(True, title, f"private mount of user {owner}")
+        elif number == errno.ETIMEDOUT:
+            detail = "does not answer; its process may be stopped"
+            fix = f"let it go on (kill -CONT PID), or axxon-exportfs umount --lazy {quoted(place)}"
+            yield Finding(False, title, detail, fix)
         else:
             detail = "left behind by a crash" if number == errno.ENOTCONN else os.strerror(number)
             at = quoted(place)
@@ -152,7 +157,10 @@ def _mounts(machine: Machine) -> Iterator[Finding]:
 def _place(title: str, find: Callable[[], Path], *, private: bool) -> Finding:
     """`private`: a mount needs it, and nobody else may read it."""
     try:
-        return _directory(title, find(), private=private)
+        path = find()
+        return answer(lambda: _directory(title, path, private=private), PROBE_TIMEOUT)
+    except TimeoutError:
+        return Finding(False, title, f"{path} does not answer: its file system hangs", _elsewhere(path))
     except NoHomeDirectory as error:
         # A mount does without a configuration, but not without its journal.
         what, _, fix = str(error).partition(": ")

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 
 import click
 
+from exportfs.bounded import answer
 from exportfs.cli.configuration_findings import configuration_findings
 from exportfs.cli.params.arguments import JSON
 from exportfs.cli.params.mount_options import server_options
@@ -17,6 +18,7 @@ from exportfs.doctor.finding import Finding
 from exportfs.doctor.machine import Machine, machine_findings
 from exportfs.doctor.packages import package_findings
 from exportfs.errors import ExportfsError
+from exportfs.fuse.mountpoint import PROBE_TIMEOUT
 
 _MARKS = {True: ("ok", "green"), None: ("warn", "yellow"), False: ("fail", "red")}
 _TITLE_WIDTH = 24
@@ -44,7 +46,7 @@ def doctor(ctx: click.Context, /, server: str | None, as_json: bool, **_: object
     warning is something that may be as it should.
     """
     machine = Machine()
-    findings = [*machine_findings(machine), *configuration_findings(machine)]
+    findings = [*machine_findings(machine), *_configuration(machine)]
     if server is not None:
         packages = all(finding.ok is not False for finding in package_findings())
         findings += _server_findings(ctx, server) if packages else [_not_looked_at(server)]
@@ -53,6 +55,15 @@ def doctor(ctx: click.Context, /, server: str | None, as_json: bool, **_: object
     else:
         show(findings)
     return 1 if any(finding.ok is False for finding in findings) else 0
+
+
+def _configuration(machine: Machine) -> list[Finding]:
+    try:
+        return answer(lambda: list(configuration_findings(machine)), PROBE_TIMEOUT)
+    except TimeoutError:
+        return [
+            Finding(False, "configuration", "does not answer: its file system hangs", "see to that first")
+        ]
 
 
 def show(findings: Iterable[Finding]) -> None:

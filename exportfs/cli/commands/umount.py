@@ -1,6 +1,7 @@
 """`umount`: when it returns, the mount, its process and its login are gone, or it says what is not."""
 
 import contextlib
+import errno
 import json
 import os
 import select
@@ -17,7 +18,7 @@ from exportfs.client.mounts import owner_of
 from exportfs.errors import ExportfsError
 from exportfs.fuse.holders import holders
 from exportfs.fuse.mount import unmount
-from exportfs.fuse.mountpoint import FILESYSTEM_TYPE, mount_table, place_of, top
+from exportfs.fuse.mountpoint import FILESYSTEM_TYPE, mount_table, place_of, probe, top
 from exportfs.record import STATUS
 
 PROCESS_TIMEOUT = 5.0
@@ -71,6 +72,12 @@ def umount(mountpoint: Path | None, lazy: bool) -> int:
         )
     if os.geteuid() not in (0, entry.user_id) and (owner := owner_of(entry)):
         raise ExportfsError(f"cannot unmount {mountpoint}: user {owner} mounted it; that user or root can")
+    if not lazy and probe(place) == errno.ETIMEDOUT:
+        # It would be busy, if only with what we have asked.
+        raise ExportfsError(
+            f"cannot unmount {mountpoint}: it does not answer; its process may be stopped: let that go on "
+            "(`kill -CONT PID`), or add --lazy"
+        )
     process = None if lazy else process_of(place)
     unmount(entry, lazy=lazy)
     # Of those before: a later one may have got its numbers.
