@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from exportfs.config import DEFAULT_PORT, ServerConfig
+from exportfs.doctor import certificate
 from exportfs.doctor.finding import Finding
 from exportfs.rpc import authorities
 from exportfs.rpc.status import DROPPED_HEADER, NEVER_CONNECTED, OTHER_NAME
@@ -115,7 +116,7 @@ def _channel(config: ServerConfig, within: float) -> Iterator[Finding]:
     said = _said_by_grpc(config, within)
     if said is None:
         if not config.insecure:
-            yield Finding(True, "TLS", _described(_certificate(config, within)))
+            yield Finding(True, "TLS", certificate.described(_certificate(config, within)))
         yield Finding(True, "gRPC", "the server speaks HTTP/2, as gRPC does")
         return
     for step in (_encryption, _protocol):
@@ -148,6 +149,9 @@ def _said_by_grpc(config: ServerConfig, within: float) -> str | None:
     return None
 
 
+_SILENCE = ("Deadline Exceeded", "timed out", "Handshake read failed (Endpoint closing)", "no answer")
+
+
 def _unexplained(config: ServerConfig, said: str, within: float) -> Finding:
     """Python's TLS accepts what gRPC's does not."""
     reason = " ".join(said.split()).rpartition("last error: ")[2][:300] or "no answer"
@@ -156,7 +160,15 @@ def _unexplained(config: ServerConfig, said: str, within: float) -> Finding:
         return Finding(
             False, "gRPC", f"gRPC cannot connect to {config.address} ({reason})", "look at what is in between"
         )
-    key = next((name for oid, name in _REFUSED_KEYS.items() if oid in _shown(config, within)), None)
+    if any(words in reason for words in _SILENCE):
+        # gRPC's first message is longer than a packet of most tunnels, and Python's is not.
+        what = f"{config.address} answers short messages, and not gRPC's: long packets seem to get lost on the way"
+        return Finding(False, "gRPC", what, "look at the MTU of the VPN or tunnel; try 1280")
+    try:
+        shown = _shown(config, within)
+    except OSError:  # the line is as bad as that
+        shown = b""
+    key = next((name for oid, name in _REFUSED_KEYS.items() if oid in shown), None)
     if key is not None:
         return Finding(
             False, "TLS", f"the server's certificate has a key of {key}, which gRPC does not take", fix
@@ -170,7 +182,7 @@ def _encryption(config: ServerConfig, within: float) -> Finding | None:
     title = "TLS"
     try:
         with _handshake(config, _context(config), within) as secure:
-            return Finding(True, title, f"{secure.version()}, {_described(secure.getpeercert())}")
+            return Finding(True, title, f"{secure.version()}, {certificate.described(secure.getpeercert())}")
     except ssl.SSLCertVerificationError as error:
         return Finding(False, title, *_distrust(config, error, within))
     except TimeoutError:
@@ -205,7 +217,7 @@ def _distrust(config: ServerConfig, error: ssl.SSLCertVerificationError, within:
     """What is wrong with the certificate, and the fix."""
     code = error.verify_code
     if code in _WRONG_NAME:
-        names = _names(_certificate(config, within))
+        names = certificate.names(_certificate(config, within))
         known = ", ".join(names) or "no name at all"
         if names == [config.host] and not config.tls_server_name:
             return (
@@ -225,7 +237,7 @@ def _distrust(config: ServerConfig, error: ssl.SSLCertVerificationError, within:
     if code == _NOT_YET:
         return "the server's certificate is not valid yet", "check the clocks of this machine and the server"
     if code in _UNTRUSTED:
-        issuer = _issuer(_certificate(config, within))
+        issuer = certificate.issuer(_certificate(config, within))
         by = f" (it was issued by {issuer})" if issuer else ""
         where = f"the one in {config.ca_file}" if config.ca_file else "one that this system trusts"
         return (
@@ -377,24 +389,3 @@ def _shown(config: ServerConfig, within: float) -> bytes:
     """The server's certificate in DER form, whoever signed it. Raises OSError."""
     with _handshake(config, _careless(), within) as secure:
         return secure.getpeercert(binary_form=True) or b""
-
-
-def _names(certificate: dict[str, Any]) -> list[str]:
-    """All that it is for; the common name only where there is no other."""
-    names = [str(value) for kind, value in certificate.get("subjectAltName", ())]
-    return names or _common_names(certificate.get("subject", ()))
-
-
-def _issuer(certificate: dict[str, Any]) -> str:
-    return ", ".join(_common_names(certificate.get("issuer", ())))
-
-
-def _common_names(parts: Any) -> list[str]:
-    return [str(value) for part in parts for key, value in part if key == "commonName"]
-
-
-def _described(certificate: Any) -> str:
-    facts = dict(certificate or {})
-    return (
-        f"a certificate for {', '.join(_names(facts)) or 'nobody'}, valid until {facts.get('notAfter', '?')}"
-    )

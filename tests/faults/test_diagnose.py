@@ -54,7 +54,7 @@ def config(server: SimulatorServer, **changes: object) -> ServerConfig:
     defaults = (
         {"ca_file": server.tls.ca_file, "tls_server_name": "Server"} if server.tls else {"insecure": True}
     )
-    return ServerConfig("127.0.0.1", server.port, **{**defaults, **changes})  # type: ignore[arg-type] # fields by name
+    return ServerConfig("127.0.0.1", **{"port": server.port, **defaults, **changes})  # type: ignore[arg-type] # fields by name
 
 
 def test_all_well(secure: SimulatorServer, server: SimulatorServer) -> None:
@@ -184,3 +184,62 @@ def test_login(tmp_path: Path) -> None:
         ]
         assert simulator.accounts.logins() == 0
     simulator.close()
+
+
+class LongOnesGetLost:
+    """A way to a server on which no packet of more than so many bytes arrives: a black hole for path MTU discovery."""
+
+    MTU = 1280
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self.carriers: list[threading.Thread] = []
+
+    def __call__(self, connection: socket.socket) -> None:
+        """Returns at once: a connection on which nothing comes holds up no other."""
+        carrier = threading.Thread(target=self._carry, args=(connection.dup(),))
+        carrier.start()
+        self.carriers.append(carrier)
+
+    def _carry(self, connection: socket.socket) -> None:
+        with connection, socket.create_connection(("127.0.0.1", self.port)) as server:
+            back = threading.Thread(target=self._pass, args=(server, connection, 64 << 10))
+            back.start()
+            self._pass(connection, server, self.MTU)
+            back.join()
+
+    @staticmethod
+    def _pass(one: socket.socket, other: socket.socket, longest: int) -> None:
+        with suppress(OSError):
+            one.settimeout(20)
+            while data := one.recv(64 << 10):
+                if len(data) <= longest:
+                    other.sendall(data)
+        with suppress(OSError):
+            other.shutdown(socket.SHUT_WR)
+
+
+def test_long_packets_that_get_lost(secure: SimulatorServer) -> None:
+    """Nobody is to replace a certificate for that."""
+    way = LongOnesGetLost(secure.port)
+    with listener(way) as port:
+        finding = last(config(secure, port=port))
+    for carrier in way.carriers:
+        carrier.join()
+    assert finding.ok is False
+    assert "long packets" in finding.detail
+    assert "MTU" in (finding.fix or "")
+
+
+def test_a_line_that_breaks_while_it_is_looked_at(
+    secure: SimulatorServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What cannot be found out any more is left out."""
+
+    def broken(config: ServerConfig, within: float) -> bytes:
+        raise TimeoutError("The handshake operation timed out")
+
+    monkeypatch.setattr("exportfs.doctor.server._said_by_grpc", lambda config, within: "Socket closed")
+    monkeypatch.setattr("exportfs.doctor.server._shown", broken)
+    finding = last(config(secure))
+    assert (finding.ok, "Socket closed" in finding.detail) == (False, True)
