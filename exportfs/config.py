@@ -9,6 +9,8 @@ DEFAULT_PORT = 20109
 KIB = 1024
 MIB = 1024 * KIB
 
+CONNECTION_QUIET = 50.0
+"""Seconds after which a connection that nothing passed through is not used again; see `rpc.quiet`."""
 STREAMS_WINDOW, STREAMS_WINDOW_NEAR = 4 * MIB, MIB
 """Bytes that a stream's server may send and nobody wants: 210 MB/s over 20 ms, and 500 over 2 ms. On loopback 1 MiB is
 as fast for one reader as 4, for a tenth less CPU (what is received is still in the processor's cache), 12 MiB less

@@ -7,7 +7,9 @@ and are not ours to send (servers count them). A new connection costs two or thr
 
 import time
 
-LONGEST = 50.0
+from exportfs.config import CONNECTION_QUIET
+
+LONGEST = CONNECTION_QUIET
 """Seconds. More than there are between two listings while nobody looks, where these are no work."""
 UNHEARD = 5.0
 """Seconds for which what was sent over a connection for downloads may stay without TCP's acknowledgement, which comes

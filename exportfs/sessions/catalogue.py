@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 
 import trio
 
+from exportfs.config import CONNECTION_QUIET
 from exportfs.errors import ExportfsError, TimedOut
 from exportfs.model import Session, SessionState, State
 from exportfs.naming import disambiguate, result_names, session_name
@@ -41,6 +42,8 @@ IDLE_RATE = 500
 1 KB/s that an idle mount may cost; the rest is for keeping sessions and the login alive."""
 OVERHEAD = 500
 """Bytes of a call beside what it brings, about."""
+NEW_CONNECTION = 6 << 10
+"""Bytes of a new connection with TLS, about: it takes one where the pause before was long."""
 FAIL_FAST = 1.0
 """Seconds for which a failed listing's error is the answer, without asking again."""
 
@@ -150,7 +153,12 @@ class Catalogue:
     def period(self) -> float:
         """Seconds between two listings in the background; many where nobody looks."""
         period = max(self.refresh_seconds * LIST_EVERY, self._cost * STRETCH)
-        return period if self.looked_at else max(period, IDLE_LEAST, (self._size + OVERHEAD) / IDLE_RATE)
+        if self.looked_at:
+            return period
+        period = max(period, IDLE_LEAST, (self._size + OVERHEAD) / IDLE_RATE)
+        if period > CONNECTION_QUIET:
+            period = max(period, (self._size + OVERHEAD + NEW_CONNECTION) / IDLE_RATE)
+        return period
 
     @property
     def looked_at(self) -> bool:
