@@ -208,13 +208,14 @@ class Text(Node):
         raise NotImplementedError
 
     def attributes(self) -> Attributes:
-        return self._attributes(self.snapshot())
+        return self.attributes_of(self.snapshot())
 
     def attributes_for(self, pid: int) -> Attributes:
         own = [opening.snapshot for opening in self.openings if pid and opening.pid == pid]
-        return self._attributes(own[-1]) if own else self.attributes()
+        return self.attributes_of(own[-1]) if own else self.attributes()
 
-    def _attributes(self, snapshot: Snapshot) -> Attributes:
+    def attributes_of(self, snapshot: Snapshot) -> Attributes:
+        """Those of the text when it was this one."""
         return Attributes(
             self.ino,
             self.mode,

@@ -155,5 +155,7 @@ def test_an_error_belongs_to_who_is_to_read_it(everybodys: Path, start_mount: Mo
     subprocess.run([*alone, "tee", new / "bad.json"], input=b"wrong", check=False, timeout=DEADLINE)
     error = eventually(lambda: list(new.glob("*.error")))[0]
     assert (error.stat().st_uid, (new / "bad.json").stat().st_gid) == (ANA, TEAM)
+    with error.open("rb") as opened:
+        assert os.fstat(opened.fileno()).st_uid == ANA
     as_user(BEN, "rm", "-f", error, code=1)
     as_user(ANA, "rm", error)

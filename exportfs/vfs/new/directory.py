@@ -170,9 +170,10 @@ class NewDirectory(Directory):
         The rename holds also where the submission fails: the file stays, to be corrected.
         """
         file = self.file(old)
-        if file is None:
-            if self._find(old) is None:
-                raise NotFound("no such file")
+        shown = self._find(old)
+        if shown is None:
+            raise NotFound("no such file")
+        if file is None or shown is not file:  # an error may stand before a file of its name
             raise NotPermitted("only files can be renamed")
         taken = self._find(new)
         if taken is file:

@@ -186,8 +186,8 @@ class ErrorText(Text):
         self._about = about
         self._snapshot = Snapshot(text.rstrip().encode("utf-8", "replace") + b"\n", int(moment * SECOND))
 
-    def attributes(self) -> Attributes:
-        return replace(super().attributes(), uid=self._about.uid, gid=self._about.gid)
+    def attributes_of(self, snapshot: Snapshot) -> Attributes:
+        return replace(super().attributes_of(snapshot), uid=self._about.uid, gid=self._about.gid)
 
     def snapshot(self) -> Snapshot:
         return self._snapshot

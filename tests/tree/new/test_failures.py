@@ -357,3 +357,22 @@ def test_the_folder_takes_attributes(tree: Tree) -> None:
     tree.chmod("new", 0o700)
     assert tree.stat("new").st_mode & 0o777 == 0o700
     expect_errno(errno.EPERM, tree.chmod, "sessions", 0o700)
+
+
+@pytest.mark.promise("W6")
+def test_a_file_of_the_errors_name_stands_behind_it(tree: Tree) -> None:
+    """Such as a copy of an earlier new/ brings along."""
+    tree.write("new/a.json.error", b"mine")
+    expect_errno(errno.EINVAL, tree.write, "new/a.json", BAD)
+    assert b"MP5" in tree.read("new/a.json.error")
+    assert sorted(tree.listdir("new")) == ["a.json", "a.json.error"]
+    expect_errno(errno.EPERM, tree.rename, "new/a.json.error", "new/elsewhere")
+    with pytest.raises(OSError):  # noqa: PT011 # which one depends on who is the first to look
+        tree.write("new/a.json.error", b"not over the sentence, nor into what is behind it")
+    tree.unlink("new/a.json.error")
+    assert tree.read("new/a.json.error") == b"mine"
+    expect_errno(errno.EINVAL, tree.write, "new/a.json", BAD + b" ")
+    tree.write("new/a.json", GOOD)
+    assert tree.read("new/a.json.error") == b"mine"
+    tree.rename("new/a.json.error", "new/elsewhere")
+    assert tree.read("new/elsewhere") == b"mine"
