@@ -25,7 +25,6 @@ from exportfs.memory import Watch
 from exportfs.metrics import RequestCounters
 from exportfs.pages.rendering import load as load_pages
 from exportfs.processor import busy_seconds
-from exportfs.rpc.channel import Lane
 from exportfs.rpc.download import Downloads
 from exportfs.rpc.login import AskCode
 from exportfs.rpc.server import Server
@@ -144,19 +143,15 @@ class Mount:
             nursery.start_soon(for_ever, fuse.end_when_unmounted)
             start_background(nursery, server, context)
             line = context.library.line
-            nearby = trio.Event()
 
             def changed() -> None:
                 fuse.read_ahead(line.kernel_ahead)
-                if line.nearby:
-                    nearby.set()
 
             line.changed = changed
             changed()
             nursery.start_soon(for_ever, fuse.keep_read_ahead)
             nursery.start_soon(for_ever, self._notifier.keep_telling)
             nursery.start_soon(for_ever, partial(trio.to_thread.run_sync, load_pages, abandon_on_cancel=True))
-            nursery.start_soon(for_ever, partial(warm_up, server, nearby))
             ready()
             self._notifier.tell("READY=1", f"STATUS=serving {config.server.address} at {config.mountpoint}")
             log.info("serving %s at %s", config.server.address, config.mountpoint)
@@ -289,14 +284,6 @@ def start_background(nursery: trio.Nursery, server: Server, context: Context) ->
         nursery.start_soon(for_ever, downloads.run)
     for task in (server.login.keep, context.keeper.run, context.library.reap, context.submitter.watch):
         nursery.start_soon(for_ever, task)
-
-
-async def warm_up(server: Server, nearby: trio.Event) -> None:
-    """Connects what downloads need. Streams of a server that does not prove near connect when they are needed: their
-    window is another one then, and most distant lines never need them."""
-    await trio.to_thread.run_sync(server.warm_up, Lane.SEEKS, abandon_on_cancel=True)
-    await nearby.wait()
-    await trio.to_thread.run_sync(server.warm_up, Lane.STREAMS, abandon_on_cancel=True)
 
 
 async def for_ever(task: Callable[[], Awaitable[None]]) -> None:

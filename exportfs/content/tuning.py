@@ -210,8 +210,8 @@ MANY_READERS_BLOCK = 256 * KIB
 STREAMS_LEAST = 4
 """Wide downloads at a time that there is always room for: with 3, 2 and 1 eight readers bring 0.96, 0.89 and 0.62 as
 much."""
-BLOCKS_UNDERWAY = 2
-"""Blocks of a download that are neither in its window nor in the cache: one that gRPC puts together, and a copy."""
+BLOCKS_UNDERWAY = 1
+"""Blocks of a download that are neither in its window nor in the cache: the one that comes."""
 
 # --- Failures (content/reader.py) -------------------------------------------------------------------------------
 

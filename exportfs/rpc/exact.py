@@ -15,27 +15,15 @@ from exportfs.errors import Corrupt, ExportfsError
 from exportfs.model import Fetch
 from exportfs.rpc.handle import Sink
 from exportfs.rpc.http2 import WINDOW, Http2Connection
+from exportfs.rpc.sizes import PREFIX, wire_range
 from exportfs.rpc.wire_format import MalformedMessage, file_chunk, file_chunk_head
 
-PREFIX = 5
-"""Bytes before each message: whether it is compressed, and its length."""
 LARGEST = 16 * MIB
 """Bytes of a message."""
-END_SLACK = 64
-"""Bytes that an empty last block may take, in which some servers end a file."""
 HEAD = 32
 """Bytes of a message within which its block's number and length are told."""
 LUMP = 16
 """Windows are opened in pieces of no less than this part of what may be on its way."""
-
-
-def wire_size(index: int, length: int) -> int:
-    """Bytes of a block on the wire, without what HTTP/2 adds and does not count."""
-    return PREFIX + (1 + _varint_size(index) if index else 0) + 1 + _varint_size(length) + length
-
-
-def _varint_size(value: int) -> int:
-    return max(1, -(-value.bit_length() // 7))
 
 
 class ExactDownload:
@@ -201,17 +189,10 @@ class ExactDownload:
     _goal_offset = 0
 
     def _size_of_wanted(self, known: int | None) -> int:
-        size, chunk, blocks = 0, self._fetch.chunk_size, -(-self._fetch.size // self._fetch.chunk_size)
-        for index in range(self._next, self._until):
-            if index == self._next and known is not None:
-                size += PREFIX + known
-            elif index < blocks:
-                size += wire_size(index, min(chunk, self._fetch.size - index * chunk))
-            else:
-                size += END_SLACK
-                break
+        fetch = self._fetch
+        size = wire_range(self._next, self._until, fetch.chunk_size, fetch.size, known)
         if self._part is not None and self._next < self._until:
-            size -= chunk - self._part
+            size -= fetch.chunk_size - self._part
         return size
 
     def _grant(self) -> None:

@@ -46,6 +46,52 @@ CONNECT_SECONDS = 15.0
 """For TCP and TLS, as for gRPC's connections."""
 
 
+def new_connection(window: int, frame: int) -> h2.connection.H2Connection:
+    """One that has sent what a client begins with. window: bytes that each stream may send from its start; frame: of
+    the largest frame that the server may send."""
+    http2 = h2.connection.H2Connection(
+        h2.config.H2Configuration(
+            client_side=True,
+            header_encoding=None,
+            # gRPC takes headers that h2 would end the connection for: `connection`, capitals, a space at the end.
+            validate_inbound_headers=False,
+            validate_outbound_headers=False,
+            normalize_outbound_headers=False,
+        )
+    )
+    settings = h2.settings.SettingCodes
+    http2.local_settings = h2.settings.Settings(
+        client=True,
+        initial_values={
+            settings.ENABLE_PUSH: 0,
+            settings.INITIAL_WINDOW_SIZE: window,
+            settings.MAX_FRAME_SIZE: frame,
+            settings.MAX_HEADER_LIST_SIZE: METADATA,
+        },
+    )
+    http2.decoder.max_header_list_size = METADATA
+    http2.max_inbound_frame_size = frame
+    http2.initiate_connection()
+    http2.increment_flow_control_window(CONNECTION_WINDOW - 65535)
+    return http2
+
+
+def call_headers(config: ServerConfig, method: str, metadata: Metadata) -> list[tuple[bytes, bytes]]:
+    """Of a call, as gRPC makes it."""
+    authority = config.tls_server_name or config.address
+    return [
+        (b":method", b"POST"),
+        (b":scheme", b"http" if config.insecure else b"https"),
+        (b":path", method.encode()),
+        (b":authority", authority.encode()),
+        (b"te", b"trailers"),
+        (b"content-type", b"application/grpc"),
+        (b"user-agent", b"axxon-exportfs/" + exportfs.__version__.encode()),
+        (b"grpc-accept-encoding", b"identity"),
+        *((name.lower().encode(), value.encode()) for name, value in metadata),
+    ]
+
+
 class LineObserver(Protocol):
     """Who measures the line. Times are monotonic seconds, amounts bytes."""
 
@@ -100,7 +146,6 @@ class Http2Connection:
         self._roots = roots
         self.line = line
         self._limited = limited
-        self._authority = config.tls_server_name or config.address
         self._http2: h2.connection.H2Connection | None = None
         self._streams: dict[int, Stream] = {}
         self._waiting: list[tuple[Stream, str, bytes, Metadata]] = []
@@ -268,30 +313,7 @@ class Http2Connection:
         return tls
 
     async def _serve(self, stream: trio.abc.Stream) -> None:
-        http2 = h2.connection.H2Connection(
-            h2.config.H2Configuration(
-                client_side=True,
-                header_encoding=None,
-                # gRPC takes headers that h2 would end the connection for: `connection`, capitals, a space at the end.
-                validate_inbound_headers=False,
-                validate_outbound_headers=False,
-                normalize_outbound_headers=False,
-            )
-        )
-        settings = h2.settings.SettingCodes
-        http2.local_settings = h2.settings.Settings(
-            client=True,
-            initial_values={
-                settings.ENABLE_PUSH: 0,
-                settings.INITIAL_WINDOW_SIZE: WINDOW,
-                settings.MAX_FRAME_SIZE: FRAME,
-                settings.MAX_HEADER_LIST_SIZE: METADATA,
-            },
-        )
-        http2.decoder.max_header_list_size = METADATA
-        http2.max_inbound_frame_size = FRAME
-        http2.initiate_connection()
-        http2.increment_flow_control_window(CONNECTION_WINDOW - 65535)
+        http2 = new_connection(WINDOW, FRAME)
         self._http2 = http2
         self._ping()
         self._start_waiting()
@@ -364,18 +386,7 @@ class Http2Connection:
         if not self._streams and self._pings.due(trio.current_time()):
             self._ping()
         number = http2.get_next_available_stream_id()
-        headers = [
-            (b":method", b"POST"),
-            (b":scheme", b"http" if self._config.insecure else b"https"),
-            (b":path", method.encode()),
-            (b":authority", self._authority.encode()),
-            (b"te", b"trailers"),
-            (b"content-type", b"application/grpc"),
-            (b"user-agent", b"axxon-exportfs/" + exportfs.__version__.encode()),
-            (b"grpc-accept-encoding", b"identity"),
-            *((name.lower().encode(), value.encode()) for name, value in metadata),
-        ]
-        http2.send_headers(number, headers)
+        http2.send_headers(number, call_headers(self._config, method, metadata))
         self._unsent[number] = b"\0" + len(request).to_bytes(4, "big") + request
         self._send_requests()
         self._streams[number] = stream

@@ -3,9 +3,7 @@
 import logging
 import time
 from collections.abc import Set
-from functools import partial
 
-import grpc
 import trio
 
 from exportfs.config import MIB, ServerConfig
@@ -26,7 +24,7 @@ from exportfs.model import Listing, Session, SessionState
 from exportfs.naming import encode
 from exportfs.retry import Patience, PatienceConfig
 from exportfs.rpc import convert
-from exportfs.rpc.channel import Connections, Lane
+from exportfs.rpc.channel import Connections
 from exportfs.rpc.login import AskCode, Login
 from exportfs.rpc.paged import collect
 from exportfs.rpc.site import SiteClient
@@ -171,30 +169,6 @@ class Server:
     def unanswered_since(self) -> float | None:
         """When the oldest call without an answer was made, downloads apart; None where there is none."""
         return min(self.connections.calls.unanswered.values(), default=None)
-
-    def warm_up(self, lane: Lane) -> None:
-        """Connects a lane of downloads and makes a call on it, so that the first one need not wait for what happens
-        once. Blocks for as long as one try may take; to be called in a thread of its own."""
-        try:
-            connection = self.connections.acquire(lane)
-        except ExportfsError as error:
-            log.debug("no connection for %s: %s", lane.value, error)
-            return
-        try:
-            start = partial(
-                connection.stream(SERVICE + "ListSessions"),
-                message((2, 1)),
-                metadata=self.login.metadata(),
-                timeout=self._try_timeout,
-                wait_for_ready=True,
-            )
-            call = self.connections.begin(connection, start)
-            next(call, None)
-            call.cancel()
-        except (grpc.RpcError, ExportfsError) as error:
-            log.debug("the connection for %s is not warm: %s", lane.value, error)
-        finally:
-            self.connections.release(connection)
 
     async def close(self) -> None:
         """Ends the login and all connections."""

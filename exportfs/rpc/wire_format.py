@@ -59,7 +59,7 @@ def _varint(message: memoryview, position: int) -> tuple[int, int]:
         raise MalformedMessage("a varint reaches beyond the end") from None
 
 
-def file_chunk(message: bytes) -> tuple[int, memoryview]:
+def file_chunk(message: bytes | bytearray) -> tuple[int, memoryview]:
     """(index, data) of a serialized FileChunk; the data is a view of the message. Raises MalformedMessage."""
     index, data = 0, memoryview(b"")
     for number, value in fields(memoryview(message)):

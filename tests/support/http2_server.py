@@ -15,6 +15,7 @@ import h2.events
 import h2.exceptions
 import h2.settings
 import hpack
+from hyperframe.frame import GoAwayFrame
 
 from exportfs.wire import service
 from tests.support.fake_source import content
@@ -37,6 +38,16 @@ class Http2Server:
     """Blocks after which, in each download of the first connections, comes what is no HTTP/2."""
     garbage_on: int = 0
     """Connections that this happens on; each of these takes one download."""
+    padding: int | None = None
+    """Bytes with which each frame of a block is made longer."""
+    frame: int = 16384
+    """Bytes of the largest frame that it sends."""
+    cut_at: int | None = None
+    """Blocks after which an answer ends in the middle of the next, as a success."""
+    reset_at: int | None = None
+    """Blocks after which the server resets the stream."""
+    goodbye_at: int | None = None
+    """Blocks after which the server says that it takes no new calls."""
     mute: bool = False
     """Calls get no answer."""
     pings_unpunished: int | None = None
@@ -83,6 +94,7 @@ class _Connection:
         if not server.huffman:
             self._http2.encoder = _Plain()
         self._pings = 0
+        self._left = False
         self._bodies: dict[int, bytes] = {}
         self._answers: dict[int, tuple[service.DownloadFileRequest, int, bytes]] = {}
         """Of each call: what it asks for, the next block, and bytes of it that no window took yet."""
@@ -150,20 +162,37 @@ class _Connection:
                     self._client.sendall(b"\0\0\4\0\0\0\0\0\0oops")  # DATA of no stream
                     raise ConnectionError("enough")
                 data = content(asked.file_path, index * block, min(block, size - index * block))
+                if index == self._server.reset_at:
+                    self._http2.reset_stream(number, h2.errors.ErrorCodes.REFUSED_STREAM)
+                    del self._answers[number]
+                    return
+                if index == self._server.goodbye_at and not self._left:
+                    self._left = True
+                    self._flush()
+                    goodbye = GoAwayFrame(last_stream_id=number)
+                    self._client.sendall(goodbye.serialize())
                 chunk = service.FileChunk(index=index, data=data).SerializeToString()
                 if self._server.compress:
                     chunk = gzip.compress(chunk)
                 rest = bytes((self._server.compress,)) + len(chunk).to_bytes(4, "big") + chunk
+                if index == self._server.cut_at:
+                    rest, size = rest[: len(rest) // 2], 0
                 index += 1
             if not rest:
                 self._http2.send_headers(number, [(b"grpc-status", b"0")], end_stream=True)
                 del self._answers[number]
                 return
-            room = min(self._http2.local_flow_control_window(number), 16384, len(rest))
+            room = min(self._http2.local_flow_control_window(number), self._http2.max_outbound_frame_size)
+            padding = self._server.padding
+            if padding is not None and room > padding + 1:
+                room -= padding + 1
+            else:
+                padding = None
+            room = min(room, self._server.frame, len(rest))
             if room <= 0:
                 self._answers[number] = (asked, index, rest)
                 return
-            self._http2.send_data(number, rest[:room])
+            self._http2.send_data(number, rest[:room], pad_length=padding)
             rest = rest[room:]
 
     def _flush(self) -> None:

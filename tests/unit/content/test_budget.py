@@ -37,8 +37,8 @@ def test_what_readers_have_together_fits_into_the_cache(
         (256, 16, MIB, True, 16, 40),
         (256, 64, MIB, True, 24, 64),
         (16, 4, MIB, True, 4, 4),
-        (16, 16, 512 * KIB, True, 6, 4),
-        (16, 64, 64 * KIB, True, 10, 4),
+        (16, 16, 512 * KIB, True, 4, 4),
+        (16, 64, 64 * KIB, True, 5, 4),
         (16, 64, MIB, False, 4, 4),
     ],
 )

@@ -11,7 +11,8 @@ from exportfs.config import ServerConfig
 from exportfs.content.line import Line
 from exportfs.errors import ExportfsError, Interrupted, NotSent, Unauthenticated
 from exportfs.model import Fetch
-from exportfs.rpc.download import Download, Downloads
+from exportfs.rpc.download import Downloads
+from exportfs.rpc.grpc_download import Download
 from exportfs.rpc.renewal import Token
 from exportfs.rpc.server import Server
 from exportfs.wire import auth
@@ -68,8 +69,7 @@ async def test_an_error_in_taking_a_block_ends_the_download_only(server: Server)
     sink = Sink()
     download = downloads.start(FETCH, sink)
     assert isinstance(download, Download)
-    download._queue.append((0, memoryview(b"data")))
-    download._wake()
+    download._hand_over.block(0, memoryview(b"data"))
     with trio.fail_after(10):
         await sink.over.wait()
     assert isinstance(sink.error, Interrupted)

@@ -12,7 +12,7 @@ SETTINGS, INITIAL_WINDOW_SIZE = 4, 4
 """A type of frame and an identifier of HTTP/2 (RFC 9113, 6.5)."""
 
 
-@pytest.mark.parametrize(("near", "window"), [(False, 4 * MIB), (True, MIB)])
+@pytest.mark.parametrize(("near", "window"), [(False, 4 * MIB), (True, 2 * MIB)])
 def test_a_near_server_may_send_less_that_nobody_wants(near: bool, window: int) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         connections = Connections(ServerConfig("127.0.0.1", listener.getsockname()[1], insecure=True))

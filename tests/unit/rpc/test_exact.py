@@ -18,10 +18,11 @@ from exportfs.content.line import Line
 from exportfs.errors import ExportfsError, Interrupted, NotFound
 from exportfs.model import Fetch
 from exportfs.rpc.download import Downloads
-from exportfs.rpc.exact import HEAD, ExactDownload, wire_size
+from exportfs.rpc.exact import HEAD, ExactDownload
 from exportfs.rpc.frames import Goodbyes
 from exportfs.rpc.http2 import WINDOW
 from exportfs.rpc.server import Server
+from exportfs.rpc.sizes import wire_size
 from exportfs.rpc.wire_format import message
 from exportfs.simulator import Config, LoginConfig, Simulator, SimulatorServer, make_certificates
 from tests.unit.rpc.test_threads import Sink as Collector

@@ -1,0 +1,241 @@
+"""A connection of HTTP/2 that one thread uses at a time, for downloads that are worth one.
+
+`h2` copies what it is given three times over and looks at each frame in Python, gRPC's library copies each block while
+it holds the interpreter's lock: 0.8 CPU seconds a GiB. Here the payload of DATA frames goes from the socket to where it
+belongs, 0.2 CPU seconds a GiB, most of them without the lock. All other frames (headers, settings, pings, resets) are
+`h2`'s; of DATA it hears nothing, so windows are accounted for by who takes the data.
+"""
+
+import contextlib
+import os
+import select
+import socket
+import ssl
+import threading
+
+import h2.connection
+import h2.events
+import h2.exceptions
+from h2.errors import ErrorCodes
+from hyperframe.frame import WindowUpdateFrame
+
+from exportfs.config import KIB, MIB, ServerConfig
+from exportfs.errors import Unreachable
+from exportfs.rpc.channel import Metadata
+from exportfs.rpc.http2 import (
+    CONNECT_SECONDS,
+    CONNECTION_WINDOW,
+    WINDOW,
+    Misunderstood,
+    Unusable,
+    call_headers,
+    new_connection,
+)
+
+FRAME = MIB
+"""Bytes of the largest frame that the server may send: the fewer, the cheaper."""
+OTHER_FRAME = 64 * KIB
+"""The same of frames that are not DATA."""
+HEAD = 9
+"""Bytes of a frame's head: 3 of length, type, flags, 4 of stream. RFC 9113, 4.1."""
+DATA, GOAWAY = 0, 7
+END_STREAM, PADDED = 1, 8
+
+
+class Waker:
+    """Wakes a thread that waits for a connection. From any thread, also when nobody waits any more."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.descriptor = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+
+    def wake(self) -> None:
+        with self._lock:
+            if self.descriptor >= 0:
+                os.eventfd_write(self.descriptor, 1)
+
+    def hear(self) -> None:
+        """What woke it counts no more."""
+        with contextlib.suppress(BlockingIOError):
+            os.eventfd_read(self.descriptor)
+
+    def close(self) -> None:
+        with self._lock:
+            descriptor, self.descriptor = self.descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
+
+    def __del__(self) -> None:
+        self.close()
+
+
+class Head:
+    """Of a frame."""
+
+    __slots__ = ("flags", "kind", "length", "raw", "stream")
+
+    def __init__(self, raw: bytearray) -> None:
+        self.raw = raw
+        self.length = int.from_bytes(raw[:3], "big")
+        self.kind, self.flags = raw[3], raw[4]
+        self.stream = int.from_bytes(raw[5:9], "big") & 0x7FFFFFFF
+
+
+class FramedConnection:
+    """Over a connected TCP socket. All but `shut` is for the thread that uses it; OSError where the connection breaks,
+    Unreachable where the server has closed it, Misunderstood where what it says is no HTTP/2."""
+
+    def __init__(self, tcp: socket.socket, config: ServerConfig) -> None:
+        tcp.setblocking(True)
+        self._socket = tcp
+        self._config = config
+        self._http2: h2.connection.H2Connection | None = None
+        self._consumed = 0
+        self._discard = bytearray(16 * KIB)
+        self.usable = True
+        """Whether another call may be made on it."""
+        self.idle_since = 0.0
+
+    def begin(self, context: ssl.SSLContext | None) -> None:
+        """Makes it one of HTTP/2, encrypted where there is a `context`; once. Raises Unusable."""
+        if self._http2 is not None:
+            return
+        if context is not None:
+            self._encrypt(context)
+        self._http2 = new_connection(WINDOW, FRAME)
+
+    def _encrypt(self, context: ssl.SSLContext) -> None:
+        self._socket.settimeout(CONNECT_SECONDS)
+        name = self._config.tls_server_name or self._config.host
+        try:
+            self._socket = context.wrap_socket(self._socket, server_hostname=name)
+        except ssl.SSLError as error:
+            raise Unusable(f"TLS: {error}") from None
+        except TimeoutError:
+            raise Unreachable("the server cannot be reached: no TLS handshake within 15 s") from None
+        if self._socket.selected_alpn_protocol() != "h2":
+            raise Unusable("TLS: the server does not offer HTTP/2")
+        self._socket.settimeout(None)
+
+    @property
+    def http2(self) -> h2.connection.H2Connection:
+        assert self._http2 is not None
+        return self._http2
+
+    def call(self, method: str, metadata: Metadata) -> int:
+        """Begins one; gives its stream's number. What it says is sent by `send` and `flush`."""
+        number = self.http2.get_next_available_stream_id()
+        self.http2.send_headers(number, call_headers(self._config, method, metadata))
+        return number
+
+    def say(self, number: int, data: bytes) -> bytes:
+        """As much of a request as the server's windows let go; gives the rest."""
+        http2 = self.http2
+        with contextlib.suppress(h2.exceptions.StreamClosedError):  # it was answered before it was heard
+            while data:
+                room = min(http2.local_flow_control_window(number), http2.max_outbound_frame_size)
+                if room <= 0:
+                    return data
+                piece, data = data[:room], data[room:]
+                http2.send_data(number, piece, end_stream=not data)
+        return b""
+
+    def window(self, number: int, amount: int) -> bytes:
+        """What lets the server send so many bytes more of a stream."""
+        frame: bytes = WindowUpdateFrame(number, window_increment=amount).serialize()
+        return frame
+
+    def reset(self, number: int) -> None:
+        """Ends a call that the server goes on with."""
+        with contextlib.suppress(h2.exceptions.ProtocolError):
+            self.http2.reset_stream(number, ErrorCodes.CANCEL)
+
+    def flush(self, more: bytes = b"") -> None:
+        """Sends what there is to be sent, and that."""
+        data = self.http2.data_to_send() + more
+        if data:
+            self._socket.sendall(data)
+
+    def wait(self, waker: Waker) -> bool:
+        """Until the server has sent something; False where it was woken."""
+        if isinstance(self._socket, ssl.SSLSocket) and self._socket.pending():
+            return True
+        poll = select.poll()
+        poll.register(self._socket.fileno(), select.POLLIN)
+        poll.register(waker.descriptor, select.POLLIN)
+        found = dict(poll.poll())
+        if waker.descriptor in found:
+            waker.hear()
+            return False
+        return True
+
+    @property
+    def quiet(self) -> bool:
+        """Whether the server has sent nothing since it was used last."""
+        poll = select.poll()
+        poll.register(self._socket.fileno(), select.POLLIN)
+        return not poll.poll(0)
+
+    def head(self) -> Head:
+        """The next frame's."""
+        raw = bytearray(HEAD)
+        self.exactly(memoryview(raw))
+        head = Head(raw)
+        if head.length > (FRAME if head.kind == DATA else OTHER_FRAME):
+            raise Misunderstood(f"HTTP/2: a frame of {head.length} bytes")
+        if head.kind == DATA and not head.stream:
+            raise Misunderstood("HTTP/2: data of no stream")
+        return head
+
+    def some(self, view: memoryview) -> int:
+        """The number of bytes that were read into it."""
+        count = self._socket.recv_into(view)
+        if not count:
+            raise Unreachable("the server cannot be reached: it closed the connection")
+        return count
+
+    def exactly(self, view: memoryview) -> None:
+        while view:
+            view = view[self.some(view) :]
+
+    def skip(self, length: int) -> None:
+        """Reads so many bytes that nobody wants."""
+        while length:
+            length -= self.some(memoryview(self._discard)[:length])
+
+    def consumed(self, amount: int) -> None:
+        """So many bytes of DATA have been read: the connection's own window bounds nothing."""
+        self._consumed += amount
+        if self._consumed > CONNECTION_WINDOW // 4:
+            self._socket.sendall(self.window(0, self._consumed))
+            self._consumed = 0
+
+    def events(self, head: Head) -> tuple[list[h2.events.Event], int | None]:
+        """What a frame other than DATA says, and the last stream that a GOAWAY names; answers it where it has to be."""
+        payload = bytearray(head.length)
+        self.exactly(memoryview(payload))
+        if head.kind == GOAWAY and head.length >= 8:
+            # After one h2 would know of no stream any more, but those up to this go on (RFC 9113, 6.8).
+            self.usable = False
+            return [], int.from_bytes(payload[:4], "big") & 0x7FFFFFFF
+        try:
+            events = self.http2.receive_data(bytes(head.raw + payload))
+        except h2.exceptions.ProtocolError as error:
+            raise Misunderstood(f"HTTP/2: {error}") from None
+        self.flush()
+        return events, None
+
+    def shut(self) -> None:
+        """Ends what the thread does with it; from any thread."""
+        self.usable = False
+        with contextlib.suppress(OSError):
+            # SSLSocket's own would take away what the thread still reads from.
+            socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        self.usable = False
+        with contextlib.suppress(OSError):
+            self._socket.close()
+
+    def __del__(self) -> None:  # the mount's end may come before its thread's
+        self.close()

@@ -1,0 +1,30 @@
+"""How many bytes blocks take on the wire, known before they come: what a stream's window is opened for. Pure."""
+
+PREFIX = 5
+"""Bytes before each message: whether it is compressed, and its length."""
+END_SLACK = 64
+"""Bytes that an empty last block may take, in which some servers end a file."""
+
+
+def wire_size(index: int, length: int) -> int:
+    """Bytes of a block on the wire, without what HTTP/2 adds and does not count."""
+    return PREFIX + (1 + _varint_size(index) if index else 0) + 1 + _varint_size(length) + length
+
+
+def wire_range(first: int, until: int, chunk: int, size: int, known: int | None) -> int:
+    """The same of the blocks from `first` to before `until`, of a file of `size` bytes in blocks of `chunk`, and of its
+    end where `until` lies beyond it. known: length of the first one's message, where it has come."""
+    total, blocks = 0, -(-size // chunk)
+    for index in range(first, until):
+        if index == first and known is not None:
+            total += PREFIX + known
+        elif index < blocks:
+            total += wire_size(index, min(chunk, size - index * chunk))
+        else:
+            total += END_SLACK
+            break
+    return total
+
+
+def _varint_size(value: int) -> int:
+    return max(1, -(-value.bit_length() // 7))

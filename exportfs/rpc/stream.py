@@ -1,0 +1,380 @@
+"""Downloads with a connection and a thread of their own: for much at a time, and where the line is fast.
+
+As to the byte as exact downloads (`rpc.exact`): the stream's window is opened for the blocks that are wanted, and of
+those for as many bytes as may be on their way. The thread reads them from the socket into the block that they belong to
+(`rpc.framed`), and hands them over to trio.
+"""
+
+import logging
+import socket
+import ssl
+from collections.abc import Callable
+from functools import partial
+
+import h2.events
+import trio
+
+from exportfs.config import MIB, STREAMS_WINDOW, STREAMS_WINDOW_NEAR, ServerConfig
+from exportfs.errors import Corrupt, ExportfsError, Interrupted, Unreachable
+from exportfs.model import Fetch
+from exportfs.rpc import quiet
+from exportfs.rpc.answer import Answer, reset
+from exportfs.rpc.channel import Metadata
+from exportfs.rpc.framed import DATA, END_STREAM, PADDED, FramedConnection, Head, Waker
+from exportfs.rpc.handle import Sink
+from exportfs.rpc.handover import HandOver
+from exportfs.rpc.http2 import CONNECT_SECONDS, WINDOW, Misunderstood, NoExact, Unusable
+from exportfs.rpc.sizes import PREFIX, wire_range
+from exportfs.rpc.threads import Threads
+from exportfs.rpc.tls import context
+from exportfs.rpc.wire_format import MalformedMessage, file_chunk
+
+log = logging.getLogger(__name__)
+
+LARGEST = 16 * MIB
+"""Bytes of a message."""
+IDLE_SECONDS = 5.0
+"""For which a connection is kept that no download uses: longer, and something on the way may have forgotten it."""
+LUMP = 4
+"""Windows are opened in pieces of no less than this part of what may be on its way."""
+
+
+class Streams:
+    """Their connections. In trio's thread but for what is said otherwise."""
+
+    def __init__(
+        self,
+        config: ServerConfig,
+        threads: Threads,
+        near: Callable[[], bool],
+        unusable: Callable[[Unusable], None],
+    ) -> None:
+        """near: whether the server is known to be on the local network. `unusable` is told where it speaks nothing that
+        we understand."""
+        self._config = config
+        self.unusable = unusable
+        self.threads = threads
+        self.near = near
+        self.nursery: trio.Nursery | None = None
+        """Where connections are made; None as long as none can be."""
+        self._idle: list[FramedConnection] = []
+        self._context: ssl.SSLContext | None = None
+
+    def encryption(self, roots: bytes | None) -> ssl.SSLContext | None:
+        """None where the config is `insecure`. Raises Unusable."""
+        if self._config.insecure:
+            return None
+        if self._context is None:
+            try:
+                self._context = context(roots)
+            except ssl.SSLError as error:
+                raise Unusable(f"TLS: {error}") from None
+        return self._context
+
+    def idle(self) -> FramedConnection | None:
+        """One that is there and has not been told anything since it was used last."""
+        self.reap(quiet.now())
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.usable and connection.quiet:
+                return connection
+            connection.close()
+        return None
+
+    async def connect(self) -> FramedConnection:
+        """Raises Unreachable."""
+        config = self._config
+        with trio.move_on_after(CONNECT_SECONDS):
+            try:
+                stream = await trio.open_tcp_stream(config.host, config.port)
+            except OSError as error:
+                raise Unreachable(f"the server cannot be reached: {error}") from None
+            stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(quiet.UNHEARD * 1000))
+            return FramedConnection(_taken_from(stream), config)
+        raise Unreachable("the server cannot be reached: no connection within 15 s")
+
+    def give_back(self, connection: FramedConnection) -> None:
+        """No download uses it any more."""
+        if self.nursery is None:
+            connection.close()
+            return
+        connection.idle_since = quiet.now()
+        self._idle.append(connection)
+
+    def reap(self, now: float) -> None:
+        """Closes those that have not been used for a while, by `quiet.now`."""
+        for connection in list(self._idle):
+            if not connection.usable or now - connection.idle_since >= IDLE_SECONDS:
+                self._idle.remove(connection)
+                connection.close()
+
+    def close(self) -> None:
+        self.nursery = None
+        for connection in self._idle:
+            connection.close()
+        self._idle.clear()
+
+
+def _taken_from(stream: trio.SocketStream) -> socket.socket:
+    return socket.socket(fileno=stream.socket.detach())
+
+
+class StreamDownload:
+    """One call. `begin`, `allow`, `cancel` and `suspect` in trio's thread."""
+
+    def __init__(self, streams: Streams, fetch: Fetch, sink: Sink) -> None:
+        self._streams = streams
+        self._fetch = fetch
+        self._hand_over = HandOver(sink)
+        self._until = fetch.until
+        self._window = STREAMS_WINDOW_NEAR if streams.near() else STREAMS_WINDOW
+        self._waker = Waker()
+        self._connection: FramedConnection | None = None
+        self._number = 0
+        self._answer = Answer(())
+        self._cancelled = False
+        self._suspect = False
+        # In the thread.
+        self._unsaid = b""
+        self._next = fetch.first
+        self._base = 0
+        """Offset in the stream of the message that comes now."""
+        self._received = 0
+        """Bytes of messages."""
+        self._granted = 0
+        self._prefix = bytearray()
+        self._message: bytearray | None = None
+        self._filled = 0
+
+    def begin(self, method: str, request: bytes, metadata: Metadata, roots: bytes | None) -> None:
+        """Makes the call, as soon as there is a connection."""
+        try:
+            encryption = self._streams.encryption(roots)
+        except Unusable as error:
+            self._over(error)
+            return
+        self._answer = Answer(metadata)
+        ask = partial(self._ask, method, b"\0" + len(request).to_bytes(4, "big") + request, metadata)
+        while (connection := self._streams.idle()) is not None:
+            try:
+                ask(connection)  # at once: the server is at work while the thread wakes up
+            except (OSError, Unusable):
+                connection.close()
+                continue
+            self._connection = connection
+            self._start(partial(self._work, lambda: None))
+            return
+        if self._streams.nursery is not None:
+            self._streams.nursery.start_soon(self._connect, encryption, ask)
+        else:
+            self._over(NoExact("no connection can be made"))
+
+    async def _connect(
+        self, encryption: ssl.SSLContext | None, ask: Callable[[FramedConnection], None]
+    ) -> None:
+        def begin() -> None:
+            connection.begin(encryption)
+            if not self._cancelled:
+                ask(connection)
+
+        try:
+            self._connection = connection = await self._streams.connect()
+        except ExportfsError as error:
+            self._over(error)
+            return
+        except Exception as error:
+            log.exception("a connection for a download failed")
+            self._over(Interrupted(f"the download failed: {type(error).__name__}: {error}"))
+            return
+        self._start(partial(self._work, begin))
+
+    def _start(self, work: Callable[[], None]) -> None:
+        if self._cancelled:
+            self._finished(None)
+            return
+        try:
+            self._streams.threads.start(work)
+        except RuntimeError as error:  # no thread can be started, or the mount is ending
+            self._finished(Interrupted(f"no thread for the download: {error}"))
+
+    def allow(self, until: int) -> None:
+        if until > self._until:
+            self._until = until
+            self._waker.wake()
+
+    def window(self, amount: int) -> None:
+        """Means nothing: what is fast has a window of its own."""
+
+    def cancel(self) -> None:
+        """Ends the call; the sink hears nothing more."""
+        self._hand_over.close()
+        self._cancelled = True
+        self._waker.wake()
+        # A thread that waits for what was let go hears nothing else; what is on its way is not waited for.
+        if self._connection is not None and (not self._number or self._granted > self._received):
+            self._connection.shut()
+
+    def suspect(self) -> None:
+        """Nothing moves: its connection is not used again."""
+        self._suspect = True
+        if self._connection is not None:
+            self._connection.shut()
+
+    def _over(self, error: ExportfsError | Unusable | None) -> None:
+        self._waker.close()
+        if isinstance(error, Unusable):
+            self._streams.unusable(error)
+            error = NoExact(str(error))
+        self._hand_over.over(error)
+
+    def _finished(self, error: ExportfsError | Unusable | None) -> None:
+        """In trio's thread, when the connection is of no more use to it."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            if connection.usable and not self._suspect:
+                self._streams.give_back(connection)
+            else:
+                connection.close()
+        self._over(error)
+
+    # --- In a thread of its own ---
+
+    def _work(self, begin: Callable[[], None]) -> None:
+        connection = self._connection
+        assert connection is not None
+        error: ExportfsError | Unusable | None
+        try:
+            begin()
+            error = self._take(connection)
+        except (ExportfsError, Unusable) as failure:
+            connection.usable, error = False, failure
+        except OSError as failure:
+            connection.usable = False
+            error = Unreachable(f"the server cannot be reached: the connection broke: {failure}")
+        except Exception as failure:
+            connection.usable = False
+            error = Interrupted(f"the download failed: {type(failure).__name__}: {failure}")
+        self._hand_over.soon(partial(self._finished, error))
+
+    def _ask(self, method: str, request: bytes, metadata: Metadata, connection: FramedConnection) -> None:
+        self._number = connection.call(method, metadata)
+        self._unsaid = connection.say(self._number, request)
+        self._granted = WINDOW
+        connection.flush(self._opened(connection))
+
+    def _take(self, connection: FramedConnection) -> ExportfsError | None:
+        """Gives how it ended, with all its blocks handed over."""
+        while not self._cancelled:
+            if self._done:
+                break
+            grant = self._opened(connection)
+            if grant:
+                connection.flush(grant)
+            if self._cancelled:
+                break
+            if self._granted <= self._received and not connection.wait(self._waker):
+                continue
+            head = connection.head()
+            if head.kind == DATA:
+                if self._data(connection, head):
+                    return self._ended()
+                continue
+            events, last = connection.events(head)
+            if last is not None and last < self._number:
+                raise Unreachable("the server ends the connection")
+            for event in events:
+                if isinstance(event, h2.events.ResponseReceived | h2.events.TrailersReceived):
+                    if event.stream_id == self._number:
+                        self._answer.headers(event.headers)
+                elif isinstance(event, h2.events.StreamEnded) and event.stream_id == self._number:
+                    return self._ended()
+                elif isinstance(event, h2.events.StreamReset) and event.stream_id == self._number:
+                    return reset(event.error_code)
+            if self._unsaid:
+                self._unsaid = connection.say(self._number, self._unsaid)
+                connection.flush()
+        if self._granted > self._received or self._message is not None or self._prefix:
+            connection.usable = False  # what is on its way would come first
+        else:
+            connection.reset(self._number)
+            connection.flush()
+        return None
+
+    @property
+    def _done(self) -> bool:
+        return self._fetch.stop and self._next >= self._until
+
+    def _ended(self) -> ExportfsError | None:
+        error = self._answer.error()
+        if error is None and (self._message is not None or self._prefix):
+            return Corrupt("the download ended within a block")
+        return error
+
+    def _opened(self, connection: FramedConnection) -> bytes:
+        """What lets the server send what is wanted, as far as that may be on its way; empty where it is enough."""
+        fetch = self._fetch
+        known = None if self._message is None else len(self._message)
+        wanted = self._base + wire_range(self._next, self._until, fetch.chunk_size, fetch.size, known)
+        target = min(wanted, self._received + self._window)
+        amount = target - self._granted
+        if amount <= 0 or (target < wanted and amount < self._window // LUMP):
+            return b""
+        self._granted = target
+        return connection.window(self._number, amount)
+
+    def _data(self, connection: FramedConnection, head: Head) -> bool:
+        """Takes a DATA frame; says whether it is the call's last."""
+        length, padding = head.length, 0
+        if head.flags & PADDED and length:
+            pad = bytearray(1)
+            connection.exactly(memoryview(pad))
+            length, padding = length - 1, min(pad[0], length - 1)
+        ours = head.stream == self._number
+        left = length - padding
+        while ours and left and not self._cancelled:
+            left -= self._some(connection, left)
+        connection.skip(left + padding)
+        connection.consumed(head.length)
+        if ours and head.length > length - padding:
+            connection.flush(connection.window(self._number, head.length - (length - padding)))
+        return ours and bool(head.flags & END_STREAM)
+
+    def _some(self, connection: FramedConnection, most: int) -> int:
+        """Reads some of a message; gives the number of bytes."""
+        message = self._message
+        if message is None:
+            part = bytearray(min(most, PREFIX - len(self._prefix)))
+            connection.exactly(memoryview(part))
+            self._prefix += part
+            self._received += len(part)
+            if len(self._prefix) == PREFIX:
+                self._begin_message()
+            return len(part)
+        count = connection.some(memoryview(message)[self._filled : self._filled + most])
+        self._filled += count
+        self._received += count
+        if self._filled == len(message):
+            self._end_message(message)
+        return count
+
+    def _begin_message(self) -> None:
+        length = int.from_bytes(self._prefix[1:], "big")
+        if self._prefix[0]:
+            # Asked for none; gRPC can read it nevertheless.
+            raise Misunderstood("the server compresses its answers")
+        if length > LARGEST:
+            raise Corrupt("a block cannot be read: it is too long")
+        self._message, self._filled, self._prefix = bytearray(length), 0, bytearray()
+        if not length:
+            self._end_message(self._message)
+
+    def _end_message(self, message: bytearray) -> None:
+        self._message = None
+        self._base += PREFIX + len(message)
+        try:
+            index, data = file_chunk(message)
+        except MalformedMessage as error:
+            raise Corrupt(f"a block cannot be read: {error}") from None
+        if data:  # some servers begin or end a file with an empty block
+            self._next += 1
+            self._hand_over.block(index, data)
