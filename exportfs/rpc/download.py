@@ -18,7 +18,8 @@ from exportfs.rpc.counted import CANCELLED, STALLED, Tally, code_of
 from exportfs.rpc.exact import ExactDownload
 from exportfs.rpc.grpc_download import METHOD, Download, download_request
 from exportfs.rpc.handle import Handle, Sink
-from exportfs.rpc.http2 import Http2Connection, LineObserver, Misunderstood, NoExact, Unusable
+from exportfs.rpc.http2 import Http2Connection, LineObserver
+from exportfs.rpc.http2_client import Misunderstood, NoExact, Unusable
 from exportfs.rpc.login import Login
 from exportfs.rpc.server import SERVICE
 from exportfs.rpc.stream import IDLE_SECONDS, StreamDownload, Streams

@@ -14,7 +14,8 @@ from exportfs.config import MIB
 from exportfs.errors import Corrupt, ExportfsError
 from exportfs.model import Fetch
 from exportfs.rpc.handle import Sink
-from exportfs.rpc.http2 import WINDOW, Http2Connection
+from exportfs.rpc.http2 import Http2Connection
+from exportfs.rpc.http2_client import WINDOW
 from exportfs.rpc.sizes import PREFIX, wire_range
 from exportfs.rpc.wire_format import MalformedMessage, file_chunk, file_chunk_head
 

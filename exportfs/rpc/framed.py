@@ -22,7 +22,7 @@ from hyperframe.frame import WindowUpdateFrame
 from exportfs.config import KIB, MIB, ServerConfig
 from exportfs.errors import Unreachable
 from exportfs.rpc.channel import Metadata
-from exportfs.rpc.http2 import (
+from exportfs.rpc.http2_client import (
     CONNECT_SECONDS,
     CONNECTION_WINDOW,
     WINDOW,

@@ -14,82 +14,35 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Protocol
 
-import h2.config
 import h2.connection
 import h2.events
 import h2.exceptions
-import h2.settings
 import trio
 from h2.errors import ErrorCodes
 
-import exportfs
 from exportfs.config import KIB, ServerConfig
 from exportfs.errors import ExportfsError, Interrupted, Unreachable
 from exportfs.rpc import quiet
 from exportfs.rpc.answer import Answer, reset
-from exportfs.rpc.channel import METADATA, Metadata
+from exportfs.rpc.channel import Metadata
 from exportfs.rpc.frames import FRAME, Goodbyes
+from exportfs.rpc.http2_client import (
+    CONNECT_SECONDS,
+    CONNECTION_WINDOW,
+    WINDOW,
+    Misunderstood,
+    NoExact,
+    Unusable,
+    call_headers,
+    new_connection,
+)
 from exportfs.rpc.pings import Pings
 from exportfs.rpc.tls import context
 
 log = logging.getLogger(__name__)
-# At level debug it logs every header, the token among them.
-logging.getLogger("hpack").setLevel(logging.WARNING)
 
-WINDOW = 16 * KIB + 16
-"""Bytes that a stream may send from its start: a block of 16 KiB and what it is wrapped in."""
 RECEIVE = 256 * KIB
 """Bytes taken from the socket at a time."""
-CONNECTION_WINDOW = (1 << 31) - 1
-"""Bytes of the connection's window, which bounds nothing: the streams' windows do."""
-CONNECT_SECONDS = 15.0
-"""For TCP and TLS, as for gRPC's connections."""
-
-
-def new_connection(window: int, frame: int) -> h2.connection.H2Connection:
-    """One that has sent what a client begins with. window: bytes that each stream may send from its start; frame: of
-    the largest frame that the server may send."""
-    http2 = h2.connection.H2Connection(
-        h2.config.H2Configuration(
-            client_side=True,
-            header_encoding=None,
-            # gRPC takes headers that h2 would end the connection for: `connection`, capitals, a space at the end.
-            validate_inbound_headers=False,
-            validate_outbound_headers=False,
-            normalize_outbound_headers=False,
-        )
-    )
-    settings = h2.settings.SettingCodes
-    http2.local_settings = h2.settings.Settings(
-        client=True,
-        initial_values={
-            settings.ENABLE_PUSH: 0,
-            settings.INITIAL_WINDOW_SIZE: window,
-            settings.MAX_FRAME_SIZE: frame,
-            settings.MAX_HEADER_LIST_SIZE: METADATA,
-        },
-    )
-    http2.decoder.max_header_list_size = METADATA
-    http2.max_inbound_frame_size = frame
-    http2.initiate_connection()
-    http2.increment_flow_control_window(CONNECTION_WINDOW - 65535)
-    return http2
-
-
-def call_headers(config: ServerConfig, method: str, metadata: Metadata) -> list[tuple[bytes, bytes]]:
-    """Of a call, as gRPC makes it."""
-    authority = config.tls_server_name or config.address
-    return [
-        (b":method", b"POST"),
-        (b":scheme", b"http" if config.insecure else b"https"),
-        (b":path", method.encode()),
-        (b":authority", authority.encode()),
-        (b"te", b"trailers"),
-        (b"content-type", b"application/grpc"),
-        (b"user-agent", b"axxon-exportfs/" + exportfs.__version__.encode()),
-        (b"grpc-accept-encoding", b"identity"),
-        *((name.lower().encode(), value.encode()) for name, value in metadata),
-    ]
 
 
 class LineObserver(Protocol):
@@ -116,18 +69,6 @@ class Stream(Protocol):
 
     def data(self, data: bytes) -> None: ...
     def ended(self, error: ExportfsError | None) -> None: ...
-
-
-class Unusable(Exception):
-    """No exact downloads with this server: its certificate, or what it speaks, is nothing that `ssl` or `h2` take."""
-
-
-class Misunderstood(Unusable):
-    """What came on this connection was nothing that we understand, though gRPC may; the next may do better."""
-
-
-class NoExact(Interrupted):
-    """What the calls on an unusable connection end with: nothing of them was sent."""
 
 
 class Http2Connection:

@@ -23,7 +23,7 @@ from exportfs.rpc.channel import Metadata
 from exportfs.rpc.framed import DATA, END_STREAM, PADDED, FramedConnection, Head, Waker
 from exportfs.rpc.handle import Sink
 from exportfs.rpc.handover import HandOver
-from exportfs.rpc.http2 import CONNECT_SECONDS, WINDOW, Misunderstood, NoExact, Unusable
+from exportfs.rpc.http2_client import CONNECT_SECONDS, WINDOW, Misunderstood, NoExact, Unusable
 from exportfs.rpc.sizes import PREFIX, wire_range
 from exportfs.rpc.threads import Threads
 from exportfs.rpc.tls import context

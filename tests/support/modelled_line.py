@@ -23,7 +23,7 @@ from exportfs.content.source import Sink
 from exportfs.errors import ExportfsError
 from exportfs.model import Fetch
 from exportfs.rpc.exact import ExactDownload
-from exportfs.rpc.http2 import WINDOW
+from exportfs.rpc.http2_client import WINDOW
 from exportfs.rpc.wire_format import message
 from tests.support.fake_source import content
 

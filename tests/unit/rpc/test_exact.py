@@ -20,7 +20,7 @@ from exportfs.model import Fetch
 from exportfs.rpc.download import Downloads
 from exportfs.rpc.exact import HEAD, ExactDownload
 from exportfs.rpc.frames import Goodbyes
-from exportfs.rpc.http2 import WINDOW
+from exportfs.rpc.http2_client import WINDOW
 from exportfs.rpc.server import Server
 from exportfs.rpc.sizes import wire_size
 from exportfs.rpc.wire_format import message
@@ -417,6 +417,6 @@ async def test_a_server_that_is_not_there() -> None:
 
 
 async def _unusable(self: object) -> None:
-    from exportfs.rpc.http2 import Unusable
+    from exportfs.rpc.http2_client import Unusable
 
     raise Unusable("no HTTP/2 here")
