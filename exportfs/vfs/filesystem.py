@@ -106,8 +106,10 @@ class Filesystem:
 
     def open_directory(self, ino: int) -> int:
         """A handle number; `close_directory` must follow."""
+        directory = self._directory(ino)
+        directory.check_there()
         number = self._number()
-        self._directories[number] = OpenDirectory(self._directory(ino))
+        self._directories[number] = OpenDirectory(directory)
         return number
 
     async def read_directory(self, handle: int, offset: int, emit: Emit) -> None:

@@ -123,6 +123,9 @@ class Directory(Node):
 
     __slots__ = ()
 
+    def check_there(self) -> None:
+        """Raises Gone where its names are gone, though its attributes may still be told."""
+
     async def lookup(self, name: str) -> Node:
         """The node of a name. Raises NotFound."""
         raise NotADirectory("not a directory")

@@ -291,6 +291,7 @@ def test_open_while_its_session_goes(start_mount: MountFactory, simulator: Simul
         assert begin == simulator.content(session_id, file_id, 0, 4096)
         simulator.sessions.destroy(session_id)
         eventually(lambda: not path.exists())
+        eventually(lambda: os.fstat(folder).st_nlink == 0)  # once the kernel has asked again
         assert os.pread(file.fileno(), 4096, 0) == begin
         expect_errno(errno.ESTALE, os.pread, file.fileno(), 4096, 60 << 20)
         assert os.fstat(file.fileno()).st_size == 64 << 20

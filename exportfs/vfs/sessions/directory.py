@@ -3,7 +3,7 @@
 import os
 import stat
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import unquote_to_bytes
 
 from exportfs import record
@@ -128,18 +128,31 @@ class IdLink(InSession):
 class SessionDirectory(InSession, Directory):
     """One session."""
 
-    __slots__ = ()
+    __slots__ = ("_last",)
+
+    def __init__(self, ino: int, context: Context, session_id: str) -> None:
+        super().__init__(ino, context, session_id)
+        self._last: Attributes | None = None
 
     def attributes(self) -> Attributes:
+        """Those of a directory that has been removed, where the session is gone: the kernel asks for them before it
+        looks for a name in it, which is to be ENOENT whenever it last asked."""
+        catalogue = self.context.catalogue
+        if self._last is not None and catalogue.get(self.session_id) is None:
+            return replace(self._last, nlink=0)
         entry = self.entry
-        self.context.catalogue.look()
-        return Attributes(
+        catalogue.look()
+        self._last = Attributes(
             self.ino,
             stat.S_IFDIR | 0o755,
             nlink=2,
             mtime_ns=records.footage_end(entry.session, entry.first_seen),
             cache_timeout=self.context.cache_timeout,
         )
+        return self._last
+
+    def check_there(self) -> None:
+        self.entry  # noqa: B018 # raises Gone
 
     def xattrs(self) -> Mapping[str, bytes]:
         session = self.entry.session
