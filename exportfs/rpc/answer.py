@@ -21,6 +21,12 @@ class Answer:
     def headers(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
         self._headers.update(headers)
 
+    def refusal(self) -> ExportfsError | None:
+        """What a call ends with that HTTP itself refused: what follows is a page for people."""
+        if self._headers.get(b":status", b"200") == b"200":
+            return None
+        return self.error() or Interrupted("the call was refused as a success")
+
     def error(self) -> ExportfsError | None:
         """None where the call was a success."""
         status = self._headers.get(b"grpc-status")

@@ -22,7 +22,8 @@ from exportfs.rpc.http2 import Http2Connection, LineObserver
 from exportfs.rpc.http2_client import Misunderstood, NoExact, Unusable
 from exportfs.rpc.login import Login
 from exportfs.rpc.server import SERVICE
-from exportfs.rpc.stream import IDLE_SECONDS, StreamDownload, Streams
+from exportfs.rpc.stream import StreamDownload
+from exportfs.rpc.streams import IDLE_SECONDS, Streams
 from exportfs.rpc.threads import Threads
 
 log = logging.getLogger(__name__)
@@ -100,7 +101,11 @@ class Downloads:
             return fallback
         request = download_request(fetch)
         if fetch.wide or fetch.quick:
-            download = StreamDownload(streams, fetch, fallback)
+            try:
+                download = StreamDownload(streams, fetch, fallback)
+            except OSError as error:  # no more descriptors
+                fallback.late(Interrupted(f"the download failed: {error}"))
+                return fallback
             self._started.add(download)
             fallback.runs_as(download)
             download.begin(SERVICE + METHOD, request, metadata, roots)

@@ -29,6 +29,7 @@ from exportfs.rpc.http2_client import (
     Misunderstood,
     Unusable,
     call_headers,
+    handshake_failure,
     new_connection,
 )
 
@@ -47,6 +48,7 @@ class Waker:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self.descriptor = -1  # none where none can be had
         self.descriptor = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
 
     def wake(self) -> None:
@@ -92,6 +94,8 @@ class FramedConnection:
         self._http2: h2.connection.H2Connection | None = None
         self._consumed = 0
         self._discard = bytearray(16 * KIB)
+        self._ahead = b""
+        """The beginning of a frame, where TLS had to be asked whether there is one."""
         self.usable = True
         """Whether another call may be made on it."""
         self.idle_since = 0.0
@@ -108,12 +112,16 @@ class FramedConnection:
         self._socket.settimeout(CONNECT_SECONDS)
         name = self._config.tls_server_name or self._config.host
         try:
-            self._socket = context.wrap_socket(self._socket, server_hostname=name)
+            encrypted = context.wrap_socket(self._socket, server_hostname=name, do_handshake_on_connect=False)
+            self._socket = encrypted
+            if not self.usable:  # `shut` may have come before there was this socket to shut
+                raise Unreachable("the connection was closed")
+            encrypted.do_handshake()
         except ssl.SSLError as error:
-            raise Unusable(f"TLS: {error}") from None
+            raise handshake_failure(error) from None
         except TimeoutError:
             raise Unreachable("the server cannot be reached: no TLS handshake within 15 s") from None
-        if self._socket.selected_alpn_protocol() != "h2":
+        if encrypted.selected_alpn_protocol() != "h2":
             raise Unusable("TLS: the server does not offer HTTP/2")
         self._socket.settimeout(None)
 
@@ -123,9 +131,13 @@ class FramedConnection:
         return self._http2
 
     def call(self, method: str, metadata: Metadata) -> int:
-        """Begins one; gives its stream's number. What it says is sent by `send` and `flush`."""
-        number = self.http2.get_next_available_stream_id()
-        self.http2.send_headers(number, call_headers(self._config, method, metadata))
+        """Begins one; gives its stream's number. What it says is sent by `say` and `flush`. Raises Misunderstood where
+        none can be made, as beyond the server's limit."""
+        try:
+            number = self.http2.get_next_available_stream_id()
+            self.http2.send_headers(number, call_headers(self._config, method, metadata))
+        except h2.exceptions.ProtocolError as error:
+            raise Misunderstood(f"HTTP/2: {error}") from None
         return number
 
     def say(self, number: int, data: bytes) -> bytes:
@@ -158,20 +170,41 @@ class FramedConnection:
 
     def wait(self, waker: Waker) -> bool:
         """Until the server has sent something; False where it was woken."""
-        if isinstance(self._socket, ssl.SSLSocket) and self._socket.pending():
-            return True
         poll = select.poll()
         poll.register(self._socket.fileno(), select.POLLIN)
         poll.register(waker.descriptor, select.POLLIN)
-        found = dict(poll.poll())
-        if waker.descriptor in found:
-            waker.hear()
+        while not self._decrypted():
+            found = dict(poll.poll())
+            if waker.descriptor in found:
+                waker.hear()
+                return False
+            if not isinstance(self._socket, ssl.SSLSocket):
+                return True
+        return True
+
+    def _decrypted(self) -> bool:
+        """Whether TLS has something for us, or the connection's end. What has come may be TLS's own, such as another
+        ticket, or part of a record: who went to read it would hear nothing else until the server says more."""
+        encrypted = self._socket
+        if not isinstance(encrypted, ssl.SSLSocket) or self._ahead:
+            return bool(self._ahead)
+        encrypted.settimeout(0)
+        try:
+            self._ahead = encrypted.recv(HEAD)
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
             return False
+        finally:
+            encrypted.settimeout(None)
         return True
 
     @property
     def quiet(self) -> bool:
         """Whether the server has sent nothing since it was used last."""
+        if isinstance(self._socket, ssl.SSLSocket):
+            try:
+                return not self._decrypted()
+            except OSError:
+                return False
         poll = select.poll()
         poll.register(self._socket.fileno(), select.POLLIN)
         return not poll.poll(0)
@@ -179,7 +212,9 @@ class FramedConnection:
     def head(self) -> Head:
         """The next frame's."""
         raw = bytearray(HEAD)
-        self.exactly(memoryview(raw))
+        ahead, self._ahead = self._ahead, b""
+        raw[: len(ahead)] = ahead
+        self.exactly(memoryview(raw)[len(ahead) :])
         head = Head(raw)
         if head.length > (FRAME if head.kind == DATA else OTHER_FRAME):
             raise Misunderstood(f"HTTP/2: a frame of {head.length} bytes")

@@ -34,6 +34,7 @@ from exportfs.rpc.http2_client import (
     NoExact,
     Unusable,
     call_headers,
+    handshake_failure,
     new_connection,
 )
 from exportfs.rpc.pings import Pings
@@ -247,7 +248,7 @@ class Http2Connection:
             await tls.do_handshake()
         except trio.BrokenResourceError as error:
             if isinstance(error.__cause__, ssl.SSLError):
-                raise Unusable(f"TLS: {error.__cause__}") from None
+                raise handshake_failure(error.__cause__) from None
             raise Unreachable("the server cannot be reached: the TLS handshake broke off") from None
         if tls.selected_alpn_protocol() != "h2":
             raise Unusable("TLS: the server does not offer HTTP/2")
@@ -368,6 +369,8 @@ class Http2Connection:
             if answer is not None:
                 self._pings.heard()
                 answer.headers(event.headers)
+                if (refusal := answer.refusal()) is not None:
+                    self._refused(event.stream_id, refusal)
         elif isinstance(event, h2.events.StreamEnded):
             answer = self._calls.get(event.stream_id)
             self._over(event.stream_id, None if answer is None else answer.error())
@@ -411,6 +414,13 @@ class Http2Connection:
     def _forget(self, number: int) -> None:
         self._calls.pop(number, None)
         self._unsent.pop(number, None)
+
+    def _refused(self, number: int, error: ExportfsError) -> None:
+        """What comes now is a page of a proxy's, for people."""
+        assert self._http2 is not None
+        with contextlib.suppress(h2.exceptions.ProtocolError):
+            self._http2.reset_stream(number, ErrorCodes.CANCEL)
+        self._over(number, error)
 
     def _over(self, number: int, error: ExportfsError | None) -> None:
         self._forget(number)

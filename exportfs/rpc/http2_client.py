@@ -2,6 +2,7 @@
 makes them of no use. Their windows are opened for what is wanted, so that they begin small."""
 
 import logging
+import ssl
 
 import h2.config
 import h2.connection
@@ -9,7 +10,7 @@ import h2.settings
 
 import exportfs
 from exportfs.config import KIB, ServerConfig
-from exportfs.errors import Interrupted
+from exportfs.errors import Interrupted, Unreachable
 from exportfs.rpc.channel import METADATA, Metadata
 
 # At level debug it logs every header, the token among them.
@@ -79,3 +80,11 @@ def call_headers(config: ServerConfig, method: str, metadata: Metadata) -> list[
         (b"grpc-accept-encoding", b"identity"),
         *((name.lower().encode(), value.encode()) for name, value in metadata),
     ]
+
+
+def handshake_failure(error: ssl.SSLError) -> Unusable | Unreachable:
+    """What a handshake failed with. One that the other side only ended says nothing of its TLS: so do those that are
+    being restarted, and proxies that do not reach the server behind them."""
+    if isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError | ssl.SSLSyscallError):
+        return Unreachable("the server cannot be reached: the TLS handshake broke off")
+    return Unusable(f"TLS: {error}")

@@ -6,117 +6,32 @@ those for as many bytes as may be on their way. The thread reads them from the s
 """
 
 import logging
-import socket
 import ssl
+import threading
 from collections.abc import Callable
 from functools import partial
 
 import h2.events
-import trio
 
-from exportfs.config import MIB, STREAMS_WINDOW, STREAMS_WINDOW_NEAR, ServerConfig
+from exportfs.config import MIB, STREAMS_WINDOW, STREAMS_WINDOW_NEAR
 from exportfs.errors import Corrupt, ExportfsError, Interrupted, Unreachable
 from exportfs.model import Fetch
-from exportfs.rpc import quiet
 from exportfs.rpc.answer import Answer, reset
 from exportfs.rpc.channel import Metadata
 from exportfs.rpc.framed import DATA, END_STREAM, PADDED, FramedConnection, Head, Waker
 from exportfs.rpc.handle import Sink
 from exportfs.rpc.handover import HandOver
-from exportfs.rpc.http2_client import CONNECT_SECONDS, WINDOW, Misunderstood, NoExact, Unusable
+from exportfs.rpc.http2_client import WINDOW, Misunderstood, NoExact, Unusable
 from exportfs.rpc.sizes import PREFIX, wire_range
-from exportfs.rpc.threads import Threads
-from exportfs.rpc.tls import context
+from exportfs.rpc.streams import Streams
 from exportfs.rpc.wire_format import MalformedMessage, file_chunk
 
 log = logging.getLogger(__name__)
 
 LARGEST = 16 * MIB
 """Bytes of a message."""
-IDLE_SECONDS = 5.0
-"""For which a connection is kept that no download uses: longer, and something on the way may have forgotten it."""
 LUMP = 4
 """Windows are opened in pieces of no less than this part of what may be on its way."""
-
-
-class Streams:
-    """Their connections. In trio's thread but for what is said otherwise."""
-
-    def __init__(
-        self,
-        config: ServerConfig,
-        threads: Threads,
-        near: Callable[[], bool],
-        unusable: Callable[[Unusable], None],
-    ) -> None:
-        """near: whether the server is known to be on the local network. `unusable` is told where it speaks nothing that
-        we understand."""
-        self._config = config
-        self.unusable = unusable
-        self.threads = threads
-        self.near = near
-        self.nursery: trio.Nursery | None = None
-        """Where connections are made; None as long as none can be."""
-        self._idle: list[FramedConnection] = []
-        self._context: ssl.SSLContext | None = None
-
-    def encryption(self, roots: bytes | None) -> ssl.SSLContext | None:
-        """None where the config is `insecure`. Raises Unusable."""
-        if self._config.insecure:
-            return None
-        if self._context is None:
-            try:
-                self._context = context(roots)
-            except ssl.SSLError as error:
-                raise Unusable(f"TLS: {error}") from None
-        return self._context
-
-    def idle(self) -> FramedConnection | None:
-        """One that is there and has not been told anything since it was used last."""
-        self.reap(quiet.now())
-        while self._idle:
-            connection = self._idle.pop()
-            if connection.usable and connection.quiet:
-                return connection
-            connection.close()
-        return None
-
-    async def connect(self) -> FramedConnection:
-        """Raises Unreachable."""
-        config = self._config
-        with trio.move_on_after(CONNECT_SECONDS):
-            try:
-                stream = await trio.open_tcp_stream(config.host, config.port)
-            except OSError as error:
-                raise Unreachable(f"the server cannot be reached: {error}") from None
-            stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(quiet.UNHEARD * 1000))
-            return FramedConnection(_taken_from(stream), config)
-        raise Unreachable("the server cannot be reached: no connection within 15 s")
-
-    def give_back(self, connection: FramedConnection) -> None:
-        """No download uses it any more."""
-        if self.nursery is None:
-            connection.close()
-            return
-        connection.idle_since = quiet.now()
-        self._idle.append(connection)
-
-    def reap(self, now: float) -> None:
-        """Closes those that have not been used for a while, by `quiet.now`."""
-        for connection in list(self._idle):
-            if not connection.usable or now - connection.idle_since >= IDLE_SECONDS:
-                self._idle.remove(connection)
-                connection.close()
-
-    def close(self) -> None:
-        self.nursery = None
-        for connection in self._idle:
-            connection.close()
-        self._idle.clear()
-
-
-def _taken_from(stream: trio.SocketStream) -> socket.socket:
-    return socket.socket(fileno=stream.socket.detach())
 
 
 class StreamDownload:
@@ -132,8 +47,13 @@ class StreamDownload:
         self._connection: FramedConnection | None = None
         self._number = 0
         self._answer = Answer(())
+        self._answered = False
+        """Whether its headers have come."""
         self._cancelled = False
         self._suspect = False
+        self._turn = threading.Lock()
+        self._engaged = False
+        """Whether the thread takes a frame though the server may send no more of the call; guarded by `_turn`."""
         # In the thread.
         self._unsaid = b""
         self._next = fetch.first
@@ -189,13 +109,17 @@ class StreamDownload:
         self._start(partial(self._work, begin))
 
     def _start(self, work: Callable[[], None]) -> None:
-        if self._cancelled:
-            self._finished(None)
-            return
-        try:
-            self._streams.threads.start(work)
-        except RuntimeError as error:  # no thread can be started, or the mount is ending
-            self._finished(Interrupted(f"no thread for the download: {error}"))
+        error: ExportfsError | None = None
+        if not self._cancelled:
+            try:
+                self._streams.threads.start(work)
+                return
+            except RuntimeError as failure:  # no thread can be started, or the mount is ending
+                error = Interrupted(f"no thread for the download: {failure}")
+        # It speaks no HTTP/2 yet, or the call has been made on it.
+        if self._connection is not None:
+            self._connection.usable = False
+        self._finished(error)
 
     def allow(self, until: int) -> None:
         if until > self._until:
@@ -208,10 +132,12 @@ class StreamDownload:
     def cancel(self) -> None:
         """Ends the call; the sink hears nothing more."""
         self._hand_over.close()
-        self._cancelled = True
+        with self._turn:
+            self._cancelled = True
+            engaged = self._engaged
         self._waker.wake()
         # A thread that waits for what was let go hears nothing else; what is on its way is not waited for.
-        if self._connection is not None and (not self._number or self._granted > self._received):
+        if self._connection is not None and (engaged or not self._number or self._granted > self._received):
             self._connection.shut()
 
     def suspect(self) -> None:
@@ -272,11 +198,13 @@ class StreamDownload:
                 connection.flush(grant)
             if self._cancelled:
                 break
-            if self._granted <= self._received and not connection.wait(self._waker):
+            self._engaged = False
+            if self._granted <= self._received and not self._something(connection):
                 continue
             head = connection.head()
             if head.kind == DATA:
                 if self._data(connection, head):
+                    connection.usable = False  # no call ends so, and h2 has not heard that this one did
                     return self._ended()
                 continue
             events, last = connection.events(head)
@@ -285,7 +213,11 @@ class StreamDownload:
             for event in events:
                 if isinstance(event, h2.events.ResponseReceived | h2.events.TrailersReceived):
                     if event.stream_id == self._number:
+                        self._answered = True
                         self._answer.headers(event.headers)
+                        if (refusal := self._answer.refusal()) is not None:
+                            connection.usable = False  # a page for people follows
+                            return refusal
                 elif isinstance(event, h2.events.StreamEnded) and event.stream_id == self._number:
                     return self._ended()
                 elif isinstance(event, h2.events.StreamReset) and event.stream_id == self._number:
@@ -296,9 +228,24 @@ class StreamDownload:
         if self._granted > self._received or self._message is not None or self._prefix:
             connection.usable = False  # what is on its way would come first
         else:
-            connection.reset(self._number)
-            connection.flush()
+            self._reset(connection)
         return None
+
+    def _something(self, connection: FramedConnection) -> bool:
+        """Waits until the server says something though it may send no more of the call, or there is more to be done."""
+        if not connection.wait(self._waker):
+            return False
+        with self._turn:
+            self._engaged = not self._cancelled
+            return self._engaged
+
+    def _reset(self, connection: FramedConnection) -> None:
+        """Ends the call that has brought all that is wanted. That it has done so stays true if this is not heard."""
+        connection.reset(self._number)
+        try:
+            connection.flush()
+        except OSError:
+            connection.usable = False
 
     @property
     def _done(self) -> bool:
@@ -324,12 +271,20 @@ class StreamDownload:
 
     def _data(self, connection: FramedConnection, head: Head) -> bool:
         """Takes a DATA frame; says whether it is the call's last."""
+        ours = head.stream == self._number
+        if ours and not self._answered:
+            raise Misunderstood("HTTP/2: data before the answer's headers")
+        if ours and head.length > self._granted - self._received:
+            raise Misunderstood("HTTP/2: more data than the stream's window lets through")
         length, padding = head.length, 0
-        if head.flags & PADDED and length:
+        if head.flags & PADDED:
+            if not length:
+                raise Misunderstood("HTTP/2: a padded frame of no bytes")
             pad = bytearray(1)
             connection.exactly(memoryview(pad))
-            length, padding = length - 1, min(pad[0], length - 1)
-        ours = head.stream == self._number
+            length, padding = length - 1, pad[0]
+            if padding > length:
+                raise Misunderstood("HTTP/2: more padding than the frame has bytes")
         left = length - padding
         while ours and left and not self._cancelled:
             left -= self._some(connection, left)

@@ -48,6 +48,8 @@ class Http2Server:
     """Blocks after which the server resets the stream."""
     goodbye_at: int | None = None
     """Blocks after which the server says that it takes no new calls."""
+    page: bytes | None = None
+    """What each call is answered with, as a proxy answers that does not reach its server."""
     mute: bool = False
     """Calls get no answer."""
     pings_unpunished: int | None = None
@@ -137,6 +139,12 @@ class _Connection:
             if self._server.mute:
                 return
             self._pings = 0
+            if self._server.page is not None:
+                self._http2.send_headers(
+                    event.stream_id, [(b":status", b"502"), (b"content-type", b"text/html")]
+                )
+                self._http2.send_data(event.stream_id, self._server.page[: 16 * 1024])
+                return
             asked = service.DownloadFileRequest.FromString(body[5:])
             encoding = ((b"grpc-encoding", b"gzip"),) if self._server.compress else ()
             self._http2.send_headers(

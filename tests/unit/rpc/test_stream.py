@@ -16,7 +16,8 @@ from exportfs.rpc import quiet
 from exportfs.rpc.download import MISUNDERSTOOD, Downloads
 from exportfs.rpc.server import Server
 from exportfs.rpc.sizes import wire_range
-from exportfs.rpc.stream import IDLE_SECONDS, StreamDownload
+from exportfs.rpc.stream import StreamDownload
+from exportfs.rpc.streams import IDLE_SECONDS
 from exportfs.simulator import Config, LoginConfig, Simulator, SimulatorServer, make_certificates
 from tests.support.fake_source import content
 from tests.support.http2_server import Http2Server
