@@ -37,6 +37,8 @@ FRAME = MIB
 """Bytes of the largest frame that the server may send: the fewer, the cheaper."""
 OTHER_FRAME = 64 * KIB
 """The same of frames that are not DATA."""
+MOST_BETWEEN = 16 * KIB
+"""Bytes that a server may send between two calls."""
 HEAD = 9
 """Bytes of a frame's head: 3 of length, type, flags, 4 of stream. RFC 9113, 4.1."""
 DATA, GOAWAY = 0, 7
@@ -197,17 +199,38 @@ class FramedConnection:
             encrypted.settimeout(None)
         return True
 
-    @property
-    def quiet(self) -> bool:
-        """Whether the server has sent nothing since it was used last."""
-        if isinstance(self._socket, ssl.SSLSocket):
-            try:
-                return not self._decrypted()
-            except OSError:
-                return False
-        poll = select.poll()
-        poll.register(self._socket.fileno(), select.POLLIN)
-        return not poll.poll(0)
+    def settled(self) -> bool:
+        """Whether another call may be made on it. Takes what the server has sent since the last one, as of gRPC's in
+        C++ the trailers of what was cancelled; without waiting: what has come in part does not count."""
+        try:
+            raw = self._ahead + self._here()
+            self._ahead = b""
+            while len(raw) >= HEAD:
+                head = Head(bytearray(raw[:HEAD]))
+                end = HEAD + head.length
+                if head.kind in (DATA, GOAWAY) or end > min(len(raw), HEAD + OTHER_FRAME):
+                    return False
+                self.http2.receive_data(raw[:end])
+                raw = raw[end:]
+        except (OSError, Unreachable, h2.exceptions.ProtocolError):
+            return False
+        return self.usable and not raw
+
+    def _here(self) -> bytes:
+        """What can be read at once. Raises Unreachable at the connection's end."""
+        data = b""
+        self._socket.settimeout(0)
+        try:
+            while len(data) < MOST_BETWEEN:  # TLS gives one record at a time
+                more = self._socket.recv(MOST_BETWEEN)
+                if not more:
+                    raise Unreachable("the server cannot be reached: it closed the connection")
+                data += more
+        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            pass
+        finally:
+            self._socket.settimeout(None)
+        return data
 
     def head(self) -> Head:
         """The next frame's."""

@@ -51,11 +51,11 @@ class Streams:
         return self._context
 
     def idle(self) -> FramedConnection | None:
-        """One that is there and has not been told anything since it was used last."""
+        """One that is there and that the server has not ended."""
         self.reap(quiet.now())
         while self._idle:
             connection = self._idle.pop()
-            if connection.usable and connection.quiet:
+            if connection.usable and connection.settled():
                 return connection
             connection.close()
         return None

@@ -41,7 +41,7 @@ class Data:
     padding: int | None = None
 
 
-CLOSE, STALL = "close", "stall"
+CLOSE, STALL, AWAIT_LEAVE = "close", "stall", "until the client ends the call"
 Step = Say | Data | str
 Script = Callable[[int], Iterable[Step]]
 """What is said to the call of a number."""
@@ -128,6 +128,10 @@ class Peer:
                 size = min(len(rest), room if padding is None else room - padding - 1)
                 self._do(number, data(number, rest[:size], padding))
                 rest = rest[size:]
+            return
+        if step == AWAIT_LEAVE:
+            while number not in self._left:
+                self._hear()
             return
         if step == STALL:
             self.stalled.set()

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import select
 import socket
 import ssl
 import threading
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 import trio
 import trio.testing
-from hyperframe.frame import PingFrame, SettingsFrame
+from hyperframe.frame import GoAwayFrame, PingFrame, RstStreamFrame, SettingsFrame
 
 from exportfs.config import KIB, ServerConfig
 from exportfs.content.line import Line
@@ -27,7 +28,19 @@ from exportfs.rpc.threads import Threads
 from exportfs.rpc.tls import context
 from exportfs.simulator import make_certificates
 from tests.support.fake_source import content
-from tests.support.framed_peer import STALL, Data, Peer, Peers, Say, Step, data, headers, messages
+from tests.support.framed_peer import (
+    AWAIT_LEAVE,
+    CLOSE,
+    STALL,
+    Data,
+    Peer,
+    Peers,
+    Say,
+    Step,
+    data,
+    headers,
+    messages,
+)
 from tests.support.http2_server import Http2Server
 
 pytestmark = pytest.mark.promise("R6")
@@ -289,6 +302,43 @@ async def test_all_is_here_and_the_connection_has_gone() -> None:
         sink = Sink()
         peers.begin(fetch(1, stop=True), sink)
         assert await sink.whole() == content("f", 0, BLOCK)
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        ([headers(1, ("grpc-status", "1"), end=True), Say(RstStreamFrame(1).serialize())], True),
+        ([Say(PingFrame(0, b"12345678").serialize())], True),
+        ([Say(PingFrame(0, b"12345678").serialize()[:5])], False),
+        ([Say(GoAwayFrame(0, last_stream_id=1).serialize())], False),
+        ([data(1, b"late")], False),
+        ([CLOSE], False),
+    ],
+    ids=["trailers", "ping", "part of a frame", "goodbye", "data", "closed"],
+)
+async def test_what_comes_between_two_calls(said: list[Step], kept: bool) -> None:
+    """gRPC's servers in C++ send trailers to what was cancelled: that costs no connection."""
+
+    def script(number: int) -> Iterator[Step]:
+        if number > 1 or len(peers.made) > 1:
+            yield from good(number)
+            return
+        yield headers(number, OK)
+        yield Data(messages(2 * BLOCK, BLOCK))
+        yield AWAIT_LEAVE
+        yield from (Say(one.raw) if isinstance(one, Say) else one for one in said)
+
+    async with served(Peers(lambda: Peer(script))) as peers:
+        sink = Sink()
+        download = peers.begin(fetch(2, stop=True), sink)
+        assert await sink.whole() == content("f", 0, 2 * BLOCK)
+        await until(lambda: let_go(download))
+        [connection] = peers._idle
+        await until(lambda: select.select([connection._socket], [], [], 0)[0])
+        again = Sink()
+        peers.begin(fetch(), again)
+        assert await again.whole() == content("f", 0, SIZE)
+        assert len(peers.made) == (1 if kept else 2)
 
 
 async def test_left_while_half_a_frame_is_there() -> None:
