@@ -12,7 +12,6 @@ import pytest
 import trio
 
 from exportfs.config import KIB, ServerConfig
-from exportfs.content.line import Line
 from exportfs.errors import Exhausted, ExportfsError, Interrupted
 from exportfs.model import Fetch
 from exportfs.rpc.download import MISUNDERSTOOD, Downloads
@@ -20,6 +19,7 @@ from exportfs.rpc.pings import PINGS_UNANSWERED
 from exportfs.rpc.server import Server
 from exportfs.rpc.status import translate_status
 from exportfs.wire import service as wire
+from tests.support.downloads import downloads_from, plain
 from tests.support.fake_source import content
 from tests.support.http2_server import Http2Server
 from tests.unit.rpc.test_threads import Sink
@@ -42,21 +42,6 @@ async def client_of(handler: grpc.GenericRpcHandler, *, timeout: float) -> Async
         await client.close()
         stopped: threading.Event = server.stop(None)
         stopped.wait(5)
-
-
-@asynccontextmanager
-async def downloads_from(port: int) -> AsyncIterator[Downloads]:
-    config = ServerConfig("127.0.0.1", port, insecure=True)
-    client = Server(config, timeout=10)
-    downloads = Downloads(client.connections, client.login, Line(), config)
-    try:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(downloads.run)
-            await trio.testing.wait_all_tasks_blocked()
-            yield downloads
-            nursery.cancel_scope.cancel()
-    finally:
-        client.connections.close()
 
 
 async def whole(downloads: Downloads, file_id: str = "f") -> bytes:
@@ -85,7 +70,7 @@ async def test_exact_downloads(server: Http2Server) -> None:
     """Of all these, over the connection for exact downloads; their requests are larger than a frame, too."""
     file_id = "f" * (40 * KIB)
     with server:
-        async with downloads_from(server.port) as downloads:
+        async with downloads_from(plain(server.port)) as downloads:
             for _ in range(3):
                 assert await whole(downloads, file_id) == content(file_id, 0, SIZE)
     assert server.connections == 1
@@ -95,7 +80,7 @@ async def test_exact_downloads(server: Http2Server) -> None:
 async def test_a_server_that_compresses_unasked() -> None:
     """gRPC understands it, and takes over for good."""
     with Http2Server(SIZE, compress=True) as server:
-        async with downloads_from(server.port) as downloads:
+        async with downloads_from(plain(server.port)) as downloads:
             for _ in range(MISUNDERSTOOD + 2):
                 assert await whole(downloads) == content("f", 0, SIZE)
     assert server.connections == MISUNDERSTOOD + 1
@@ -104,7 +89,7 @@ async def test_a_server_that_compresses_unasked() -> None:
 async def test_what_is_no_http2_in_the_middle_of_a_download() -> None:
     """What is missing comes over gRPC; blocks that are here are not fetched again. The next connection does well."""
     with Http2Server(SIZE, garbage_after=5, garbage_on=1) as server:
-        async with downloads_from(server.port) as downloads:
+        async with downloads_from(plain(server.port)) as downloads:
             assert await whole(downloads) == content("f", 0, SIZE)
             assert await whole(downloads) == content("f", 0, SIZE)
     assert server.connections == 3
@@ -115,7 +100,7 @@ async def test_what_is_no_http2_in_the_middle_of_a_download() -> None:
 async def test_no_ping_is_one_too_many(mute: bool) -> None:
     """gRPC's servers forgive two between answers, whatever the time between them; that for Java from the first on."""
     with Http2Server(SIZE, mute=mute, pings_unpunished=PINGS_UNANSWERED) as server:
-        async with downloads_from(server.port) as downloads:
+        async with downloads_from(plain(server.port)) as downloads:
             (connection,) = downloads._made
             for number in range(5):
                 with trio.fail_after(10):

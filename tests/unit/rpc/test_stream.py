@@ -1,24 +1,21 @@
 """Downloads with a connection and a thread of their own, against a server of nothing but HTTP/2, and the simulator."""
 
 import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 import trio
 
 from exportfs.config import KIB, MIB, ServerConfig
-from exportfs.content.line import Line
-from exportfs.errors import Corrupt, ExportfsError, NotFound, Unreachable
+from exportfs.errors import Corrupt, NotFound, Unreachable
 from exportfs.model import Fetch
 from exportfs.rpc import quiet
+from exportfs.rpc.blocks import wire_range
 from exportfs.rpc.download import MISUNDERSTOOD, Downloads
-from exportfs.rpc.server import Server
-from exportfs.rpc.sizes import wire_range
 from exportfs.rpc.stream import StreamDownload
 from exportfs.rpc.streams import IDLE_SECONDS
 from exportfs.simulator import Config, LoginConfig, Simulator, SimulatorServer, make_certificates
+from tests.support.downloads import Sink, downloads_from, plain
 from tests.support.fake_source import content
 from tests.support.http2_server import Http2Server
 
@@ -27,57 +24,8 @@ SIZE, BLOCK = 5 * MIB + 77, 256 * KIB
 BLOCKS = -(-SIZE // BLOCK)
 
 
-class Sink:
-    """Knows what has come, and lets a test wait for it."""
-
-    def __init__(self) -> None:
-        self.data = bytearray()
-        self.end = trio.Event()
-        self.error: ExportfsError | None = None
-        self._more = trio.Event()
-
-    def block(self, index: int, data: memoryview, length: int | None = None) -> None:
-        self.data += data
-        self._more.set()
-
-    def ended(self, error: ExportfsError | None) -> None:
-        self.error = error
-        self.end.set()
-
-    async def has(self, blocks: int) -> None:
-        with trio.fail_after(20):
-            while len(self.data) < blocks * BLOCK:
-                self._more = trio.Event()
-                await self._more.wait()
-
-    async def whole(self) -> bytes:
-        with trio.fail_after(20):
-            await self.end.wait()
-        if self.error is not None:
-            raise self.error
-        return bytes(self.data)
-
-
 def fetch(first: int = 0, until: int = BLOCKS + 1, *, stop: bool = False) -> Fetch:
     return Fetch("session", "f", BLOCK, first, until, size=SIZE, wide=True, stop=stop)
-
-
-@asynccontextmanager
-async def downloads_from(config: ServerConfig) -> AsyncIterator[Downloads]:
-    client = Server(config, timeout=10)
-    downloads = Downloads(client.connections, client.login, Line(), config)
-    try:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(downloads.run)
-            await trio.testing.wait_all_tasks_blocked()
-            yield downloads
-            nursery.cancel_scope.cancel()
-    finally:
-        client.connections.close()
-
-
-def plain(server: Http2Server) -> ServerConfig:
-    return ServerConfig("127.0.0.1", server.port, insecure=True)
 
 
 async def idle(downloads: Downloads, count: int = 1) -> None:
@@ -116,7 +64,7 @@ async def test_whole_files(server: Http2Server) -> None:
     whole = SIZE if server.frame > 1 else 40 * KIB  # a frame for each byte takes a while
     server.size = whole
     with server:
-        async with downloads_from(plain(server)) as downloads:
+        async with downloads_from(plain(server.port)) as downloads:
             for _ in range(2):
                 sink = Sink()
                 asked = Fetch("session", "f", BLOCK, 0, -(-whole // BLOCK) + 1, size=whole, wide=True)
@@ -142,11 +90,11 @@ async def test_nothing_is_sent_that_is_not_wanted(encrypted: bool, tmp_path: Pat
             sink = Sink()
             asked = Fetch(session, file.path, BLOCK, 2, 5, size=SIZE, wide=True)
             download = downloads.start(asked, sink)
-            await sink.has(3)
+            await sink.has(3 * BLOCK)
             [running] = [one for one in downloads._started if isinstance(one, StreamDownload)]
             assert running._received == running._granted == wire_range(2, 5, BLOCK, SIZE, None)
             download.allow(7)
-            await sink.has(5)
+            await sink.has(5 * BLOCK)
             assert running._received == wire_range(2, 7, BLOCK, SIZE, None)
             download.allow(BLOCKS + 1)
             data = await sink.whole()
@@ -159,11 +107,11 @@ async def test_nothing_is_sent_that_is_not_wanted(encrypted: bool, tmp_path: Pat
 
 async def test_a_download_that_rests_leaves_its_connection_to_another() -> None:
     with Http2Server(SIZE) as server:
-        async with downloads_from(plain(server)) as downloads:
+        async with downloads_from(plain(server.port)) as downloads:
             for number in range(3):
                 sink = Sink()
                 download = downloads.start(fetch(number, number + 2), sink)
-                await sink.has(2)
+                await sink.has(2 * BLOCK)
                 download.cancel()
                 await idle(downloads)
                 assert sink.data == content("f", number * BLOCK, 2 * BLOCK)
@@ -174,7 +122,7 @@ async def test_a_download_that_rests_leaves_its_connection_to_another() -> None:
 async def test_what_is_on_its_way_goes_with_the_connection() -> None:
     """Over a slow line it would come before the next download's first block."""
     with Http2Server(SIZE, mute=True) as server:
-        async with downloads_from(plain(server)) as downloads:
+        async with downloads_from(plain(server.port)) as downloads:
             sink = Sink()
             download = downloads.start(fetch(), sink)
             with trio.fail_after(10):
@@ -190,7 +138,7 @@ async def test_what_is_on_its_way_goes_with_the_connection() -> None:
 
 async def test_a_connection_that_has_ended_is_not_used_again() -> None:
     with Http2Server(SIZE) as server:
-        async with downloads_from(plain(server)) as downloads:
+        async with downloads_from(plain(server.port)) as downloads:
             for number in range(2):
                 sink = Sink()
                 downloads.start(fetch(), sink)
@@ -202,7 +150,7 @@ async def test_a_connection_that_has_ended_is_not_used_again() -> None:
 
 async def test_connections_that_rest_are_closed() -> None:
     with Http2Server(SIZE) as server:
-        async with downloads_from(plain(server)) as downloads:
+        async with downloads_from(plain(server.port)) as downloads:
             sink = Sink()
             downloads.start(fetch(), sink)
             await sink.whole()
@@ -217,7 +165,7 @@ async def test_connections_that_rest_are_closed() -> None:
 async def test_a_server_that_compresses_unasked() -> None:
     """gRPC understands it, and takes over for good."""
     with Http2Server(SIZE, compress=True) as server:
-        async with downloads_from(plain(server)) as downloads:
+        async with downloads_from(plain(server.port)) as downloads:
             for _ in range(MISUNDERSTOOD + 1):
                 sink = Sink()
                 downloads.start(fetch(), sink)
@@ -228,7 +176,7 @@ async def test_a_server_that_compresses_unasked() -> None:
 async def test_what_is_no_http2_in_the_middle() -> None:
     """What is missing comes over gRPC; blocks that are here are not fetched again."""
     with Http2Server(SIZE, garbage_after=5, garbage_on=2) as server:
-        async with downloads_from(plain(server)) as downloads:
+        async with downloads_from(plain(server.port)) as downloads:
             sink = Sink()
             downloads.start(fetch(), sink)
             assert await sink.whole() == content("f", 0, SIZE)
@@ -236,7 +184,7 @@ async def test_what_is_no_http2_in_the_middle() -> None:
 
 async def test_an_answer_that_ends_within_a_block() -> None:
     with Http2Server(SIZE, cut_at=3) as server:
-        async with downloads_from(plain(server)) as downloads:
+        async with downloads_from(plain(server.port)) as downloads:
             sink = Sink()
             downloads.start(fetch(), sink)
             with pytest.raises(Corrupt, match="within a block"):
@@ -246,7 +194,7 @@ async def test_an_answer_that_ends_within_a_block() -> None:
 
 async def test_a_reset() -> None:
     with Http2Server(SIZE, reset_at=3) as server:
-        async with downloads_from(plain(server)) as downloads:
+        async with downloads_from(plain(server.port)) as downloads:
             sink = Sink()
             downloads.start(fetch(), sink)
             with pytest.raises(Unreachable):
@@ -257,7 +205,7 @@ async def test_a_reset() -> None:
 async def test_a_server_that_takes_no_new_calls() -> None:
     """It goes on with what it has begun; the next one gets another connection."""
     with Http2Server(SIZE, goodbye_at=3) as server:
-        async with downloads_from(plain(server)) as downloads:
+        async with downloads_from(plain(server.port)) as downloads:
             for _ in range(2):
                 sink = Sink()
                 downloads.start(fetch(), sink)
@@ -267,7 +215,7 @@ async def test_a_server_that_takes_no_new_calls() -> None:
 
 async def test_no_server() -> None:
     with Http2Server(SIZE) as server:
-        config = plain(server)
+        config = plain(server.port)
     async with downloads_from(config) as downloads:
         sink = Sink()
         downloads.start(fetch(), sink)

@@ -16,17 +16,15 @@ import trio.testing
 from hyperframe.frame import GoAwayFrame, PingFrame, RstStreamFrame, SettingsFrame
 
 from exportfs.config import KIB, ServerConfig
-from exportfs.content.line import Line
-from exportfs.errors import ExportfsError, Interrupted, Unreachable
+from exportfs.errors import Interrupted, Unreachable
 from exportfs.model import Fetch
-from exportfs.rpc.download import Downloads
 from exportfs.rpc.framed import FramedConnection
 from exportfs.rpc.http2_client import Misunderstood, NoExact
-from exportfs.rpc.server import Server
 from exportfs.rpc.stream import StreamDownload
 from exportfs.rpc.threads import Threads
 from exportfs.rpc.tls import context
 from exportfs.simulator import make_certificates
+from tests.support.downloads import Sink, downloads_from
 from tests.support.fake_source import content
 from tests.support.framed_peer import (
     AWAIT_LEAVE,
@@ -46,27 +44,6 @@ from tests.support.http2_server import Http2Server
 pytestmark = pytest.mark.promise("R6")
 BLOCK, SIZE = 8 * KIB, 64 * KIB
 OK = (":status", "200")
-
-
-class Sink:
-    def __init__(self) -> None:
-        self.data = bytearray()
-        self.end = trio.Event()
-        self.error: ExportfsError | None = None
-
-    def block(self, index: int, data: memoryview, length: int | None = None) -> None:
-        self.data += data
-
-    def ended(self, error: ExportfsError | None) -> None:
-        self.error = error
-        self.end.set()
-
-    async def whole(self) -> bytes:
-        with trio.fail_after(10):
-            await self.end.wait()
-        if self.error is not None:
-            raise self.error
-        return bytes(self.data)
 
 
 async def until(happened: Callable[[], object]) -> None:
@@ -215,20 +192,6 @@ async def test_exact_downloads_outlive_a_handshake_that_broke_off(wide: bool, tm
                 await sink.whole()
             assert downloads._exact
         listener.shutdown(socket.SHUT_RDWR)
-
-
-@asynccontextmanager
-async def downloads_from(config: ServerConfig) -> AsyncIterator[Downloads]:
-    client = Server(config, timeout=10)
-    downloads = Downloads(client.connections, client.login, Line(), config)
-    try:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(downloads.run)
-            await trio.testing.wait_all_tasks_blocked()
-            yield downloads
-            nursery.cancel_scope.cancel()
-    finally:
-        client.connections.close()
 
 
 @pytest.mark.parametrize("wide", [True, False])
