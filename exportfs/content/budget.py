@@ -39,6 +39,6 @@ class Budget:
 
     def streams(self, block: int, *, near: bool) -> int:
         """Wide downloads at a time, in blocks of this size: each may have a window full of what the server has sent,
-        and blocks in gRPC's hands and between the threads."""
+        and the block that comes."""
         each = (STREAMS_WINDOW_NEAR if near else STREAMS_WINDOW) + BLOCKS_UNDERWAY * block
         return min(self.max_downloads, max(STREAMS_LEAST, (BESIDE + self.spared) // each))

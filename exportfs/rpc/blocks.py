@@ -1,7 +1,16 @@
-"""How many bytes blocks take on the wire, known before they come: what a stream's window is opened for. Pure."""
+"""Blocks on the wire: how many bytes they take, which is known before they come and what a stream's window is opened
+for, and how they are read. Pure."""
+
+import functools
+
+from exportfs.config import MIB
+from exportfs.errors import Corrupt
+from exportfs.rpc.wire_format import MalformedMessage, file_chunk
 
 PREFIX = 5
 """Bytes before each message: whether it is compressed, and its length."""
+LARGEST = 16 * MIB
+"""Bytes of a message."""
 END_SLACK = 64
 """Bytes that an empty last block may take, in which some servers end a file."""
 
@@ -11,6 +20,7 @@ def wire_size(index: int, length: int) -> int:
     return PREFIX + (1 + _varint_size(index) if index else 0) + 1 + _varint_size(length) + length
 
 
+@functools.lru_cache(maxsize=256)  # asked for with each frame, and the same until a block has come
 def wire_range(first: int, until: int, chunk: int, size: int, known: int | None) -> int:
     """The same of the blocks from `first` to before `until`, of a file of `size` bytes in blocks of `chunk`, and of its
     end where `until` lies beyond it. known: length of the first one's message, where it has come."""
@@ -24,6 +34,14 @@ def wire_range(first: int, until: int, chunk: int, size: int, known: int | None)
             total += END_SLACK
             break
     return total
+
+
+def block_of(message: bytes | bytearray) -> tuple[int, memoryview]:
+    """(number, data) of a block; the data is a view of the message. Raises Corrupt."""
+    try:
+        return file_chunk(message)
+    except MalformedMessage as error:
+        raise Corrupt(f"a block cannot be read: {error}") from None
 
 
 def _varint_size(value: int) -> int:

@@ -166,7 +166,7 @@ class Downloads:
 
 
 class _Fallback:
-    """An exact download that goes on over gRPC where its connection cannot be used with this server."""
+    """A download that goes on over gRPC where its connection cannot be used with this server."""
 
     def __init__(self, downloads: Downloads, fetch: Fetch, sink: Sink, calls: CallCounters) -> None:
         self._tally = Tally(calls, METHOD)

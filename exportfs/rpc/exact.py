@@ -10,17 +10,14 @@ from collections import deque
 
 import trio
 
-from exportfs.config import MIB
 from exportfs.errors import Corrupt, ExportfsError
 from exportfs.model import Fetch
+from exportfs.rpc.blocks import LARGEST, PREFIX, block_of, wire_range
 from exportfs.rpc.handle import Sink
 from exportfs.rpc.http2 import Http2Connection
 from exportfs.rpc.http2_client import WINDOW
-from exportfs.rpc.sizes import PREFIX, wire_range
-from exportfs.rpc.wire_format import MalformedMessage, file_chunk, file_chunk_head
+from exportfs.rpc.wire_format import MalformedMessage, file_chunk_head
 
-LARGEST = 16 * MIB
-"""Bytes of a message."""
 HEAD = 32
 """Bytes of a message within which its block's number and length are told."""
 LUMP = 16
@@ -46,7 +43,6 @@ class ExactDownload:
         self._base = 0
         """Offset in the stream of the message that comes now."""
         self._next = fetch.first
-        self._goal: tuple[int, int, int, int | None] | None = None
         self._over = False
         self._part = self._wanted_of_last()
         """Bytes of data that are wanted of the last block; None where that is all of it."""
@@ -120,10 +116,7 @@ class ExactDownload:
         raw = bytes(memoryview(buffer)[PREFIX:end])
         del buffer[:end]
         self._base += end
-        try:
-            index, data = file_chunk(raw)
-        except MalformedMessage as error:
-            raise Corrupt(f"a block cannot be read: {error}") from None
+        index, data = block_of(raw)
         if data:  # some servers begin or end a file with an empty block
             self._next += 1
         self._sink.block(index, data)
@@ -181,20 +174,11 @@ class ExactDownload:
     def _wanted(self) -> int:
         """Offset in the stream up to which it is to be sent."""
         known = int.from_bytes(self._buffer[1:PREFIX], "big") if len(self._buffer) >= PREFIX else None
-        key = (self._next, self._until, -1 if known is None else known, self._part)
-        if key != self._goal:
-            self._goal_offset = self._base + self._size_of_wanted(known)
-            self._goal = key
-        return self._goal_offset
-
-    _goal_offset = 0
-
-    def _size_of_wanted(self, known: int | None) -> int:
         fetch = self._fetch
         size = wire_range(self._next, self._until, fetch.chunk_size, fetch.size, known)
         if self._part is not None and self._next < self._until:
             size -= fetch.chunk_size - self._part
-        return size
+        return self._base + size
 
     def _grant(self) -> None:
         if self._number is None or self._over:

@@ -31,6 +31,7 @@ from exportfs.rpc.http2_client import (
     call_headers,
     handshake_failure,
     new_connection,
+    say,
 )
 
 FRAME = MIB
@@ -144,15 +145,7 @@ class FramedConnection:
 
     def say(self, number: int, data: bytes) -> bytes:
         """As much of a request as the server's windows let go; gives the rest."""
-        http2 = self.http2
-        with contextlib.suppress(h2.exceptions.StreamClosedError):  # it was answered before it was heard
-            while data:
-                room = min(http2.local_flow_control_window(number), http2.max_outbound_frame_size)
-                if room <= 0:
-                    return data
-                piece, data = data[:room], data[room:]
-                http2.send_data(number, piece, end_stream=not data)
-        return b""
+        return say(self.http2, number, data)
 
     def window(self, number: int, amount: int) -> bytes:
         """What lets the server send so many bytes more of a stream."""

@@ -10,9 +10,10 @@ from typing import Any
 
 import grpc
 
-from exportfs.errors import Corrupt, ExportfsError, Interrupted
+from exportfs.errors import ExportfsError, Interrupted
 from exportfs.model import Fetch
 from exportfs.naming import encode
+from exportfs.rpc.blocks import block_of
 from exportfs.rpc.channel import Connection, Connections, Lane, Metadata
 from exportfs.rpc.counted import CANCELLED, STALLED, Tally, code_of
 from exportfs.rpc.handle import Sink
@@ -20,7 +21,7 @@ from exportfs.rpc.handover import HandOver
 from exportfs.rpc.login import Login
 from exportfs.rpc.server import SERVICE
 from exportfs.rpc.status import translate
-from exportfs.rpc.wire_format import MalformedMessage, file_chunk, message
+from exportfs.rpc.wire_format import message
 
 METHOD = "DownloadFile"
 
@@ -130,10 +131,7 @@ class Download:
     def _take(self) -> None:
         call, hand_over = self._call, self._hand_over
         for raw in call:
-            try:
-                index, data = file_chunk(raw)
-            except MalformedMessage as error:
-                raise Corrupt(f"a block cannot be read: {error}") from None
+            index, data = block_of(raw)
             if not data:
                 continue  # no block: its number would be waited on, and the stream's end never seen
             hand_over.block(index, data)

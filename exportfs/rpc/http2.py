@@ -8,7 +8,6 @@ https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md
 
 import contextlib
 import logging
-import socket
 import ssl
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -34,8 +33,10 @@ from exportfs.rpc.http2_client import (
     NoExact,
     Unusable,
     call_headers,
+    connected,
     handshake_failure,
     new_connection,
+    say,
 )
 from exportfs.rpc.pings import Pings
 from exportfs.rpc.tls import context
@@ -219,11 +220,7 @@ class Http2Connection:
 
     async def _connect(self) -> trio.abc.Stream:
         config = self._config
-        try:
-            tcp = await trio.open_tcp_stream(config.host, config.port)
-        except OSError as error:
-            raise Unreachable(f"the server cannot be reached: {error}") from None
-        tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(quiet.UNHEARD * 1000))
+        tcp = await connected(config)
         if config.insecure:
             return tcp
         try:
@@ -341,17 +338,9 @@ class Http2Connection:
         http2 = self._http2
         assert http2 is not None
         for number, data in list(self._unsent.items()):
-            try:
-                while data:
-                    room = min(http2.local_flow_control_window(number), http2.max_outbound_frame_size)
-                    if room <= 0:
-                        break
-                    piece, data = data[:room], data[room:]
-                    http2.send_data(number, piece, end_stream=not data)
-            except h2.exceptions.StreamClosedError:
-                data = b""  # it was answered before it was heard
-            if data:
-                self._unsent[number] = data
+            rest = say(http2, number, data)
+            if rest:
+                self._unsent[number] = rest
             else:
                 del self._unsent[number]
 

@@ -1,16 +1,21 @@
 """What all connections of HTTP/2 for downloads have in common: how they begin, what a call says of itself, and what
 makes them of no use. Their windows are opened for what is wanted, so that they begin small."""
 
+import contextlib
 import logging
+import socket
 import ssl
 
 import h2.config
 import h2.connection
+import h2.exceptions
 import h2.settings
+import trio
 
 import exportfs
 from exportfs.config import KIB, ServerConfig
 from exportfs.errors import Interrupted, Unreachable
+from exportfs.rpc import quiet
 from exportfs.rpc.channel import METADATA, Metadata
 
 # At level debug it logs every header, the token among them.
@@ -88,3 +93,25 @@ def handshake_failure(error: ssl.SSLError) -> Unusable | Unreachable:
     if isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError | ssl.SSLSyscallError):
         return Unreachable("the server cannot be reached: the TLS handshake broke off")
     return Unusable(f"TLS: {error}")
+
+
+def say(http2: h2.connection.H2Connection, number: int, data: bytes) -> bytes:
+    """As much of a request as the server's windows let go; gives the rest."""
+    with contextlib.suppress(h2.exceptions.StreamClosedError):  # it was answered before it was heard
+        while data:
+            room = min(http2.local_flow_control_window(number), http2.max_outbound_frame_size)
+            if room <= 0:
+                return data
+            piece, data = data[:room], data[room:]
+            http2.send_data(number, piece, end_stream=not data)
+    return b""
+
+
+async def connected(config: ServerConfig) -> trio.SocketStream:
+    """Over TCP. Raises Unreachable."""
+    try:
+        tcp = await trio.open_tcp_stream(config.host, config.port)
+    except OSError as error:
+        raise Unreachable(f"the server cannot be reached: {error}") from None
+    tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(quiet.UNHEARD * 1000))
+    return tcp

@@ -13,23 +13,20 @@ from functools import partial
 
 import h2.events
 
-from exportfs.config import MIB, STREAMS_WINDOW, STREAMS_WINDOW_NEAR
+from exportfs.config import STREAMS_WINDOW, STREAMS_WINDOW_NEAR
 from exportfs.errors import Corrupt, ExportfsError, Interrupted, Unreachable
 from exportfs.model import Fetch
 from exportfs.rpc.answer import Answer, reset
+from exportfs.rpc.blocks import LARGEST, PREFIX, block_of, wire_range
 from exportfs.rpc.channel import Metadata
 from exportfs.rpc.framed import DATA, END_STREAM, PADDED, FramedConnection, Head, Waker
 from exportfs.rpc.handle import Sink
 from exportfs.rpc.handover import HandOver
 from exportfs.rpc.http2_client import WINDOW, Misunderstood, NoExact, Unusable
-from exportfs.rpc.sizes import PREFIX, wire_range
 from exportfs.rpc.streams import Streams
-from exportfs.rpc.wire_format import MalformedMessage, file_chunk
 
 log = logging.getLogger(__name__)
 
-LARGEST = 16 * MIB
-"""Bytes of a message."""
 LUMP = 4
 """Windows are opened in pieces of no less than this part of what may be on its way."""
 
@@ -326,10 +323,7 @@ class StreamDownload:
     def _end_message(self, message: bytearray) -> None:
         self._message = None
         self._base += PREFIX + len(message)
-        try:
-            index, data = file_chunk(message)
-        except MalformedMessage as error:
-            raise Corrupt(f"a block cannot be read: {error}") from None
+        index, data = block_of(message)
         if data:  # some servers begin or end a file with an empty block
             self._next += 1
             self._hand_over.block(index, data)

@@ -10,7 +10,7 @@ from exportfs.config import ServerConfig
 from exportfs.errors import Unreachable
 from exportfs.rpc import quiet
 from exportfs.rpc.framed import FramedConnection
-from exportfs.rpc.http2_client import CONNECT_SECONDS, Unusable
+from exportfs.rpc.http2_client import CONNECT_SECONDS, Unusable, connected
 from exportfs.rpc.threads import Threads
 from exportfs.rpc.tls import context
 
@@ -64,12 +64,7 @@ class Streams:
         """Raises Unreachable."""
         config = self._config
         with trio.move_on_after(CONNECT_SECONDS):
-            try:
-                stream = await trio.open_tcp_stream(config.host, config.port)
-            except OSError as error:
-                raise Unreachable(f"the server cannot be reached: {error}") from None
-            stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(quiet.UNHEARD * 1000))
-            return FramedConnection(_taken_from(stream), config)
+            return FramedConnection(_taken_from(await connected(config)), config)
         raise Unreachable("the server cannot be reached: no connection within 15 s")
 
     def give_back(self, connection: FramedConnection) -> None:

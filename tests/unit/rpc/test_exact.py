@@ -17,12 +17,12 @@ from exportfs.config import ServerConfig
 from exportfs.content.line import Line
 from exportfs.errors import ExportfsError, Interrupted, NotFound
 from exportfs.model import Fetch
+from exportfs.rpc.blocks import wire_size
 from exportfs.rpc.download import Downloads
 from exportfs.rpc.exact import HEAD, ExactDownload
 from exportfs.rpc.frames import Goodbyes
 from exportfs.rpc.http2_client import WINDOW
 from exportfs.rpc.server import Server
-from exportfs.rpc.sizes import wire_size
 from exportfs.rpc.wire_format import message
 from exportfs.simulator import Config, LoginConfig, Simulator, SimulatorServer, make_certificates
 from tests.unit.rpc.test_threads import Sink as Collector
