@@ -38,6 +38,10 @@ class JournalFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._known: dict[str, Record] = {}
+        """What this mount has found in it and written, for when somebody takes the file away, or what it holds."""
+        self._seen = (0, 0, 0)
+        """Which file it was when it was touched last, by device and inode, and its size in bytes."""
 
     def load(self) -> list[Record]:
         """What the file holds, the oldest first; it is rewritten with what still counts.
@@ -49,6 +53,8 @@ class JournalFile:
             with self._locked(LOAD_WITHIN) as descriptor:
                 records = self._replay(descriptor)
                 self._rewrite(records)
+            self._known = {record.key: record for record in records}
+            self._note(os.stat(self.path))
         except OSError as error:
             raise ExportfsError(
                 f"cannot use the journal {self.path}: {error.strerror}; make its directory yours, or set "
@@ -75,27 +81,33 @@ class JournalFile:
             os.close(descriptor)
 
     def read(self) -> list[Record]:
-        """What the file holds now. Raises ExportfsError where it cannot be read at the moment."""
+        """What the file holds now, and again what it has lost. Raises ExportfsError where it cannot be read at the
+        moment."""
         try:
             with self._locked(WRITE_WITHIN) as descriptor:
-                return self._replay(descriptor, complain=False)
+                records = self._replay(descriptor, complain=False)
+                lost = self._lost(descriptor)
         except OSError as error:
             raise ExportfsError(f"the journal {self.path} cannot be read: {error.strerror}") from None
+        if lost:
+            self.append(())
+        return [*records, *lost]
 
     def append(self, changes: Sequence[Change]) -> None:
-        """Writes changes, and returns when they are on disk.
+        """Writes changes, after what the file has lost, and returns when they are on disk.
 
         Raises ExportfsError where that fails, MayBeWritten where they may be there nevertheless.
         """
         begun = False
         try:
             with self._locked(WRITE_WITHIN) as descriptor:
+                lost = self._lost(descriptor)
                 end = os.lseek(descriptor, 0, os.SEEK_END)
                 # After half a line of a mount that was killed, or whose disk was full, a line of its own.
                 whole = end == 0 or os.pread(descriptor, 1, end - 1) == b"\n"
                 try:
                     begun = True
-                    lines = "".join(_line(change) for change in changes)
+                    lines = "".join(map(_line, [*map(Put, lost), *changes]))
                     _write(descriptor, (b"" if whole else b"\n") + lines.encode())
                     os.fsync(descriptor)
                 except OSError:
@@ -103,9 +115,34 @@ class JournalFile:
                         os.ftruncate(descriptor, end)
                         begun = False
                     raise
+                self._note(os.fstat(descriptor))
         except OSError as error:
             kind = MayBeWritten if begun else ExportfsError
             raise kind(f"cannot write the journal {self.path}: {error.strerror}") from None
+        if lost:
+            log.warning(
+                "the journal %s had lost %d of its requests, which are there again", self.path, len(lost)
+            )
+        for change in changes:
+            if isinstance(change, Put):
+                self._known[change.record.key] = change.record
+            else:
+                self._known.pop(change.key, None)
+
+    def _lost(self, descriptor: int) -> list[Record]:
+        """What was in the file and is not, since it is another one, or was made shorter.
+
+        It is another one, too, where a mount that began has rewritten it: without what a third one has dropped since
+        this one read it. That comes back, and does no harm: this one will drop it for the same reason.
+        """
+        status = os.fstat(descriptor)
+        if (status.st_dev, status.st_ino) == self._seen[:2] and status.st_size >= self._seen[2]:
+            return []
+        there = {record.key for record in self._replay(descriptor, complain=False)}
+        return [record for key, record in self._known.items() if key not in there]
+
+    def _note(self, status: os.stat_result) -> None:
+        self._seen = (status.st_dev, status.st_ino, status.st_size)
 
     def _rewrite(self, records: Iterable[Record]) -> None:
         """Beside it and then in its place: a crash or a full disk in between loses nothing."""

@@ -3,6 +3,7 @@
 
 import fcntl
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -106,6 +107,56 @@ async def test_what_other_mounts_have_heard(journal: Journal, path: Path) -> Non
     with path.open("r+b") as third:
         fcntl.flock(third, fcntl.LOCK_EX)
         assert await journal.settled() is None
+
+
+def emptied(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def made_anew(path: Path) -> None:
+    """By another mount, which had read nothing."""
+    path.unlink()
+    JournalFile(path).append([Put(record("theirs"))])
+
+
+@pytest.mark.parametrize("somebody", [Path.unlink, emptied, made_anew])
+async def test_what_is_taken_away_is_there_again(
+    journal: Journal, path: Path, somebody: Callable[[Path], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Otherwise the same request after a remount starts a second export."""
+    for key in ("a", "b"):
+        await journal.put(record(key), SOON)
+    journal.change(Put(replace(record("a"), session_id="session")))
+    journal.change(Drop("b"))
+    somebody(path)
+    await journal.put(record("c"), SOON)
+    found = {each.key: each.session_id for each in JournalFile(path).load()}
+    found.pop("theirs", None)
+    assert found == {"a": "session", "c": None}
+    assert "had lost 1 of its requests" in caplog.text
+
+
+async def test_also_what_was_found_and_when_it_is_only_looked_at(journal: Journal, path: Path) -> None:
+    """As it is while an answer is missing, and a crash would leave nothing of the question."""
+    await journal.put(replace(record("a"), session_id="session"), SOON)
+    await journal.put(record("b"), SOON)
+    file = JournalFile(path)
+    file.load()
+    path.unlink()
+    assert [each.key for each in await Journal(file, aside=at_once).settled() or []] == ["a"]
+    assert keys(path) == ["a", "b"]
+
+
+async def test_what_another_mount_has_rewritten_is_whole(
+    journal: Journal, path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for key in ("a", "b"):
+        await journal.put(record(key), SOON)
+    journal.change(Drop("b"))
+    assert keys(path) == ["a"]
+    await journal.put(record("c"), SOON)
+    assert [json.loads(line)["put"]["key"] for line in path.read_text().splitlines()] == ["a", "c"]
+    assert not caplog.text
 
 
 async def test_a_later_version_knows_more_of_a_record(journal: Journal, path: Path) -> None:
