@@ -32,6 +32,7 @@ from tests.support.harness import (
     expect_denied,
     expect_errno,
 )
+from tests.support.swapping import in_the_way
 from tests.tree.looking import LIVE_REQUEST, calls_but_listings, directory, results
 
 METRICS = ".metrics"
@@ -286,13 +287,12 @@ def test_keep_alive_polls(tree: Tree, simulator: Simulator) -> None:
 @pytest.mark.promise("T18")
 def test_a_journal_that_cannot_be_written(tree: Tree, tmp_path: Path) -> None:
     (journal,) = (tmp_path / "state").rglob("*.jsonl")
-    journal.unlink()
-    journal.mkdir()  # root writes whatever its mode is
 
     def ask() -> None:
         expect_errno(errno.EIO, tree.write, "new/a.json", json.dumps(ARCHIVE_REQUEST).encode())
 
-    after = grows(tree, "journal_write_failures_total", ask)
+    with in_the_way(journal, tmp_path / "aside"):
+        after = grows(tree, "journal_write_failures_total", ask)
     assert after["requests_total failed"] == 1
     assert after["requests_total started"] == 0
     assert after["journal_unwritten"] == 0  # what was not started need not be known
@@ -302,12 +302,9 @@ def test_a_journal_that_cannot_be_written(tree: Tree, tmp_path: Path) -> None:
 def test_what_the_journal_does_not_take_waits(tree: Tree, tmp_path: Path) -> None:
     tree.write("new/a.json", json.dumps(ARCHIVE_REQUEST).encode())
     (journal,) = (tmp_path / "state").rglob("*.jsonl")
-    journal.rename(tmp_path / "aside")
-    journal.mkdir()
-    after = grows(tree, "journal_write_failures_total", lambda: tree.unlink("new/a.json"))
-    assert after["journal_unwritten"] >= 1  # what is heard of the footage may be another
-    journal.rmdir()
-    (tmp_path / "aside").rename(journal)
+    with in_the_way(journal, tmp_path / "aside"):
+        after = grows(tree, "journal_write_failures_total", lambda: tree.unlink("new/a.json"))
+        assert after["journal_unwritten"] >= 1  # what is heard of the footage may be another
     eventually(lambda: samples(tree)["journal_unwritten"] == 0, every=0.05)
 
 

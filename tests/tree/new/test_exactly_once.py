@@ -16,6 +16,7 @@ from exportfs.simulator import Delay, Fail, Hang, Simulator, SimulatorServer
 from exportfs.wire import export
 from tests.conftest import IMPATIENT, MountFactory
 from tests.support.harness import ARCHIVE_REQUEST, MountProcess, eventually, expect_errno
+from tests.support.swapping import in_the_way
 
 pytestmark = [pytest.mark.mount, pytest.mark.promise("W12")]
 GOOD = json.dumps(ARCHIVE_REQUEST).encode()
@@ -204,13 +205,24 @@ def test_the_journals_disk_is_full(tiny: Path, start_mount: MountFactory, simula
 
 def test_the_journal_cannot_be_written(mount: MountProcess, simulator: Simulator) -> None:
     (journal,) = (mount.mountpoint.parent / "state").rglob("*.jsonl")
-    kept = journal.with_suffix(".kept")
-    journal.rename(kept)
-    journal.mkdir()
-    expect_errno(errno.EIO, mount.tree.write, "new/a.json", GOOD)
-    assert b"journal" in mount.tree.read("new/a.json.error")
-    assert starts(simulator) == 0
-    journal.rmdir()
-    kept.rename(journal)
+    with in_the_way(journal, journal.with_suffix(".kept")):
+        expect_errno(errno.EIO, mount.tree.write, "new/a.json", GOOD)
+        assert b"journal" in mount.tree.read("new/a.json.error")
+        assert starts(simulator) == 0
     mount.tree.write("new/a.json", GOOD)
     assert starts(simulator) == 1
+
+
+@pytest.mark.promise("W3")
+def test_the_journal_is_taken_away(mount: MountProcess, simulator: Simulator) -> None:
+    """By somebody who tidies up, say. The mount knows what was in it, and writes it down again with what comes next."""
+    mount.tree.write("new/a.json", GOOD)
+    (journal,) = (mount.mountpoint.parent / "state").rglob("*.jsonl")
+    journal.unlink()
+    mount.tree.write("new/b.json", GOOD)
+    assert mount.stop() == 0
+    assert "had lost" in mount.log.read_text()
+    mount.start()
+    for name in ("a", "b"):
+        mount.tree.write(f"new/{name}.json", GOOD)
+    assert starts(simulator) == 2
