@@ -19,6 +19,7 @@ from tests.support.harness import (
     config_for,
     security,
 )
+from tests.support.ports import reserved
 
 # Side by side on a busy machine anything may take a while: what hangs is for the bound of every test.
 settings.register_profile("busy machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -58,7 +59,8 @@ def front() -> FrontFactory:
 @pytest.fixture
 def server(simulator: Simulator, front: FrontFactory) -> Iterator[SimulatorServer]:
     """It, listening in plaintext on loopback, or what stands before it."""
-    with SimulatorServer(simulator) as server, front(server) as seen:
+    # Other tests would get its port while it is stopped.
+    with reserved() as port, SimulatorServer(simulator, port=port) as server, front(server) as seen:
         yield seen
 
 

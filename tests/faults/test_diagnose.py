@@ -13,6 +13,7 @@ from exportfs.config import ServerConfig
 from exportfs.doctor.finding import Finding
 from exportfs.doctor.server import diagnose_server
 from exportfs.simulator import Config, LoginConfig, Simulator, SimulatorServer, make_certificates
+from tests.support.ports import reserved
 
 
 def last(config: ServerConfig, *, within: float = 2.0) -> Finding:
@@ -70,9 +71,8 @@ def test_name_that_does_not_resolve() -> None:
 
 
 def test_refused() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    finding = last(ServerConfig("127.0.0.1", port))
+    with reserved() as port:
+        finding = last(ServerConfig("127.0.0.1", port))
     assert "connection refused" in finding.detail
     assert "port" in finding.fix
 

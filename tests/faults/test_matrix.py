@@ -26,6 +26,7 @@ from exportfs.simulator import (
     Stall,
 )
 from tests.support.harness import ARCHIVE_REQUEST, MountProcess, eventually
+from tests.support.ports import reserved
 
 pytestmark = [pytest.mark.mount, pytest.mark.slow]
 
@@ -121,7 +122,7 @@ class Scene:
 def scene(tmp_path: Path) -> Iterator[Scene]:
     simulator = Simulator(Config(login=LoginConfig(required=False), export_seconds=0.2))
     options = ("--insecure", "--timeout", str(TIMEOUT), "--refresh", "0.5")
-    with SimulatorServer(simulator) as server, Proxy(server.port) as proxy:
+    with reserved() as port, SimulatorServer(simulator, port=port) as server, Proxy(port) as proxy:
         mount = MountProcess(proxy.address, tmp_path, *options)
         scene = Scene(
             simulator, server, proxy, mount, {what: simulator.add_computed(SIZE) for what in SESSIONS}

@@ -22,6 +22,7 @@ from exportfs.simulator import (
 )
 from tests.faults.chaos import StreamTrouble, Surroundings, digest, digests, is_stream, results
 from tests.support.harness import MountProcess, eventually
+from tests.support.ports import reserved
 
 pytestmark = pytest.mark.mount
 
@@ -59,7 +60,12 @@ class Scene:
 @pytest.fixture
 def scene(tmp_path: Path) -> Iterator[Scene]:
     simulator = Simulator(Config(login=LoginConfig(token_life=4)))
-    with SimulatorServer(simulator) as server, Proxy(server.port) as proxy:
+    with (
+        reserved() as port,
+        reserved() as front,
+        SimulatorServer(simulator, port=port) as server,
+        Proxy(port, port=front) as proxy,
+    ):
         options = ("--insecure", "--timeout", "9", "--refresh", "0.5", "--user", "demo")
         mount = MountProcess(proxy.address, tmp_path, *options, env={"EXPORTFS_PASSWORD": "demo"})
         try:

@@ -1,7 +1,6 @@
 """A mount that cannot begin says why in one line, with exit code 1, soon, and leaves nothing behind."""
 
 import os
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -23,6 +22,7 @@ from exportfs.simulator import (
 )
 from tests.mount.cli.real import command
 from tests.support.harness import is_mounted
+from tests.support.ports import reserved
 
 pytestmark = pytest.mark.mount
 
@@ -84,21 +84,17 @@ def tls(server: SimulatorServer) -> tuple[str, ...]:
     return ("--ca-file", str(server.tls.ca_file), "--tls-server-name", "Server", "--user", "demo")
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
-
-
 def test_refused_at_once(place: Place) -> None:
     begun = time.monotonic()
-    place.fails(
-        f"127.0.0.1:{free_port()}",
-        "--insecure",
-        "--timeout",
-        "120",
-        says="connection refused",
-        foreground=True,
-    )
+    with reserved() as port:
+        place.fails(
+            f"127.0.0.1:{port}",
+            "--insecure",
+            "--timeout",
+            "120",
+            says="connection refused",
+            foreground=True,
+        )
     assert time.monotonic() - begun < 100  # two runs; with the timeout each would take two minutes
 
 

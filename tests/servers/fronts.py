@@ -5,6 +5,7 @@ sessions, the faults by script, the log of calls) is the simulator's: so the who
 front is a process of its own that ends with its standard input, hence with us.
 """
 
+import contextlib
 import fcntl
 import functools
 import hashlib
@@ -23,6 +24,7 @@ from bench.cpp_server import compile_as_one
 from exportfs.simulator import Certificates, SimulatorServer
 from tests.support import processes
 from tests.support.harness import DEADLINE, eventually
+from tests.support.ports import reserved
 
 HERE = Path(__file__).parent
 PROTOS = HERE.parents[1] / "protos"
@@ -38,6 +40,8 @@ class Front:
         self.folder = folder
         self.tls = tls
         self.port = 0
+        self._kept = contextlib.ExitStack()
+        """So that nobody else gets its port before it is there, or while it is not."""
         self._process: subprocess.Popen[str] | None = None
 
     @property
@@ -81,13 +85,19 @@ class Front:
 
     def __enter__(self) -> Self:
         try:
+            self.port = self._kept.enter_context(reserved())
             self.start()
         except BaseException:
             self._end()
+            self._kept.close()
             raise
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._leave()
+        self._kept.close()
+
+    def _leave(self) -> None:
         self._end()
 
     def _run(
@@ -146,7 +156,7 @@ class Node(Front):
         command = ["node", os.fspath(HERE / "node/front.js"), os.fspath(PROTOS)]
         return self._run(command, folder=HERE, env={**os.environ, **processes.shared_mark()})
 
-    def __exit__(self, *_: object) -> None:
+    def _leave(self) -> None:
         """Nothing of this server is left in its process, or that is ended as well."""
         process = self._process
         if process is not None and process.poll() is None and self._said("end") == "end":
@@ -246,9 +256,6 @@ class Nginx(Front):
         return None if shutil.which("nginx") else "no nginx"
 
     def start(self) -> None:
-        if not self.port:
-            with socket.create_server(("127.0.0.1", 0)) as free:
-                self.port = free.getsockname()[1]
         self._process = self._run(self.command())
         threading.Thread(target=_drain, args=(self._process.stdout,), daemon=True).start()
         eventually(self._listens)

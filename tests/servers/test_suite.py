@@ -17,6 +17,7 @@ from exportfs.simulator import Config, LoginConfig, Proxy, Simulator, SimulatorS
 from tests.conftest import FrontFactory, MountFactory
 from tests.faults.chaos import results
 from tests.support.harness import InProcessTree, MountProcess, Tree, config_for, eventually, security
+from tests.support.ports import reserved
 from tests.tree.new.test_exactly_once import (
     test_lost_reply,
     test_lost_request,
@@ -80,7 +81,12 @@ class Scene:
 @pytest.fixture
 def scene(front: FrontFactory, tmp_path: Path) -> Iterator[Scene]:
     simulator = Simulator(Config(login=LoginConfig(token_life=4)))
-    with SimulatorServer(simulator) as behind, front(behind) as server, Proxy(server.port) as proxy:
+    with (
+        reserved() as port,
+        SimulatorServer(simulator, port=port) as behind,
+        front(behind) as server,
+        Proxy(server.port) as proxy,
+    ):
         options = (*security(server.tls), "--timeout", "9", "--refresh", "0.5", "--user", "demo")
         mount = MountProcess(proxy.address, tmp_path, *options, env={"EXPORTFS_PASSWORD": "demo"})
         try:

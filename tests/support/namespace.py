@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import stat
 import subprocess
 from collections.abc import Iterator
@@ -77,3 +78,14 @@ def namespace(scratch: Path, *folders: str, alone: bool = False) -> Iterator[Nam
             yield Namespace(holder.pid)
         finally:
             holder.kill()
+
+
+COPY = (
+    r"axxon-exportfs: the copy of the mount in the mount namespace of process {} \(.*\) has ended with it\n"
+)
+
+
+def without_copies(said: str) -> str:
+    """What `umount` said, without what it says of copies of the mount: each namespace that is made on the machine while
+    it is there gets one, those of tests that run at the same time among them."""
+    return re.sub(f"^{COPY.format('[0-9]+')}", "", said, flags=re.MULTILINE)

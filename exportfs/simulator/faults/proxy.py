@@ -108,11 +108,13 @@ class Proxy:
     Settings hold for all connections, also those that are open. Every method may be called from any thread.
     """
 
-    def __init__(self, target_port: int, target_host: str = "127.0.0.1", host: str = "127.0.0.1") -> None:
+    def __init__(
+        self, target_port: int, target_host: str = "127.0.0.1", host: str = "127.0.0.1", port: int = 0
+    ) -> None:
+        """`port` 0: any free one, known after `start`, and the same whenever it accepts again."""
         self.target_host, self.target_port = target_host, target_port
         self.host = host
-        self.port = 0
-        """Known after `start`."""
+        self.port = port
         self.latency = 0.0
         """Seconds that a round trip takes longer; a new connection takes one more."""
         self.bandwidth: float | None = None

@@ -8,6 +8,7 @@ import grpc
 import pytest
 
 from exportfs.simulator import Proxy, SimulatorServer
+from tests.support.ports import reserved
 from tests.unit.simulator.helpers import Client
 
 
@@ -99,9 +100,7 @@ def test_a_long_line_gives_back_more_than_it_holds_whole_and_late(echo: int) -> 
 
 
 def test_a_target_that_is_not_there_ends_the_connection() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as gone:
-        port = gone.getsockname()[1]
-    with Proxy(port) as proxy, _open(proxy) as connection:
+    with reserved() as port, Proxy(port) as proxy, _open(proxy) as connection:
         assert connection.recv(1) == b""
 
 
@@ -161,7 +160,8 @@ def test_disconnect(echo: int) -> None:
 
 
 def test_refusing_and_accepting_again(echo: int) -> None:
-    with Proxy(echo) as proxy, _open(proxy) as connection:
+    with reserved() as port, Proxy(echo, port=port) as proxy, _open(proxy) as connection:
+        assert proxy.port == port
         _round_trip(connection)
         proxy.refuse()
         with pytest.raises(ConnectionRefusedError):
