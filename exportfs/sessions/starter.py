@@ -64,11 +64,15 @@ _REFUSED = (InvalidArgument, AccessDenied, Busy, NotFound, TooLarge, Unsupported
 """Answers after which certainly nothing was started."""
 
 
-class Named(Protocol):
-    """What is submitted, by its name in new/ as it is now: it may be renamed meanwhile."""
+class Asked(Protocol):
+    """What is submitted."""
+
+    doubt: ExportfsError | None
+    """Set once the answer is lost: what its session's look ends with, where it finds none."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """In new/, as it is now: it may be renamed meanwhile."""
 
 
 class Submitter:
@@ -97,7 +101,7 @@ class Submitter:
         self._elsewhere: dict[str, str | None] = {}
         """Of the records in the journal, also of other mounts of this server, what session they have."""
 
-    async def submit(self, source: Named, request: Request) -> Entry:
+    async def submit(self, source: Asked, request: Request) -> Entry:
         """Starts the session of a request, and returns its entry.
 
         Raises our errors; after Interrupted, TimedOut or Unreachable it may yet turn up. Calling it again with the
@@ -115,14 +119,14 @@ class Submitter:
                 await self._write_down(record, begun + self._timeout * PREPARED)
                 self._ledger.records.asking(record)
                 try:
-                    entry = await self._start(record, request, begun)
+                    entry = await self._start(source, record, request, begun)
                 finally:
                     self._ledger.records.not_waited_for(record.key)
             self._keep(entry.id)
             await self._journal.written()
             return entry
 
-    async def _start(self, record: Record, request: Request, begun: float) -> Entry:
+    async def _start(self, source: Asked, record: Record, request: Request, begun: float) -> Entry:
         """Asks the server, once; again only after an answer that says that nothing happened, and a look."""
         until, pause = begun + self._timeout * STARTED, FIRST_PAUSE
         while True:
@@ -148,7 +152,11 @@ class Submitter:
             except ExportfsError as error:
                 self._ledger.records.lost(record.key, trio.current_time())
                 log.warning("the answer to a request was lost (%s); looking for its session", error)
-                return await self._look(record, error, begun + self._timeout * FOUND)
+                source.doubt = type(error)(
+                    f"{error}; whether the export was started is unknown. It is watched for and will be linked here "
+                    "if it turns up; writing the same request again does not start a second one"
+                )
+                return await self._look(record, source.doubt, begun + self._timeout * FOUND)
             else:
                 self._ledger.records.answered(record.key, session_id)
                 session = Session(session_id, request.options, request.summary, SessionState(State.RUNNING))
@@ -190,7 +198,7 @@ class Submitter:
                     await self._settle()
             await trio.sleep(WATCH_EVERY)
 
-    async def _prepare(self, source: Named, wanted: str, request: Request, begun: float) -> Entry | None:
+    async def _prepare(self, source: Asked, wanted: str, request: Request, begun: float) -> Entry | None:
         """Gets a list of what there is, asked for now, and from it or the journal the session, if it was started.
 
         Raises Interrupted while it is unknown whether it was; any error means that nothing was sent.
@@ -210,7 +218,7 @@ class Submitter:
             raise type(trouble)(f"{trouble}; {NOTHING_SENT}")
         raise TimedOut(f"the list of sessions did not come in time; {NOTHING_SENT}")
 
-    async def _earlier(self, source: Named, wanted: str, request: Request) -> Entry | None:
+    async def _earlier(self, source: Asked, wanted: str, request: Request) -> Entry | None:
         """The session of the same request, asked for earlier."""
         for record in self._ledger.records.same(source.name, wanted):
             if record.session_id is None:
@@ -245,10 +253,7 @@ class Submitter:
                 return entry
             # Not beyond: whoever waits is to hear what it was.
             await trio.sleep_until(min(trio.current_time() + LOOK_PAUSE, until))
-        raise type(error)(
-            f"{error}; whether the export was started is unknown. It is watched for and will be linked here if it "
-            "turns up; writing the same request again does not start a second one"
-        )
+        raise error
 
     async def _look_once(self, record: Record, until: float) -> Entry | None:
         with trio.move_on_at(until):

@@ -20,6 +20,8 @@ class Submission:
     files: list[int] = field(default_factory=list)
     """Numbers of those that asked for it, under whatever name they are now."""
     ended: bool = False
+    doubt: ExportfsError | None = None
+    """Why it is unknown what became of it, while its session is still looked for."""
     error: ExportfsError | None = None
     session_id: str | None = None
     """Of the session that it started."""

@@ -133,7 +133,7 @@ class Submissions:
             if submission.error is not None:
                 raise submission.error
             return
-        error = TimedOut("the server has not answered yet; the outcome will show here")
+        error = submission.doubt or TimedOut("the server has not answered yet; the outcome will show here")
         self._ledger.tell(submission, error)
         raise error
 

@@ -9,9 +9,10 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from exportfs.errors import ExportfsError
+from exportfs.errors import ExportfsError, Unreachable
 from exportfs.metrics import Outcome
-from tests.support.fake_server import FakeServer
+from exportfs.sessions import starter
+from tests.support.fake_server import TIMEOUT, FakeServer
 from tests.tree.new.test_exactly_once_model import CONTENTS, Mounted
 
 
@@ -66,4 +67,29 @@ async def test_what_is_wrong_in_itself(autojump_clock: MockClock, tmp_path: Path
         mounted = Mounted(server, tmp_path / "journal", nursery)
         await mounted.start()
         assert await outcomes(mounted, b'{"archive": {}}') == [Outcome.INVALID]
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.promise("W12")
+async def test_who_waits_hears_of_a_lost_answer_however_late_the_look_ends(
+    autojump_clock: MockClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The machine is busy, or the journal does not answer just then: the waiting ended first, and said that the server
+    had not answered yet."""
+    monkeypatch.setattr(starter, "LOOK_PAUSE", 0.01)
+    server = FakeServer(starts=itertools.repeat("lost before"), delay=0.01)
+    async with trio.open_nursery() as nursery:
+        mounted = Mounted(server, tmp_path / "journal", nursery)
+        await mounted.start()
+        hangs_from = trio.current_time() + TIMEOUT * starter.FOUND - 0.1
+
+        def hang() -> None:
+            if trio.current_time() > hangs_from:
+                monkeypatch.setattr(mounted.journal, "_aside", lambda work, after: None)
+
+        server.on_list = hang
+        _, handle = await mounted.new.create("a.json", 0o644, os.O_WRONLY)
+        await handle.write(0, CONTENTS[1])
+        with pytest.raises(Unreachable, match="whether the export was started is unknown"):
+            await handle.flush()
         nursery.cancel_scope.cancel()
