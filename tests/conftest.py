@@ -66,8 +66,8 @@ def server(simulator: Simulator, front: FrontFactory) -> Iterator[SimulatorServe
 
 MountFactory = Callable[..., MountProcess]
 
-IMPATIENT = pytest.mark.parametrize("patience", [2.0])
-"""For tests that wait until it has passed."""
+IMPATIENT = pytest.mark.parametrize("patience", [4.0])
+"""For tests that wait until it has passed; half of it has to be enough for a listing, on a machine that is busy."""
 
 
 @pytest.fixture

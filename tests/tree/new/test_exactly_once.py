@@ -62,7 +62,7 @@ def test_deadline_passes_while_the_server_works(mount: MountProcess, simulator: 
 def test_the_server_works_after_everybody_has_given_up(
     start_mount: MountFactory, simulator: Simulator
 ) -> None:
-    mount = start_mount("--timeout", "2", "--refresh", "60")
+    mount = start_mount("--timeout", "4", "--refresh", "60")
     # The simulator does the work of a call that was given up; a released Hang would end with it.
     simulator.faults.add("StartSession", Fail("DEADLINE_EXCEEDED", "slow"))
     expect_errno(errno.ETIMEDOUT, mount.tree.write, "new/a.json", GOOD)
@@ -75,7 +75,7 @@ def test_the_server_works_after_everybody_has_given_up(
 
 
 def test_adopted_without_being_asked(start_mount: MountFactory, simulator: Simulator) -> None:
-    mount = start_mount("--timeout", "2")
+    mount = start_mount("--timeout", "4")
     simulator.faults.add("StartSession", Fail("DEADLINE_EXCEEDED", "slow"))
     expect_errno(errno.ETIMEDOUT, mount.tree.write, "new/a.json", GOOD)
     simulator.sessions.start(export.Options.FromString(parse(GOOD).options))

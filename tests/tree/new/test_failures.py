@@ -320,7 +320,7 @@ def test_read_only(start_mount: MountFactory) -> None:
 
 @pytest.mark.mount
 def test_unreachable(start_mount: MountFactory, server: SimulatorServer) -> None:
-    mount = start_mount("--timeout", "2")
+    mount = start_mount("--timeout", "4")
     server.stop()
     expect_errno(errno.ENOTCONN, mount.tree.write, "new/a.json", GOOD)
     assert b"nothing was sent" in mount.tree.read("new/a.json.error")
