@@ -155,24 +155,24 @@ async def test_login_that_fails_by_the_way_is_tried_again(guarded: SimulatorServ
     assert simulator.log.count("AuthenticateEx2") == 5
 
 
-@pytest.mark.parametrize("token_life", [3.0])
+@pytest.mark.parametrize("token_life", [6.0])
 async def test_renewal(guarded: SimulatorServer) -> None:
-    """Of a life of 3 s two pass; then there is a new token, and no new login."""
+    """Of a life of 6 s four pass; then there is a new token, and no new login."""
     simulator = guarded.simulator
     async with client(guarded) as server, trio.open_nursery() as nursery:
         await server.login.start()
         nursery.start_soon(server.login.keep)
         before = server.login.metadata()
-        with trio.fail_after(20):
+        with trio.fail_after(60):
             while server.login.metadata() == before:  # noqa: ASYNC110 # no event tells
                 await trio.sleep(0.05)
         nursery.cancel_scope.cancel()
     (login,), (renewal,) = simulator.log.calls("AuthenticateEx2"), simulator.log.calls("RenewSession2")
-    assert 1.5 < renewal.monotonic - login.monotonic < 3
+    assert 3 < renewal.monotonic - login.monotonic < 6
     assert simulator.accounts.logins() == 0
 
 
-@pytest.mark.parametrize("token_life", [3.0])
+@pytest.mark.parametrize("token_life", [6.0])
 async def test_refused_renewal_keeps_the_login(guarded: SimulatorServer) -> None:
     """There is a new login, and the old one, which is good until then, is closed."""
     simulator = guarded.simulator
@@ -181,7 +181,7 @@ async def test_refused_renewal_keeps_the_login(guarded: SimulatorServer) -> None
         before = server.login.metadata()
         simulator.accounts.script(CODES["AUTHENTICATE_CODE_GENERAL_ERROR"])
         nursery.start_soon(server.login.keep)
-        with trio.fail_after(20):
+        with trio.fail_after(60):
             while not simulator.log.count("CloseSession"):
                 assert server.login.metadata()
                 await trio.sleep(0.05)

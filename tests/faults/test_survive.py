@@ -35,7 +35,14 @@ from exportfs.simulator import (
 from exportfs.simulator.faults.actions import Action
 from tests.conftest import MountFactory
 from tests.faults.chaos import digests, results
-from tests.support.harness import ARCHIVE_REQUEST, MountProcess, eventually, expect_errno, is_mounted
+from tests.support.harness import (
+    ARCHIVE_REQUEST,
+    DEADLINE,
+    MountProcess,
+    eventually,
+    expect_errno,
+    is_mounted,
+)
 
 pytestmark = pytest.mark.mount
 
@@ -327,7 +334,7 @@ def test_signals(guarded: tuple[Simulator, MountProcess], number: signal.Signals
         eventually(lambda: simulator.log.count(method))
     assert mount.stop(number) == 0
     if user is not None:
-        user.join(10)
+        user.join(DEADLINE)
         assert not user.is_alive()
         assert outcome
     assert not is_mounted(mount.mountpoint)
@@ -361,7 +368,7 @@ def test_unmounted(guarded: tuple[Simulator, MountProcess]) -> None:
         assert status(mount)["pid"] == mount.pid
     subprocess.run(["fusermount3", "-u", mount.mountpoint], check=True)
     assert mount.process is not None
-    assert mount.process.wait(10) == 0
+    assert mount.process.wait(DEADLINE) == 0
     assert simulator.accounts.logins() == 0
 
 

@@ -17,7 +17,7 @@ import pytest
 from exportfs.simulator import make_certificates
 from tests.gateway.conftest import Gateway, needed
 from tests.gateway.machine import PASSWORD, Machine, commands
-from tests.support.harness import eventually
+from tests.support.harness import DEADLINE, eventually
 
 pytestmark = [pytest.mark.mount, pytest.mark.slow, pytest.mark.promise("T19", "W1", "S7")]
 CLIENTS = Path(__file__).with_name("clients.py")
@@ -129,7 +129,7 @@ def test_sftp(gateway: Gateway) -> None:
         gateway.remount()
         order(f"get -pR axxon/sessions {got / 'after'}")
         orders.close()
-        assert process.wait(20) == 0
+        assert process.wait(DEADLINE) == 0
     for path, (size, digest) in gateway.results.items():
         for copy in ("before", "after"):
             data = (got / copy / path.removeprefix("sessions/")).read_bytes()
@@ -221,7 +221,7 @@ def check_ways(gateway: Gateway, ways: dict[str, Any]) -> None:
     for number, (name, way) in enumerate(ways.items(), gateway.exports() + 1):
         way()
         link = new / name
-        eventually(link.is_symlink, within=5)
+        eventually(link.is_symlink)
         assert gateway.exports() == number, name
         assert os.readlink(link).startswith("../sessions/")
         assert (new / f"{name}.json").stat().st_uid == uid

@@ -28,6 +28,9 @@ GRPC_STATUS = {
     "INTERNAL": 13,
 }
 
+TIMEOUT = 60.0
+"""Seconds, of which a third is waited for a block that does not come; a busy machine takes some for what does."""
+
 Reading = Callable[..., tuple[list[float], int]]
 
 
@@ -42,7 +45,7 @@ def reading(server: SimulatorServer, simulator: Simulator, tmp_path: Path) -> It
         front = Node(server, tmp_path, **settings)
         fronts.append(front)
         front.start()
-        trees.append(InProcessTree(config_for(front.address, tmp_path, timeout=20)))
+        trees.append(InProcessTree(config_for(front.address, tmp_path, timeout=TIMEOUT)))
         ids = [simulator.add_computed(size) for size in sizes]
         eventually(lambda: len(trees[0].listdir("sessions")) == len(sizes))
         took = []
@@ -74,7 +77,7 @@ def test_refused_with_any_status(
 ) -> None:
     took, refused = reading(sizes, code=GRPC_STATUS[status], details="no", **bounds)
     assert refused > 0
-    assert max(took) < 5
+    assert max(took) < TIMEOUT / 4
     # Refused downloads never get to the simulator. 6 MiB are 96 blocks of 64 KiB; calls are far fewer.
     assert simulator.log.count("DownloadFile") < 20
 
@@ -82,11 +85,11 @@ def test_refused_with_any_status(
 def test_the_servers_own_limit_of_a_message(reading: Reading) -> None:
     """As gRPC has it: RESOURCE_EXHAUSTED, which elsewhere says that the server is full."""
     took, _ = reading(LARGE, options={"grpc.max_send_message_length": 100_000})
-    assert max(took) < 5
+    assert max(took) < TIMEOUT / 4
 
 
 @pytest.mark.parametrize("where", ["emptyBegin", "emptyEnd"])
 def test_blocks_without_bytes(reading: Reading, where: str) -> None:
     """A second or so at most; it was a third of the timeout for each file."""
     took, _ = reading(SMALL, **{where: True})
-    assert max(took) < 4
+    assert max(took) < TIMEOUT / 5

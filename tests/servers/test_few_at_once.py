@@ -12,7 +12,7 @@ from exportfs.simulator import Config, LoginConfig, Simulator, SimulatorServer
 from tests.support.harness import InProcessTree, config_for, eventually
 
 SIZE = 64 << 20
-TIMEOUT = 30.0
+TIMEOUT = 90.0
 
 
 @pytest.mark.promise("E3")

@@ -221,8 +221,8 @@ def slow_start(port: int, seconds: float) -> Iterator[SlowStart]:
 
 async def test_a_handshake_may_take_most_of_the_time(server: SimulatorServer) -> None:
     """Longer than a third of the timeout, after which a connection that is silent is given up."""
-    with slow_start(server.port, 2.5) as proxy:
-        async with client(proxy.address, timeout=4) as calls:
+    with slow_start(server.port, 4) as proxy:
+        async with client(proxy.address, timeout=10) as calls:
             await calls.list_sessions()
         assert proxy.connections == 1
 

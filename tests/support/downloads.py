@@ -31,14 +31,14 @@ class Sink:
 
     async def has(self, length: int) -> None:
         """So many bytes."""
-        with trio.fail_after(20):
+        with trio.fail_after(60):
             while len(self.data) < length:
                 self._more = trio.Event()
                 await self._more.wait()
 
     async def whole(self) -> bytes:
         """All that came, after the end. Raises what it ended with."""
-        with trio.fail_after(20):
+        with trio.fail_after(60):
             await self.end.wait()
         if self.error is not None:
             raise self.error

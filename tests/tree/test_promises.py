@@ -20,7 +20,7 @@ from exportfs.vfs.node import Owner
 from exportfs.vfs.status import Activity
 from tests.conftest import IMPATIENT, MountFactory
 from tests.mount.cli.real import command
-from tests.support.harness import ARCHIVE_REQUEST, OURS, Tree, eventually, expect_errno, is_mounted
+from tests.support.harness import ARCHIVE_REQUEST, DEADLINE, OURS, Tree, eventually, expect_errno, is_mounted
 from tests.tree.looking import directory, exists, results
 
 REQUEST = json.dumps(ARCHIVE_REQUEST).encode()
@@ -156,7 +156,7 @@ def test_mount_and_end(start_mount: MountFactory, server: SimulatorServer, tmp_p
     assert mount.tree.listdir("")
     command("umount", mount.mountpoint)
     assert mount.process is not None
-    assert mount.process.wait(10) == 0
+    assert mount.process.wait(DEADLINE) == 0
     nowhere = [*OURS, "mount", server.address, str(tmp_path / "nowhere"), "--insecure"]
     result = subprocess.run(nowhere, capture_output=True, text=True, check=False)
     assert result.returncode == 1

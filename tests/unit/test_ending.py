@@ -60,7 +60,7 @@ def mount_of(tmp_path: Path, **options: Any) -> Mount:
 
 
 async def end(mount: Mount) -> None:
-    with trio.fail_after(10):
+    with trio.fail_after(60):
         async with trio.open_nursery() as nursery:
             await nursery.start(mount._end_on_signal, nursery.cancel_scope)
             await trio.sleep_forever()

@@ -15,6 +15,7 @@ from exportfs import __version__
 from exportfs.cli import COMMANDS, Lazy, program
 from exportfs.cli.failures import Failure
 from exportfs.errors import Busy
+from tests.support.harness import DEADLINE
 
 PROGRAM = [sys.executable, "-m", "exportfs"]
 
@@ -129,7 +130,7 @@ def test_reader_gone_is_no_traceback(mount: Any) -> None:
         process.stdout.readline()
         process.stdout.close()
         assert process.stderr.read() == ""
-        assert process.wait(10) == 1
+        assert process.wait(DEADLINE) == 1
 
 
 def test_ctrl_c_is_130(mount: Any) -> None:
@@ -141,7 +142,7 @@ def test_ctrl_c_is_130(mount: Any) -> None:
         assert process.stderr is not None
         process.stdout.readline()
         process.send_signal(signal.SIGINT)
-        assert process.wait(10) == 130
+        assert process.wait(DEADLINE) == 130
         assert "Traceback" not in process.stderr.read()
 
 

@@ -55,7 +55,7 @@ async def test_no_thread_for_a_download(server: Server, monkeypatch: pytest.Monk
     monkeypatch.setattr(downloads._threads, "start", submit)
     sink = Sink()
     download = downloads.start(FETCH, sink)
-    with trio.fail_after(10):
+    with trio.fail_after(60):
         await sink.over.wait()
         assert isinstance(sink.error, Interrupted)
         await trio.to_thread.run_sync(late[0])
@@ -70,7 +70,7 @@ async def test_an_error_in_taking_a_block_ends_the_download_only(server: Server)
     download = downloads.start(FETCH, sink)
     assert isinstance(download, Download)
     download._hand_over.block(0, memoryview(b"data"))
-    with trio.fail_after(10):
+    with trio.fail_after(60):
         await sink.over.wait()
     assert isinstance(sink.error, Interrupted)
 

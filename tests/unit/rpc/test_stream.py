@@ -31,7 +31,7 @@ def fetch(first: int = 0, until: int = BLOCKS + 1, *, stop: bool = False) -> Fet
 async def idle(downloads: Downloads, count: int = 1) -> None:
     """Until so many connections wait for another download."""
     assert downloads._streams is not None
-    with trio.fail_after(10):
+    with trio.fail_after(60):
         while len(downloads._streams._idle) != count:
             await trio.testing.wait_all_tasks_blocked(0.005)
 
@@ -125,7 +125,7 @@ async def test_what_is_on_its_way_goes_with_the_connection() -> None:
         async with downloads_from(plain(server.port)) as downloads:
             sink = Sink()
             download = downloads.start(fetch(), sink)
-            with trio.fail_after(10):
+            with trio.fail_after(60):
                 while not server.requests:
                     await trio.testing.wait_all_tasks_blocked(0.005)
             download.cancel()

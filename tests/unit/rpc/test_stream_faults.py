@@ -47,7 +47,7 @@ OK = (":status", "200")
 
 
 async def until(happened: Callable[[], object]) -> None:
-    with trio.fail_after(10):
+    with trio.fail_after(60):
         while not happened():
             await trio.testing.wait_all_tasks_blocked(0.001)
 

@@ -157,7 +157,7 @@ async def take(peers: Peers, sent: Sent, step: int, leave_at: int | None, *, fau
     taken = Taken(sent.size, step, leave_at)
     asked = Fetch("s", "f", BLOCK, 0, step, size=sent.size, wide=True)
     taken.download = download = peers.begin(asked, taken)
-    with trio.fail_after(10):
+    with trio.fail_after(60):
         if sent.fatal is not None and sent.fatal[1] == STALL:
             while not taken.end.is_set() and not any(peer.stalled.is_set() for peer in peers.made):
                 await trio.testing.wait_all_tasks_blocked(0.001)
