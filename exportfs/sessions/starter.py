@@ -46,7 +46,7 @@ from exportfs.timestamps import parse_server, to_server
 
 log = logging.getLogger(__name__)
 
-PREPARED, STARTED, FOUND = 0.5, 0.75, 0.95
+PREPARED, STARTED, FOUND = 0.5, 0.75, 0.9
 """Parts of the timeout by which, from the beginning, the list of sessions must have come, StartSession must have been
 answered, and the session of a lost answer been found. Whoever waits for the outcome waits a little longer than that,
 so nothing is sent for somebody who was told of an error already."""

@@ -16,7 +16,7 @@ from exportfs.simulator import Config, LoginConfig, Simulator, SimulatorServer, 
 from tests.support.ports import reserved
 
 
-def last(config: ServerConfig, *, within: float = 2.0) -> Finding:
+def last(config: ServerConfig, *, within: float = 10.0) -> Finding:
     return diagnose_server(config, within=within)[-1]
 
 
@@ -223,7 +223,7 @@ def test_long_packets_that_get_lost(secure: SimulatorServer) -> None:
     """Nobody is to replace a certificate for that."""
     way = LongOnesGetLost(secure.port)
     with listener(way) as port:
-        finding = last(config(secure, port=port))
+        finding = last(config(secure, port=port), within=2.0)
     for carrier in way.carriers:
         carrier.join()
     assert finding.ok is False

@@ -66,7 +66,7 @@ def scene(tmp_path: Path) -> Iterator[Scene]:
         SimulatorServer(simulator, port=port) as server,
         Proxy(port, port=front) as proxy,
     ):
-        options = ("--insecure", "--timeout", "9", "--refresh", "0.5", "--user", "demo")
+        options = ("--insecure", "--timeout", "15", "--refresh", "0.5", "--user", "demo")
         mount = MountProcess(proxy.address, tmp_path, *options, env={"EXPORTFS_PASSWORD": "demo"})
         try:
             yield Scene(simulator, server, proxy, mount.start())

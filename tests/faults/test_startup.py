@@ -38,7 +38,7 @@ class Place:
     ) -> subprocess.CompletedProcess[str]:
         target = target or self.folder / "mnt"
         return command(
-            *("mount", address, target, "--timeout", 2, *options),
+            *("mount", address, target, "--timeout", 10, *options),
             code=None,
             env={
                 **os.environ,
@@ -105,7 +105,9 @@ def test_unresolvable(place: Place) -> None:
 def test_silent_network(place: Place, server: SimulatorServer) -> None:
     with Proxy(server.port) as proxy:
         proxy.blackhole()
-        place.fails(proxy.address, "--insecure", says="and then says nothing", foreground=True)
+        place.fails(
+            proxy.address, "--insecure", "--timeout", "2", says="and then says nothing", foreground=True
+        )
 
 
 @pytest.mark.slow

@@ -159,7 +159,7 @@ def mounting(
 ) -> "subprocess.CompletedProcess[str]":
     if not made:
         place.mkdir()
-    words = ["mount", server.address, str(place), "--insecure", "--timeout", "2"]
+    words = ["mount", server.address, str(place), "--insecure", "--timeout", "6"]
     process = subprocess.Popen(
         [*OURS, *words],
         env={**os.environ, "XDG_STATE_HOME": str(state)},

@@ -43,7 +43,7 @@ class Process:
         for pipe in (self.process.stdin, self.process.stdout):
             if pipe is not None:
                 pipe.close()
-        return self.process.wait(10)
+        return self.process.wait(60)
 
 
 @pytest.fixture
