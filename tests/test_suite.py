@@ -23,8 +23,6 @@ WITHOUT_TASKS = ("-p", "no:trio")
 HEAD = """
 import os, subprocess, sys, threading, time
 import pytest
-from tests.support import bounds
-bounds.TELLS_WITHIN = bounds.ENDS_WITHIN = 0.5
 pytest_plugins = ["tests.support.side_by_side"]
 """
 
@@ -93,7 +91,8 @@ def test_a_mount_tells_its_stacks(tmp_path: Path) -> None:
 def test_one_that_cannot_be_interrupted_ends_its_worker(tmp_path: Path, options: tuple[str, ...]) -> None:
     done = suite(
         tmp_path,
-        "import signal\ndef test_stuck():\n    subprocess.Popen(['sleep', '1000'])\n"
+        "import signal\nfrom tests.support import bounds\nbounds.TELLS_WITHIN = bounds.ENDS_WITHIN = 0.5\n"
+        "def test_stuck():\n    subprocess.Popen(['sleep', '1000'])\n"
         "    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM])\n    threading.Event().wait()\n",
         "--timeout=1",
         *options,
