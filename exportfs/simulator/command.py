@@ -4,11 +4,13 @@ import contextlib
 import json
 import re
 import signal
+import socket
 import sys
 import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import click
@@ -66,6 +68,34 @@ def _announce(server: SimulatorServer, user: str, password: str, as_json: bool) 
     print("Ctrl-C ends it.", flush=True)
 
 
+_ENDS = (signal.SIGTERM, signal.SIGINT)
+
+
+class _End:
+    """Waited for in the main thread. A pipe: what a signal's handler does with an event may be just what the thread is
+    at, which then waits for itself; and a signal that another thread takes (as after SIGSTOP) wakes nobody from one."""
+
+    def __init__(self) -> None:
+        self._come, self._comes = socket.socketpair()
+        self._comes.setblocking(False)
+        self._before = signal.set_wakeup_fd(self._comes.fileno(), warn_on_full_buffer=False)
+
+    def on_signal(self, number: int, frame: FrameType | None) -> None:
+        """The byte for it has been written."""
+
+    def come(self) -> None:
+        self._comes.send(b"\0")
+
+    def wait(self) -> None:
+        while self._come.recv(1)[0] not in (0, *_ENDS):
+            pass
+
+    def close(self) -> None:
+        signal.set_wakeup_fd(self._before)
+        self._come.close()
+        self._comes.close()
+
+
 def run(
     *,
     host: str = "127.0.0.1",
@@ -87,10 +117,8 @@ def run(
     Durations in seconds, sizes in bytes. Raises RuntimeError where the port is taken, OSError where the
     directory cannot be written.
     """
-    done = threading.Event()
-    before = {
-        number: signal.signal(number, lambda *_: done.set()) for number in (signal.SIGTERM, signal.SIGINT)
-    }
+    end = _End()
+    before = {number: signal.signal(number, end.on_signal) for number in _ENDS}
     clock = ManualClock() if manual_clock else SystemClock()
     config = Config.of_site(
         believable_site(clock.now()),
@@ -108,14 +136,15 @@ def run(
                 _announce(server, user, password, as_json)
                 if control:
                     # A daemon: it may be reading stdin when the signal comes.
-                    commands = Control(server, done.set)
+                    commands = Control(server, end.come)
                     arguments = (sys.stdin, sys.stdout, threading.Lock())
                     threading.Thread(target=commands.serve, args=arguments, daemon=True).start()
-                done.wait()
+                end.wait()
     finally:
         simulator.close()
         for number, handler in before.items():
             signal.signal(number, handler)
+        end.close()
 
 
 @click.command()

@@ -1,4 +1,6 @@
+import ctypes
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -107,6 +109,15 @@ def test_commands(start: Callable[..., Process], tmp_path: Path) -> None:
 def test_interrupting_it(start: Callable[..., Process]) -> None:
     simulator = start("--control")
     simulator.process.send_signal(signal.SIGINT)
+    assert simulator.end() == 0
+
+
+def test_a_signal_that_another_thread_takes(start: Callable[..., Process]) -> None:
+    """Any may, when it comes to a process that stands still: it was never heard of."""
+    simulator = start("--insecure")
+    pid = simulator.process.pid
+    other = next(int(name) for name in os.listdir(f"/proc/{pid}/task") if int(name) != pid)
+    assert ctypes.CDLL(None).tgkill(pid, other, signal.SIGTERM) == 0
     assert simulator.end() == 0
 
 
