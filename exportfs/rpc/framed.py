@@ -25,6 +25,7 @@ from exportfs.rpc.channel import Metadata
 from exportfs.rpc.http2_client import (
     CONNECT_SECONDS,
     CONNECTION_WINDOW,
+    HEAD,
     WINDOW,
     Misunderstood,
     Unusable,
@@ -32,16 +33,13 @@ from exportfs.rpc.http2_client import (
     handshake_failure,
     new_connection,
     say,
+    to_send,
 )
 
 FRAME = MIB
-"""Bytes of the largest frame that the server may send: the fewer, the cheaper."""
-OTHER_FRAME = 64 * KIB
-"""The same of frames that are not DATA."""
+"""Bytes of the largest frame that the server may send: the fewer, the cheaper. Headers come in one, too."""
 MOST_BETWEEN = 16 * KIB
 """Bytes that a server may send between two calls."""
-HEAD = 9
-"""Bytes of a frame's head: 3 of length, type, flags, 4 of stream. RFC 9113, 4.1."""
 DATA, GOAWAY = 0, 7
 END_STREAM, PADDED = 1, 8
 
@@ -159,7 +157,7 @@ class FramedConnection:
 
     def flush(self, more: bytes = b"") -> None:
         """Sends what there is to be sent, and that."""
-        data = self.http2.data_to_send() + more
+        data = to_send(self.http2) + more
         if data:
             self._socket.sendall(data)
 
@@ -201,9 +199,10 @@ class FramedConnection:
             while len(raw) >= HEAD:
                 head = Head(bytearray(raw[:HEAD]))
                 end = HEAD + head.length
-                if head.kind in (DATA, GOAWAY) or end > min(len(raw), HEAD + OTHER_FRAME):
+                if head.kind == GOAWAY or end > len(raw) or (head.kind == DATA and head.length):
                     return False
-                self.http2.receive_data(raw[:end])
+                if head.kind != DATA:
+                    self.http2.receive_data(raw[:end])
                 raw = raw[end:]
         except (OSError, Unreachable, h2.exceptions.ProtocolError):
             return False
@@ -232,7 +231,7 @@ class FramedConnection:
         raw[: len(ahead)] = ahead
         self.exactly(memoryview(raw)[len(ahead) :])
         head = Head(raw)
-        if head.length > (FRAME if head.kind == DATA else OTHER_FRAME):
+        if head.length > FRAME:
             raise Misunderstood(f"HTTP/2: a frame of {head.length} bytes")
         if head.kind == DATA and not head.stream:
             raise Misunderstood("HTTP/2: data of no stream")

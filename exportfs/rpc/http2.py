@@ -37,6 +37,7 @@ from exportfs.rpc.http2_client import (
     handshake_failure,
     new_connection,
     say,
+    to_send,
 )
 from exportfs.rpc.pings import Pings
 from exportfs.rpc.tls import context
@@ -295,7 +296,7 @@ class Http2Connection:
         while True:
             await self._send.wait()
             self._send = trio.Event()
-            data = http2.data_to_send()
+            data = to_send(http2)
             if data:
                 await stream.send_all(data)
 
@@ -396,6 +397,8 @@ class Http2Connection:
         if self._consumed > CONNECTION_WINDOW // 4:
             self._http2.increment_flow_control_window(self._consumed)
             self._consumed = 0
+        if event.flow_controlled_length > len(event.data):  # padding, which takes up the stream's window as well
+            self.window(event.stream_id, event.flow_controlled_length - len(event.data))
         stream = self._streams.get(event.stream_id)
         if stream is not None:
             stream.data(event.data)

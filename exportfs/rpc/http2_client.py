@@ -11,6 +11,7 @@ import h2.connection
 import h2.exceptions
 import h2.settings
 import trio
+from h2.errors import ErrorCodes
 
 import exportfs
 from exportfs.config import KIB, ServerConfig
@@ -25,6 +26,11 @@ WINDOW = 16 * KIB + 16
 """Bytes that a stream may send from its start: a block of 16 KiB and what it is wrapped in."""
 CONNECTION_WINDOW = (1 << 31) - 1
 """Bytes of the connection's window, which bounds nothing: the streams' windows do."""
+HEAD = 9
+"""Bytes of a frame's head: 3 of length, type, flags, 4 of stream. RFC 9113, 4.1."""
+RST_STREAM = 3
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+_STREAM_CLOSED = ErrorCodes.STREAM_CLOSED.to_bytes(4, "big")
 CONNECT_SECONDS = 15.0
 """For TCP and TLS, as for gRPC's connections."""
 
@@ -69,6 +75,20 @@ def new_connection(window: int, frame: int) -> h2.connection.H2Connection:
     http2.initiate_connection()
     http2.increment_flow_control_window(CONNECTION_WINDOW - 65535)
     return http2
+
+
+def to_send(http2: h2.connection.H2Connection) -> bytes:
+    """What `h2` has to say, but for what it says to each frame that still comes of a call that was cancelled: another
+    reset. After a jump these are hundreds, and servers that count resets end the connection (nghttp2's at 1,000)."""
+    data: bytes = http2.data_to_send()
+    at = len(PREFACE) if data.startswith(PREFACE) else 0
+    kept = [data[:at]]
+    while at < len(data):
+        end = at + HEAD + int.from_bytes(data[at : at + 3], "big")
+        if data[at + 3] != RST_STREAM or data[at + HEAD : end] != _STREAM_CLOSED:
+            kept.append(data[at:end])
+        at = end
+    return b"".join(kept)
 
 
 def call_headers(config: ServerConfig, method: str, metadata: Metadata) -> list[tuple[bytes, bytes]]:

@@ -54,6 +54,8 @@ class Http2Server:
     """Calls get no answer."""
     pings_unpunished: int | None = None
     """Pings without an answer of ours in between; at the next one the connection ends, as of a gRPC server."""
+    resets: int = 0
+    """Frames that reset a call, in all."""
     requests: list[bytes] = field(default_factory=list)
     connections: int = 0
 
@@ -88,13 +90,26 @@ class _Plain(hpack.Encoder):
         return super().encode(headers, huffman)
 
 
+class _Counting(h2.connection.H2Connection):
+    """Tells of each reset; h2 itself only of the first one of a call."""
+
+    def __init__(self, server: Http2Server, config: h2.config.H2Configuration) -> None:
+        super().__init__(config)
+        self._server = server
+
+    def _receive_rst_stream_frame(self, frame: Any) -> Any:
+        self._server.resets += 1
+        return super()._receive_rst_stream_frame(frame)
+
+
 class _Connection:
     def __init__(self, server: Http2Server, client: socket.socket, number: int) -> None:
         self._server, self._client, self._number = server, client, number
-        self._http2 = h2.connection.H2Connection(
+        self._http2 = _Counting(
+            server,
             h2.config.H2Configuration(
                 client_side=False, validate_outbound_headers=False, normalize_outbound_headers=False
-            )
+            ),
         )
         if not server.huffman:
             self._http2.encoder = _Plain()

@@ -11,7 +11,7 @@ import grpc
 import pytest
 import trio
 
-from exportfs.config import KIB, ServerConfig
+from exportfs.config import KIB, MIB, ServerConfig
 from exportfs.errors import Exhausted, ExportfsError, Interrupted
 from exportfs.model import Fetch
 from exportfs.rpc.download import MISUNDERSTOOD, Downloads
@@ -19,6 +19,7 @@ from exportfs.rpc.pings import PINGS_UNANSWERED
 from exportfs.rpc.server import Server
 from exportfs.rpc.status import translate_status
 from exportfs.wire import service as wire
+from tests.support.downloads import Sink as Passing
 from tests.support.downloads import downloads_from, plain
 from tests.support.fake_source import content
 from tests.support.http2_server import Http2Server
@@ -63,8 +64,17 @@ async def whole(downloads: Downloads, file_id: str = "f") -> bytes:
         Http2Server(SIZE, headers=((b"connection", b"keep-alive"), (b"x-note", b" spaces "))),
         Http2Server(SIZE, headers=((b"x-large", b"y" * 100_000),), huffman=False),
         Http2Server(SIZE, window=1000),
+        Http2Server(SIZE, padding=0),
+        Http2Server(SIZE, padding=255, frame=1000),
     ],
-    ids=["plain", "headers that HTTP/2 forbids", "large headers", "a small window for requests"],
+    ids=[
+        "plain",
+        "headers that HTTP/2 forbids",
+        "large headers",
+        "a small window for requests",
+        "padded with nothing",
+        "padded",
+    ],
 )
 async def test_exact_downloads(server: Http2Server) -> None:
     """Of all these, over the connection for exact downloads; their requests are larger than a frame, too."""
@@ -75,6 +85,24 @@ async def test_exact_downloads(server: Http2Server) -> None:
                 assert await whole(downloads, file_id) == content(file_id, 0, SIZE)
     assert server.connections == 1
     assert len(server.requests) == 3
+
+
+async def test_a_call_is_reset_once() -> None:
+    """Whatever still comes of it: servers that count resets end the connection."""
+    size = 4 * MIB
+    with Http2Server(size, frame=1000) as server:
+        async with downloads_from(plain(server.port)) as downloads:
+            for number in range(1, 4):
+                sink = Passing()
+                handle = downloads.start(Fetch("session", "f", BLOCK, 0, size // BLOCK, size=size), sink)
+                handle.window(size)
+                await sink.has(BLOCK)
+                handle.cancel()
+                sink = Passing()
+                downloads.start(Fetch("session", "f", BLOCK, 0, 1, size=size, stop=True), sink)
+                assert await sink.whole() == content("f", 0, BLOCK)
+                assert server.resets in (2 * number - 1, 2 * number)  # the last one may be on its way
+    assert server.connections == 1
 
 
 async def test_a_server_that_compresses_unasked() -> None:

@@ -46,6 +46,7 @@ async def idle(downloads: Downloads, count: int = 1) -> None:
         Http2Server(SIZE, padding=200),
         Http2Server(SIZE, padding=0),
         Http2Server(SIZE, headers=((b"x-large", b"y" * 60_000),), huffman=False),
+        Http2Server(SIZE, headers=((b"x-large", b"y" * 900_000),), huffman=False),
         Http2Server(SIZE, window=20),
     ],
     ids=[
@@ -56,6 +57,7 @@ async def idle(downloads: Downloads, count: int = 1) -> None:
         "padded",
         "padded with nothing",
         "headers",
+        "headers in one large frame",
         "small windows",
     ],
 )

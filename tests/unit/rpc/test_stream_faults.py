@@ -275,9 +275,10 @@ async def test_all_is_here_and_the_connection_has_gone() -> None:
         ([Say(PingFrame(0, b"12345678").serialize()[:5])], False),
         ([Say(GoAwayFrame(0, last_stream_id=1).serialize())], False),
         ([data(1, b"late")], False),
+        ([data(1, b"")], True),
         ([CLOSE], False),
     ],
-    ids=["trailers", "ping", "part of a frame", "goodbye", "data", "closed"],
+    ids=["trailers", "ping", "part of a frame", "goodbye", "data", "no data", "closed"],
 )
 async def test_what_comes_between_two_calls(said: list[Step], kept: bool) -> None:
     """gRPC's servers in C++ send trailers to what was cancelled: that costs no connection."""
