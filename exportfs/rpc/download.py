@@ -3,6 +3,7 @@ is fast; over gRPC where our HTTP/2 and the server's do not understand one anoth
 
 import contextlib
 import logging
+import math
 from dataclasses import replace
 from weakref import WeakSet
 
@@ -32,7 +33,11 @@ log = logging.getLogger(__name__)
 MOST_THREADS = 128
 """More than downloads run at a time: one that was cancelled may take a moment to notice."""
 MISUNDERSTOOD = 3
-"""Connections for exact downloads on which something came that we do not understand: no more are made then."""
+"""Connections for exact downloads, without a whole download in between, on which something came that we do not
+understand: no more are made for a while then."""
+AGAIN_AFTER, AGAIN_AFTER_MOST = 60.0, 3600.0
+"""Seconds for which none are made: at first, and twice as long each time, up to this. What answers while a server or its
+proxy is changed, or a certificate that `ssl` refuses, is not the server's last word."""
 
 
 class Downloads:
@@ -55,8 +60,9 @@ class Downloads:
         self._started: WeakSet[Download | StreamDownload] = WeakSet()
         self._nursery: trio.Nursery | None = None
         self._made: list[Http2Connection] = []
-        self._exact = config is not None
         self._misunderstood = 0
+        self._paused_until = -math.inf
+        self._pause = AGAIN_AFTER
         self._streams: Streams | None = None
         if config is not None:
             self._streams = Streams(config, self._threads, lambda: line.nearby, self._unusable)
@@ -82,6 +88,11 @@ class Downloads:
             self._nursery = None
             if self._streams is not None:
                 self._streams.close()
+
+    @property
+    def _exact(self) -> bool:
+        """Whether connections of our own are made."""
+        return self._config is not None and quiet.now() >= self._paused_until
 
     def _cancel_all(self) -> None:
         for download in list(self._started):
@@ -156,13 +167,27 @@ class Downloads:
             log.exception("the connection for exact downloads failed")
 
     def _unusable(self, error: Unusable) -> None:
+        if not self._exact:
+            return  # others that had begun before
         self._misunderstood += 1
         if isinstance(error, Misunderstood) and self._misunderstood < MISUNDERSTOOD:
             log.info("the connection for exact downloads is made anew: %s", error)
             return
-        if self._exact:
-            log.warning("no exact downloads from this server, more than is read will be sent: %s", error)
-        self._exact = False
+        log.log(
+            logging.INFO if self._pause > AGAIN_AFTER else logging.WARNING,
+            "no exact downloads from this server for %.0f s, more than is read will be sent: %s",
+            self._pause,
+            error,
+        )
+        self._paused_until = quiet.now() + self._pause
+        self._pause = min(2 * self._pause, AGAIN_AFTER_MOST)
+        self._misunderstood = MISUNDERSTOOD - 1  # the next one is enough
+
+    def understood(self) -> None:
+        """A download over a connection of our own has brought all that it was to bring."""
+        if self._pause > AGAIN_AFTER:
+            log.info("exact downloads from this server again")
+        self._misunderstood, self._pause = 0, AGAIN_AFTER
 
 
 class _Fallback:
@@ -206,6 +231,8 @@ class _Fallback:
             self._handle = self._downloads._start_grpc(fetch, self._sink)
             return
         self._cancelled = True
+        if error is None:
+            self._downloads.understood()
         self._tally.ended(code_of(error))
         try:
             self._sink.ended(error)

@@ -14,7 +14,8 @@ import trio
 from exportfs.config import KIB, MIB, ServerConfig
 from exportfs.errors import Exhausted, ExportfsError, Interrupted
 from exportfs.model import Fetch
-from exportfs.rpc.download import MISUNDERSTOOD, Downloads
+from exportfs.rpc import http2, quiet
+from exportfs.rpc.download import AGAIN_AFTER, AGAIN_AFTER_MOST, MISUNDERSTOOD, Downloads
 from exportfs.rpc.pings import PINGS_UNANSWERED
 from exportfs.rpc.server import Server
 from exportfs.rpc.status import translate_status
@@ -106,12 +107,44 @@ async def test_a_call_is_reset_once() -> None:
 
 
 async def test_a_server_that_compresses_unasked() -> None:
-    """gRPC understands it, and takes over for good."""
+    """gRPC understands it, and takes over."""
     with Http2Server(SIZE, compress=True) as server:
         async with downloads_from(plain(server.port)) as downloads:
             for _ in range(MISUNDERSTOOD + 2):
                 assert await whole(downloads) == content("f", 0, SIZE)
     assert server.connections == MISUNDERSTOOD + 1
+
+
+async def test_what_was_not_understood_is_not_the_last_word(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A proxy that is changed, or a page for people in place of the server, for a while: after it all is as before."""
+    now, ours = [quiet.now()], []
+    monkeypatch.setattr(quiet, "now", lambda: now[0])
+    make = http2.new_connection
+    monkeypatch.setattr(http2, "new_connection", lambda *sizes: ours.append(now[0]) or make(*sizes))
+
+    async def made(downloads: Downloads) -> int:
+        """Connections of our own that some downloads took."""
+        before = len(ours)
+        for _ in range(MISUNDERSTOOD + 1):
+            assert await whole(downloads) == content("f", 0, SIZE)
+        return len(ours) - before
+
+    with Http2Server(SIZE, compress=True) as server:
+        async with downloads_from(plain(server.port)) as downloads:
+            assert await made(downloads) == MISUNDERSTOOD - 1  # and the one from the start
+            for pause in (AGAIN_AFTER, 2 * AGAIN_AFTER):
+                now[0] += pause - 1
+                assert await made(downloads) == 0
+                now[0] += 1
+                assert await made(downloads) == 1
+            server.compress = False
+            now[0] += AGAIN_AFTER_MOST
+            assert await made(downloads) == 1
+            server.compress = True
+            assert await made(downloads) == MISUNDERSTOOD - 1  # and the one that is there
+    assert [one.levelname for one in caplog.records].count("WARNING") == 2
 
 
 async def test_what_is_no_http2_in_the_middle_of_a_download() -> None:

@@ -165,7 +165,7 @@ async def test_connections_that_rest_are_closed() -> None:
 
 
 async def test_a_server_that_compresses_unasked() -> None:
-    """gRPC understands it, and takes over for good."""
+    """gRPC understands it, and takes over."""
     with Http2Server(SIZE, compress=True) as server:
         async with downloads_from(plain(server.port)) as downloads:
             for _ in range(MISUNDERSTOOD + 1):
