@@ -293,7 +293,10 @@ def _service(config: ServerConfig, within: float) -> list[Finding]:
         except ExportfsError as error:
             fix = "see the sentence; the mount would end with it as well"
             if DROPPED_HEADER in str(error):
-                fix = f"in nginx: `{DROPPED_HEADER} on;`; any proxy must pass on the header that the login names"
+                fix = (
+                    "any proxy must pass on the header that the login names; in nginx: `underscores_in_headers on;`, in "
+                    "Caddy: `expected_underscore_headers` with its name, among the `servers` options"
+                )
             return [*found, Finding(False, title, str(error), fix)]
         finally:
             with trio.CancelScope(shield=True):

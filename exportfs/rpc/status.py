@@ -64,8 +64,10 @@ _OF_A_STREAM = "Stream removed ("
 """gRPC's own words for a stream that broke: with RESOURCE_EXHAUSTED, a reset with ENHANCE_YOUR_CALM, or an answer with
 more metadata than we take. The server may have done what it was asked for all the same."""
 
-DROPPED_HEADER = "underscores_in_headers"
-"""nginx's setting without which it drops the token of a login."""
+DROPPED_HEADER = "it may drop the header"
+"""Our words where a proxy may have dropped the token of a login."""
+PASSED_ON = {"nginx": "underscores_in_headers on", "Caddy": "expected_underscore_headers {header}"}
+"""Settings without which these proxies drop headers that are written with an underscore."""
 _HTTP = re.compile(r"Received http2 header with status: (\d{3})")
 """gRPC's words for an answer that is not a gRPC answer: a proxy's."""
 _HTTP_REFUSALS: dict[int, type[ExportfsError]] = {
@@ -198,10 +200,9 @@ def _dropped_header(proxy: str | None, metadata: Sequence[tuple[str, str]]) -> s
     name = next((key for key, _ in metadata if "_" in key), None)
     if name is None or proxy is None:
         return ""
-    return (
-        f" (a proxy is in between, {proxy}: it may drop the header {name}, as nginx does without "
-        f"`{DROPPED_HEADER} on`)"
-    )
+    who = "Caddy" if "caddy" in proxy.lower() else "nginx"
+    setting = PASSED_ON[who].format(header=name)
+    return f" (a proxy is in between, {proxy}: {DROPPED_HEADER} {name}, as {who} does without `{setting}`)"
 
 
 def proxy_of(error: grpc.RpcError) -> str | None:

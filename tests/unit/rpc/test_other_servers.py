@@ -264,6 +264,23 @@ async def test_an_answer_without_a_message() -> None:
             await client.start_session(b"", within=5)
 
 
+@pytest.mark.promise("E1")
+@pytest.mark.parametrize(
+    ("proxy", "setting"),
+    [
+        ("nginx/1.22.1", "`underscores_in_headers on`"),
+        ("2.0 Caddy", "`expected_underscore_headers auth_token`"),
+        ("something", "`underscores_in_headers on`"),
+    ],
+)
+def test_the_setting_of_a_proxy_that_drops_the_login(proxy: str, setting: str) -> None:
+    error = translate_status(
+        grpc.StatusCode.UNAUTHENTICATED, "no token", (("auth_token", "x"),), proxy=proxy
+    )
+    assert setting in str(error)
+    assert proxy in str(error)
+
+
 def test_words_of_a_server_move_no_cursor() -> None:
     error = translate_status(grpc.StatusCode.INVALID_ARGUMENT, "no\n \x1b[31msuch \u202ecamera, Süd")
     assert str(error).endswith(r"no \x1b[31msuch \u202ecamera, Süd")
