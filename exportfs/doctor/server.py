@@ -294,8 +294,8 @@ def _service(config: ServerConfig, within: float) -> list[Finding]:
             fix = "see the sentence; the mount would end with it as well"
             if DROPPED_HEADER in str(error):
                 fix = (
-                    "any proxy must pass on the header that the login names; in nginx: `underscores_in_headers on;`, in "
-                    "Caddy: `expected_underscore_headers` with its name, among the `servers` options"
+                    "any proxy must pass on the header that the login names; in nginx: `underscores_in_headers on;`, "
+                    "in Caddy: `expected_underscore_headers` with its name, among the options of `servers`"
                 )
             return [*found, Finding(False, title, str(error), fix)]
         finally:

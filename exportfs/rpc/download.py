@@ -36,8 +36,8 @@ MISUNDERSTOOD = 3
 """Connections for exact downloads, without a whole download in between, on which something came that we do not
 understand: no more are made for a while then."""
 AGAIN_AFTER, AGAIN_AFTER_MOST = 60.0, 3600.0
-"""Seconds for which none are made: at first, and twice as long each time, up to this. What answers while a server or its
-proxy is changed, or a certificate that `ssl` refuses, is not the server's last word."""
+"""Seconds for which none are made: at first, and twice as long each time, up to this. What answers while a server or
+its proxy is changed, or a certificate that `ssl` refuses, is not the server's last word."""
 
 
 class Downloads:

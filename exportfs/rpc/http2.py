@@ -397,7 +397,9 @@ class Http2Connection:
         if self._consumed > CONNECTION_WINDOW // 4:
             self._http2.increment_flow_control_window(self._consumed)
             self._consumed = 0
-        if event.flow_controlled_length > len(event.data):  # padding, which takes up the stream's window as well
+        if event.flow_controlled_length > len(
+            event.data
+        ):  # padding, which takes up the stream's window as well
             self.window(event.stream_id, event.flow_controlled_length - len(event.data))
         stream = self._streams.get(event.stream_id)
         if stream is not None:

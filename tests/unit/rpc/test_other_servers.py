@@ -10,12 +10,14 @@ from typing import Any
 import grpc
 import pytest
 import trio
+from h2.connection import H2Connection
 
 from exportfs.config import KIB, MIB, ServerConfig
 from exportfs.errors import Exhausted, ExportfsError, Interrupted
 from exportfs.model import Fetch
-from exportfs.rpc import http2, quiet
+from exportfs.rpc import quiet
 from exportfs.rpc.download import AGAIN_AFTER, AGAIN_AFTER_MOST, MISUNDERSTOOD, Downloads
+from exportfs.rpc.http2_client import new_connection
 from exportfs.rpc.pings import PINGS_UNANSWERED
 from exportfs.rpc.server import Server
 from exportfs.rpc.status import translate_status
@@ -119,10 +121,14 @@ async def test_what_was_not_understood_is_not_the_last_word(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A proxy that is changed, or a page for people in place of the server, for a while: after it all is as before."""
-    now, ours = [quiet.now()], []
+    now, ours = [quiet.now()], list[float]()
     monkeypatch.setattr(quiet, "now", lambda: now[0])
-    make = http2.new_connection
-    monkeypatch.setattr(http2, "new_connection", lambda *sizes: ours.append(now[0]) or make(*sizes))
+
+    def counted(*sizes: int) -> H2Connection:
+        ours.append(now[0])
+        return new_connection(*sizes)
+
+    monkeypatch.setattr("exportfs.rpc.http2.new_connection", counted)
 
     async def made(downloads: Downloads) -> int:
         """Connections of our own that some downloads took."""
@@ -274,9 +280,7 @@ async def test_an_answer_without_a_message() -> None:
     ],
 )
 def test_the_setting_of_a_proxy_that_drops_the_login(proxy: str, setting: str) -> None:
-    error = translate_status(
-        grpc.StatusCode.UNAUTHENTICATED, "no token", (("auth_token", "x"),), proxy=proxy
-    )
+    error = translate_status(grpc.StatusCode.UNAUTHENTICATED, "no token", (("auth_token", "x"),), proxy=proxy)
     assert setting in str(error)
     assert proxy in str(error)
 
