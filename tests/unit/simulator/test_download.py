@@ -1,4 +1,3 @@
-import threading
 from collections.abc import Callable
 
 import grpc
@@ -6,6 +5,7 @@ import pytest
 
 from exportfs.simulator import Config, DownloadConfig, Simulator
 from exportfs.simulator.media.content import content
+from tests.support.harness import eventually
 from tests.unit.simulator.conftest import Make
 from tests.unit.simulator.helpers import Client, archive
 
@@ -89,11 +89,7 @@ def test_one_download_more_than_the_server_serves(client: Client, simulator: Sim
 
 
 def _until(true: Callable[[], bool]) -> None:
-    wait, tries = threading.Event(), 0
-    while not true():
-        tries += 1
-        assert tries < 1000
-        wait.wait(0.005)
+    eventually(true, every=0.005)
 
 
 def test_a_cancelled_call_stops_at_once(client: Client, simulator: Simulator) -> None:

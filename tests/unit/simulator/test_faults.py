@@ -33,7 +33,7 @@ from exportfs.simulator import (
     content,
 )
 from exportfs.wire import service
-from tests.support.harness import eventually
+from tests.support.harness import DEADLINE, eventually
 from tests.unit.simulator.conftest import Make
 from tests.unit.simulator.helpers import Client, archive
 
@@ -178,7 +178,7 @@ def test_hanging_until_released(client: Client, simulator: Simulator, threads: T
     _until(lambda: len(simulator.log.running()) == 3)
     assert not any(future.done() for future in waiting)
     simulator.faults.release()
-    assert [future.result(5) for future in waiting] == [[], [], []]
+    assert [future.result(DEADLINE) for future in waiting] == [[], [], []]
     assert client.all() == []
 
 
@@ -200,7 +200,7 @@ def test_a_stalled_stream_goes_on_when_released(
     _until(lambda: simulator.log.calls("DownloadFile")[0].blocks_sent == 2)
     assert not rest.done()
     simulator.faults.release()
-    assert [(chunk.index, chunk.data) for chunk in got + rest.result(5)] == WHOLE
+    assert [(chunk.index, chunk.data) for chunk in got + rest.result(DEADLINE)] == WHOLE
     simulator.faults.add("DownloadFile", Stall(BLOCK, seconds=0.02))
     assert _got(client.download(*file, kb=16)) == (WHOLE, grpc.StatusCode.OK)
 
@@ -215,7 +215,7 @@ def test_stopping_the_server_ends_what_hangs(
     begin = time.monotonic()
     server.stop()
     assert time.monotonic() - begin < 30
-    assert all(isinstance(future.exception(5), grpc.RpcError) for future in waiting)
+    assert all(isinstance(future.exception(DEADLINE), grpc.RpcError) for future in waiting)
 
 
 def test_stuck_downloads_do_not_block_other_calls(
@@ -311,5 +311,5 @@ def test_faults_may_be_changed_while_calls_run(
     running = [threads.submit(call) for _ in range(3)]
     for _ in range(100):
         simulator.faults.remove(simulator.faults.add("ListSessions", Delay(0.0001), times=None))
-    assert [future.result(10) for future in running] == [50] * 3
+    assert [future.result(DEADLINE) for future in running] == [50] * 3
     assert simulator.faults.rules() == []
