@@ -66,7 +66,7 @@ MALFORMED = [b"\xff" * 64, b"\x08", b"\x0a\xff\xff\xff\xff\x7f", b"\x0a\x02\x0a\
 @pytest.mark.parametrize("intervals", [{"exportfs.sessions.keepalive.RETRY": 0.2}], ids=["soon again"])
 @pytest.mark.parametrize("method", ["ListSessions", "DownloadFile", "GetSessionState", "StartSession"])
 def test_malformed_messages(simulator: Simulator, start_mount: MountFactory, method: str) -> None:
-    mount = start_mount("--timeout", "1")
+    mount = start_mount("--timeout", "2")
     # What tries again between two faults succeeds: a small file would be at hand as a whole, and nothing asked for.
     session_id = simulator.add_computed(64 * MIB if method == "DownloadFile" else MIB)
     path = only_result(mount)
