@@ -24,7 +24,7 @@ from exportfs.fuse.session import FuseSession
 from exportfs.memory import Watch
 from exportfs.metrics import RequestCounters
 from exportfs.pages.rendering import load as load_pages
-from exportfs.processor import busy_seconds
+from exportfs.processor import BusySeconds
 from exportfs.rpc.download import Downloads
 from exportfs.rpc.login import AskCode
 from exportfs.rpc.server import Server
@@ -223,7 +223,7 @@ async def assemble(
             catalogue.destroyed(record.session_id)  # the server may list it for some seconds more
         else:
             keeper.watch(record.session_id)
-    line = Line(busy_seconds)
+    line = Line(BusySeconds())
     requests = RequestCounters()
     context = Context(
         catalogue=catalogue,

@@ -190,6 +190,8 @@ class FileSizes:
 
     def _instead_of(self, size: int) -> int:
         """The next smaller one that is not avoided, or the next larger one where there is none."""
+        if not self._avoided:
+            return size
         good = [
             other for other in self._block_sizes.sizes if other not in self._avoided
         ] or self._block_sizes.sizes

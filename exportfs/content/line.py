@@ -68,7 +68,9 @@ class Line:
         self._wide_since: tuple[float, float] | None = None
         self._proven_thin_at = -math.inf
         self._round_trips: deque[float] = deque(maxlen=REMEMBERED)
+        self._round_trip = 0.0
         self._rates: deque[tuple[float, float]] = deque()
+        """Samples and their moments, each lower than the one before."""
         self._window = float(WINDOW_FIRST)
         self._adjusted = -math.inf
         self._starting = True
@@ -92,7 +94,7 @@ class Line:
 
     def round_trip_took(self, seconds: float) -> None:
         """A ping was answered after so long."""
-        self._round_trips.append(seconds)
+        self._remember(seconds)
         if self._adjusted == -math.inf:
             self._window = WINDOW_FIRST if self.round_trip < NEAR else WINDOW_FIRST_FAR
         self.changed()
@@ -164,7 +166,7 @@ class Line:
     def delayed(self, now: float, delay: float, *, limited: bool) -> None:
         """What was granted `delay` seconds ago has arrived. limited: more was wanted than the window let through."""
         if delay < self.round_trip:
-            self._round_trips.append(delay)
+            self._remember(delay)
         if not limited or now - self._adjusted < delay:
             return
         self._adjusted = now
@@ -177,6 +179,10 @@ class Line:
             settled = base / delay * self._window + self._queued
             window = min(2 * self._window, (self._window + settled) / 2)
         self._window = min(max(window, self._least), WINDOW_MOST)
+
+    def _remember(self, round_trip: float) -> None:
+        self._round_trips.append(round_trip)
+        self._round_trip = min(self._round_trips)
 
     def wide(self, amount: int, seconds: float, now: float) -> None:
         """Wide streams brought so much in this time of waiting for it, by `now`."""
@@ -196,9 +202,13 @@ class Line:
             self._wide_bytes, self._wide_seconds = 0, 0.0
 
     def _sampled(self, now: float, rate: float, amount: int, *, ours: bool) -> None:
-        while self._rates and self._rates[0][0] < now - RATE_MEMORY:
-            self._rates.popleft()
-        self._rates.append((now, rate))
+        rates = self._rates
+        while rates and rates[0][0] < now - RATE_MEMORY:
+            rates.popleft()
+        # One that is followed by a higher one never counts again: so the highest stands first, however many there were.
+        while rates and rates[-1][1] <= rate:
+            rates.pop()
+        rates.append((now, rate))
         doubtful = ours and rate >= self._busy_rate and now - self._proven_thin_at >= THIN_SECONDS
         if rate >= FAST or doubtful:
             self._fast_bytes += amount
@@ -212,12 +222,12 @@ class Line:
     @property
     def round_trip(self) -> float:
         """Seconds to the server and back; 0 as long as nothing is known."""
-        return min(self._round_trips, default=0.0)
+        return self._round_trip
 
     @property
     def rate(self) -> float | None:
         """The highest of the last seconds; None as long as nothing is known."""
-        return max((rate for _, rate in self._rates), default=None)
+        return self._rates[0][1] if self._rates else None
 
     @property
     def window(self) -> int:

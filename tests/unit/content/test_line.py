@@ -8,7 +8,7 @@ import pytest
 from exportfs.config import KIB, MIB
 from exportfs.content.line import Line
 from exportfs.content.tuning import FAST, QUEUE_SECONDS, WINDOW_FIRST, WINDOW_LEAST
-from exportfs.processor import busy_seconds
+from exportfs.processor import BusySeconds
 
 MBIT = 125_000
 SEGMENT = 16 * KIB
@@ -289,6 +289,7 @@ def test_a_line_that_was_found_thin_is_not_fast_because_we_are_busy() -> None:
 
 
 def test_the_time_of_this_thread_is_counted() -> None:
+    busy_seconds = BusySeconds()
     before = busy_seconds()
     deadline = time.thread_time() + 0.05
     while time.thread_time() < deadline:
