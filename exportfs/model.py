@@ -98,8 +98,6 @@ class Fetch:
     """Bytes of the file."""
     wide: bool = False
     """Whether throughput is worth more than little waste: the server may send ahead of what is wanted."""
-    quick: bool = False
-    """Whether a short way is worth more than little waste: on a near and fast line."""
     stop: bool = False
     """Whether to end at `until`, at once, rather than wait for more to be wanted."""
     end: int | None = None

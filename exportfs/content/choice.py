@@ -7,10 +7,8 @@ from exportfs.content.read_ahead import Plan
 from exportfs.content.tuning import (
     AHEAD_NEAR,
     AHEAD_WINDOWS,
-    FEW_PLACES,
     REACH_EXACT,
     REACH_WIDE,
-    SEEKS_WINDOW,
     SWITCH,
 )
 
@@ -106,8 +104,3 @@ def ahead(plan: Plan, *, wide: bool, near: bool, window: int, chunk_size: int, m
     if wide:
         return min(max(plan.run // AHEAD_NEAR, min(plan.run, chunk_size)) if near else plan.run, most)
     return min(max(int(AHEAD_WINDOWS * window), chunk_size), plan.run, most)
-
-
-def soon(plan: Plan, left: int) -> bool:
-    """Whether a seek near the server, `left` bytes before the end, is rather to come soon than to the byte."""
-    return plan.places > FEW_PLACES or left <= SEEKS_WINDOW

@@ -54,7 +54,6 @@ class Download:
         first: int,
         *,
         wide: bool,
-        quick: bool = False,
         stop: bool = False,
         whole: bool = True,
         patient: bool = False,
@@ -67,10 +66,9 @@ class Download:
         self.key = key
         self.chunk_size = chunk_size
         self.wide = wide
-        self.quick = quick
         self.stop = stop
         """Whether it ends where it may read no further, for good."""
-        self._end: int | None = None if whole or wide or quick or not stop else first * chunk_size
+        self._end: int | None = None if whole or wide or not stop else first * chunk_size
         """Offset of the first byte that is not wanted, where that may be within a block."""
         self.patient = patient
         """Whether it is given long for its first block."""
@@ -167,7 +165,6 @@ class Download:
             self._bound(),
             size=self.key.size,
             wide=self.wide,
-            quick=self.quick,
             stop=self.stop,
             end=self._end,
         )

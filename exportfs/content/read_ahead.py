@@ -32,8 +32,6 @@ class Plan:
     """Whether it left a sequence for another place."""
     guess: bool = False
     """Whether it is most probably the kernel's guess: nobody has come to its first byte yet."""
-    places: int = 1
-    """Places of the file that have been read, this one included."""
 
 
 @dataclass(slots=True)
@@ -65,7 +63,6 @@ class Position:
         """Gaps, since the last jump."""
         self._plain = 0
         """Bytes since the last of them."""
-        self._places = 0
 
     def read(self, offset: int, length: int, kernel_ahead: int = 0, *, fast: bool = False) -> Plan:
         """Takes note of a read of `length` bytes at `offset` and says what it is part of. kernel_ahead: bytes of the
@@ -91,7 +88,6 @@ class Position:
             # What is read once more leaves no gap.
             self._runs = [other for other in near if not other.start <= offset < other.end]
             run = _Run(offset, offset + length, length)
-            self._places += 1
         run.last = length
         self._fill(run)
         self._runs = [*self._runs[1 - REORDER_RUNS :], run]
@@ -102,7 +98,7 @@ class Position:
         # So the kernel's windows grow ahead of small reads, each asked for when somebody comes to the one before. The
         # largest come again and again; and a program that asks for so much itself does not begin with so little.
         guess = not run.proven and run.doubled and GUESSED <= length < kernel_ahead
-        return Plan(run.proven, read > length or offset == 0, read, jumped, guess, self._places)
+        return Plan(run.proven, read > length or offset == 0, read, jumped, guess)
 
     @property
     def _reordered(self) -> bool:

@@ -7,7 +7,7 @@ import trio
 
 from exportfs.content.block_sizes import FileSizes
 from exportfs.content.cache import Block
-from exportfs.content.choice import Means, Underway, choose, soon
+from exportfs.content.choice import Means, Underway, choose
 from exportfs.content.download import Download, FileKey, Preempted, WrongLength
 from exportfs.content.read_ahead import Plan
 from exportfs.content.shared import Shared
@@ -279,7 +279,6 @@ class Result:
                 sequential=choice.sequential,
                 stop=choice.stop,
                 whole=whole,
-                quick=line.quick and soon(plan, size - offset),
                 reader=reader,
             )
         else:
@@ -307,7 +306,6 @@ class Result:
         reader: object,
         stop: bool = False,
         whole: bool = True,
-        quick: bool = False,
     ) -> Download:
         """A new download that brings `offset` and goes on to `goal`; `whole`: to the end of the block that this is in.
         One that does not stop there always does."""
@@ -328,7 +326,6 @@ class Result:
             size,
             offset // size,
             wide=wide,
-            quick=stop and not sequential and quick,
             stop=stop,
             whole=whole or sequential,
             patient=self._shared.slow,

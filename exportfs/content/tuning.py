@@ -135,11 +135,6 @@ BLOCK_SECONDS = 0.1
 """Seconds of the line in a block of sequential reading: so often something arrives."""
 WRAPPING = 24
 """Bytes around a block on the wire, at most: a window without them costs a read another round trip."""
-SEEKS_WINDOW = 256 * KIB
-"""Bytes that a seek's server may send through gRPC (rpc/channel.py)."""
-FEW_PLACES = 4
-"""So many places of an open file are read to the byte even where the server is near and a seek through gRPC is quicker,
-1.0 for 1.5 ms: that sends up to its window, 256 KiB, for nothing. Who looks at no more is a thumbnailer."""
 SWITCH = 4
 """A running stream is replaced by one of larger blocks when they are this many times as large."""
 WRONG_BEFORE_DOWN = 2

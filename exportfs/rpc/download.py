@@ -111,7 +111,7 @@ class Downloads:
             fallback.late(error)
             return fallback
         request = download_request(fetch)
-        if fetch.wide or fetch.quick:
+        if fetch.wide:
             try:
                 download = StreamDownload(streams, fetch, fallback)
             except OSError as error:  # no more descriptors

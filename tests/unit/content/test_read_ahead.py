@@ -91,12 +91,6 @@ def test_a_window_that_grows_no_further_is_no_guess() -> None:
     assert not any(position.read(offset, length, 4 * K, fast=True).guess for offset, length in THUMBNAIL)
 
 
-def test_places_are_counted() -> None:
-    position = Position()
-    offsets = [0, K, 9 * MIB, 9 * MIB + K, 50 * MIB, 2 * K]
-    assert [position.read(offset, K).places for offset in offsets] == [1, 1, 2, 2, 3, 4]
-
-
 def test_a_seek_starts_anew() -> None:
     position = Position()
     assert not position.read(0, K).jumped

@@ -566,18 +566,6 @@ async def test_what_may_be_waited_for_is_sent_at_once(
     nursery.cancel_scope.cancel()
 
 
-async def test_a_look_at_few_places_is_served_to_the_byte(
-    autojump_clock: MockClock, nursery: trio.Nursery
-) -> None:
-    source = FakeSource(nursery, {"f": 300 * MIB})
-    reader = near(source).open(source.key("f"))
-    await reader.read(299 * MIB + 900 * KIB, 32 * KIB)  # beyond the end nothing is sent
-    for place in range(2, 9):
-        await reader.read(place * 20 * MIB, 32 * KIB)
-    assert [fetch.quick for fetch in source.fetches] == [True, *[False] * 3, *[True] * 4]
-    nursery.cancel_scope.cancel()
-
-
 @pytest.mark.parametrize("fast", [True, False])
 async def test_a_look_at_a_head_sends_no_more_than_that(
     fast: bool, autojump_clock: MockClock, nursery: trio.Nursery

@@ -54,7 +54,7 @@ def behind_a_nat() -> Iterator[tuple[Simulator, Proxy, Server, ServerConfig]]:
 
 
 @pytest.mark.promise("E6")
-@pytest.mark.parametrize("way", ["exact", "wide", "quick"])
+@pytest.mark.parametrize("way", ["exact", "wide"])
 async def test_a_read_after_a_pause_does_not_go_into_the_void(clock: Clock, way: str) -> None:
     """A NAT has forgotten the connection, and says nothing: a third of the timeout would be waited for it."""
     with behind_a_nat() as (simulator, proxy, client, config):
@@ -68,7 +68,6 @@ async def test_a_read_after_a_pause_does_not_go_into_the_void(clock: Clock, way:
             size=MIB,
             stop=True,
             wide=way == "wide",
-            quick=way == "quick",
         )
         downloads = Downloads(client.connections, client.login, Line(), config)
         async with trio.open_nursery() as nursery:
