@@ -21,6 +21,11 @@ class Answer:
     def headers(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
         self._headers.update(headers)
 
+    @property
+    def begun(self) -> bool:
+        """Whether its headers have come."""
+        return bool(self._headers)
+
     def refusal(self) -> ExportfsError | None:
         """What a call ends with that HTTP itself refused: what follows is a page for people."""
         if self._headers.get(b":status", b"200") == b"200":

@@ -3,14 +3,10 @@ for, and how they are read. Pure."""
 
 import functools
 
-from exportfs.config import MIB
 from exportfs.errors import Corrupt
+from exportfs.rpc.messages import PREFIX
 from exportfs.rpc.wire_format import MalformedMessage, file_chunk
 
-PREFIX = 5
-"""Bytes before each message: whether it is compressed, and its length."""
-LARGEST = 16 * MIB
-"""Bytes of a message."""
 END_SLACK = 64
 """Bytes that an empty last block may take, in which some servers end a file."""
 

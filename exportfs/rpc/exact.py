@@ -12,10 +12,11 @@ import trio
 
 from exportfs.errors import Corrupt, ExportfsError
 from exportfs.model import Fetch
-from exportfs.rpc.blocks import LARGEST, PREFIX, block_of, wire_range
+from exportfs.rpc.blocks import block_of, wire_range
 from exportfs.rpc.handle import Sink
 from exportfs.rpc.http2 import Http2Connection
-from exportfs.rpc.http2_client import WINDOW
+from exportfs.rpc.http2_client import WINDOW, Misunderstood
+from exportfs.rpc.messages import PREFIX, Messages
 from exportfs.rpc.wire_format import MalformedMessage, file_chunk_head
 
 HEAD = 32
@@ -39,9 +40,7 @@ class ExactDownload:
         self._granted = 0
         self._grants: deque[tuple[int, float, bool]] = deque()
         """Offsets in the stream from which on it was let send, when, and whether more was wanted."""
-        self._buffer = bytearray()
-        self._base = 0
-        """Offset in the stream of the message that comes now."""
+        self._messages = Messages()
         self._next = fetch.first
         self._over = False
         self._part = self._wanted_of_last()
@@ -72,8 +71,11 @@ class ExactDownload:
         self._line.granted(now, WINDOW)
         self._grant()
 
-    def data(self, data: bytes) -> None:
+    def data(self, data: memoryview) -> None:
         if self._over:
+            return
+        if len(data) > self._granted - self._received:
+            self._connection.misunderstood("HTTP/2: more data than the stream's window lets through")
             return
         now = trio.current_time()
         self._received += len(data)
@@ -82,72 +84,65 @@ class ExactDownload:
         while self._grants and self._grants[0][0] < self._received:
             _, granted_at, limited = self._grants.popleft()
             self._line.delayed(now, now - granted_at, limited=limited)
-        self._buffer += data
         try:
-            while not self._over and self._take():
-                pass
+            while data and not self._over:
+                room = self._messages.room(len(data))
+                room[:] = data[: len(room)]
+                data = data[len(room) :]
+                message = self._messages.filled(len(room))
+                if message is not None:
+                    self._take(message)
+            if not self._over:
+                self._take_part()
+        except Misunderstood as error:
+            self._connection.misunderstood(str(error))
         except Corrupt as error:
             self._fail(error)
-            return
         self._grant()
 
     def ended(self, error: ExportfsError | None) -> None:
         if not self._over:
-            if error is None and self._buffer:
+            if error is None and self._messages.within:
                 error = Corrupt("the download ended within a block")
             self._finish()
             self._sink.ended(error)
 
-    def _take(self) -> bool:
-        """One message, if it is there in full."""
-        buffer = self._buffer
-        if len(buffer) < PREFIX:
-            return False
-        length = int.from_bytes(buffer[1:PREFIX], "big")
-        if buffer[0]:
-            # Asked for none; gRPC can read it nevertheless.
-            self._connection.misunderstood("the server compresses its answers")
-            return False
-        if length > LARGEST:
-            raise Corrupt("a block cannot be read: it is too long")
-        end = PREFIX + length
-        if len(buffer) < end:
-            return self._take_part(length)
-        raw = bytes(memoryview(buffer)[PREFIX:end])
-        del buffer[:end]
-        self._base += end
-        index, data = block_of(raw)
+    def _take(self, message: bytearray) -> None:
+        index, data = block_of(message)
         if data:  # some servers begin or end a file with an empty block
             self._next += 1
         self._sink.block(index, data)
         if self._fetch.stop and self._next >= self._until and not self._over:
             self.cancel()
             self._sink.ended(None)
-        return True
 
-    def _take_part(self, length: int) -> bool:
-        """The beginning of the last block, where that is all that is wanted of it and there."""
-        last = self._next == self._until - 1
+    def _take_part(self) -> None:
+        """Takes the beginning of the last block, where that is all that is wanted of it and there."""
+        messages, last = self._messages, self._next == self._until - 1
         # What is on its way already may as well come whole.
-        if self._part is None or not last or self._granted >= self._base + PREFIX + length:
-            return False
-        beginning = bytes(self._buffer[PREFIX : PREFIX + HEAD])
+        if (
+            self._part is None
+            or not last
+            or messages.length is None
+            or self._granted >= messages.base + PREFIX + messages.length
+        ):
+            return
+        beginning = bytes(messages.beginning[:HEAD])
         try:
             head = file_chunk_head(memoryview(beginning))
         except MalformedMessage as error:
             raise Corrupt(f"a block cannot be read: {error}") from None
-        if head is None or head[0] != self._next or head[2] + head[1] != length:
+        if head is None or head[0] != self._next or head[2] + head[1] != messages.length:
             if len(beginning) == HEAD:
                 self._part = None  # not as it was expected: whoever judges it gets all of it
-            return False
+            return
         index, whole, start = head
-        if len(self._buffer) < PREFIX + start + self._part:
-            return False
-        self._sink.block(index, memoryview(bytes(self._buffer[PREFIX + start :])), whole)
+        if messages.here < start + self._part:
+            return
+        self._sink.block(index, memoryview(bytes(messages.beginning[start:])), whole)
         if not self._over:
             self.cancel()
             self._sink.ended(None)
-        return True
 
     def _wanted_of_last(self) -> int | None:
         fetch, last = self._fetch, self._fetch.until - 1
@@ -173,12 +168,11 @@ class ExactDownload:
 
     def _wanted(self) -> int:
         """Offset in the stream up to which it is to be sent."""
-        known = int.from_bytes(self._buffer[1:PREFIX], "big") if len(self._buffer) >= PREFIX else None
-        fetch = self._fetch
-        size = wire_range(self._next, self._until, fetch.chunk_size, fetch.size, known)
+        fetch, messages = self._fetch, self._messages
+        size = wire_range(self._next, self._until, fetch.chunk_size, fetch.size, messages.length)
         if self._part is not None and self._next < self._until:
             size -= fetch.chunk_size - self._part
-        return self._base + size
+        return messages.base + size
 
     def _grant(self) -> None:
         if self._number is None or self._over:

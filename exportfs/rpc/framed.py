@@ -22,10 +22,10 @@ from hyperframe.frame import WindowUpdateFrame
 from exportfs.config import KIB, MIB, ServerConfig
 from exportfs.errors import Unreachable
 from exportfs.rpc.channel import Metadata
+from exportfs.rpc.frames import DATA, GOAWAY, HEAD
 from exportfs.rpc.http2_client import (
     CONNECT_SECONDS,
     CONNECTION_WINDOW,
-    HEAD,
     WINDOW,
     Misunderstood,
     Unusable,
@@ -40,8 +40,6 @@ FRAME = MIB
 """Bytes of the largest frame that the server may send: the fewer, the cheaper. Headers come in one, too."""
 MOST_BETWEEN = 16 * KIB
 """Bytes that a server may send between two calls."""
-DATA, GOAWAY = 0, 7
-END_STREAM, PADDED = 1, 8
 
 
 class Waker:

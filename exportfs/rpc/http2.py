@@ -18,13 +18,14 @@ import h2.events
 import h2.exceptions
 import trio
 from h2.errors import ErrorCodes
+from hyperframe.frame import WindowUpdateFrame
 
 from exportfs.config import KIB, ServerConfig
 from exportfs.errors import ExportfsError, Interrupted, Unreachable
 from exportfs.rpc import quiet
 from exportfs.rpc.answer import Answer, reset
 from exportfs.rpc.channel import Metadata
-from exportfs.rpc.frames import FRAME, Goodbyes
+from exportfs.rpc.frames import FRAME, Data, Frames, Goodbye, Malformed
 from exportfs.rpc.http2_client import (
     CONNECT_SECONDS,
     CONNECTION_WINDOW,
@@ -70,7 +71,7 @@ class Stream(Protocol):
     def opened(self, number: int) -> None:
         """Its headers are on their way."""
 
-    def data(self, data: bytes) -> None: ...
+    def data(self, data: memoryview) -> None: ...
     def ended(self, error: ExportfsError | None) -> None: ...
 
 
@@ -101,7 +102,9 @@ class Http2Connection:
         self._send = trio.Event()
         self._pings = Pings()
         self._consumed = 0
-        self._goodbyes = Goodbyes()
+        self._frames = Frames()
+        self._out = b""
+        """What is to be sent, in its order, before what h2 has to send."""
         self._heard_at = quiet.now()
         self.usable = True
         """Whether new calls may be made on it."""
@@ -182,7 +185,7 @@ class Http2Connection:
     @property
     def _at_once(self) -> int:
         assert self._http2 is not None
-        return max(1, self._http2.remote_settings.max_concurrent_streams)
+        return self._http2.remote_settings.max_concurrent_streams
 
     def start(self, stream: Stream, method: str, request: bytes, metadata: Metadata) -> None:
         """Makes a call of a server-streaming method as soon as there is a connection."""
@@ -191,12 +194,15 @@ class Http2Connection:
 
     def window(self, number: int, amount: int) -> None:
         """Lets the server send so many bytes more."""
-        if self._http2 is not None and number in self._streams:
-            # The server may have ended the stream in what was just received, though we have not come to that yet.
-            # Where it has ended the connection, h2 knows the stream no more.
-            with contextlib.suppress(h2.exceptions.ProtocolError, KeyError):
-                self._http2.increment_flow_control_window(amount, number)
-            self._send.set()
+        if number in self._streams:
+            self._let(number, amount)
+
+    def _let(self, number: int, amount: int) -> None:
+        """h2, which hears nothing of DATA, keeps no account of windows."""
+        assert self._http2 is not None
+        frame = WindowUpdateFrame(number, window_increment=amount).serialize()
+        self._out += to_send(self._http2) + frame
+        self._send.set()
 
     def cancel(self, stream: Stream, number: int | None) -> None:
         """Ends a call; it hears nothing more."""
@@ -281,29 +287,31 @@ class Http2Connection:
                 raise Unreachable("the server cannot be reached: it closed the connection")
             self._heard_at = quiet.now()
             self.line.received(trio.current_time(), len(data))
-            rest, lasts = self._goodbyes.split(bytes(data))
             try:
-                events = http2.receive_data(rest)
-            except h2.exceptions.ProtocolError as error:
+                for piece in self._frames.split(bytes(data)):
+                    if isinstance(piece, Data):
+                        self._data(piece)
+                    elif isinstance(piece, Goodbye):
+                        self._server_leaves(piece.last)
+                    else:
+                        for event in http2.receive_data(piece):
+                            self._event(event)
+            except (h2.exceptions.ProtocolError, Malformed) as error:
                 raise Misunderstood(f"HTTP/2: {error}") from None
-            for event in events:
-                self._event(event)
-            for last in lasts:
-                self._server_leaves(last)
             self._send.set()
 
     async def _write(self, stream: trio.abc.Stream, http2: h2.connection.H2Connection) -> None:
         while True:
             await self._send.wait()
             self._send = trio.Event()
-            data = to_send(http2)
+            data, self._out = self._out + to_send(http2), b""
             if data:
                 await stream.send_all(data)
 
     def _start_waiting(self) -> None:
         http2 = self._http2
         while http2 is not None and self.usable and self._waiting:
-            if http2.open_outbound_streams >= http2.remote_settings.max_concurrent_streams:
+            if http2.open_outbound_streams >= self._at_once:
                 return
             waiting = self._waiting.pop(0)
             try:
@@ -352,9 +360,7 @@ class Http2Connection:
             self._http2.ping(payload)
 
     def _event(self, event: h2.events.Event) -> None:
-        if isinstance(event, h2.events.DataReceived):
-            self._data(event)
-        elif isinstance(event, h2.events.ResponseReceived | h2.events.TrailersReceived):
+        if isinstance(event, h2.events.ResponseReceived | h2.events.TrailersReceived):
             answer = self._calls.get(event.stream_id)
             if answer is not None:
                 self._pings.heard()
@@ -375,7 +381,7 @@ class Http2Connection:
         elif isinstance(event, h2.events.WindowUpdated):
             self._send_requests()
         elif isinstance(event, h2.events.RemoteSettingsChanged):
-            self._limited(self._at_once)
+            self._limited(max(1, self._at_once))
             self._send_requests()
             self._start_waiting()
 
@@ -391,19 +397,23 @@ class Http2Connection:
             stream.ended(Unreachable("the server ends the connection"))
         self._close_if_done()
 
-    def _data(self, event: h2.events.DataReceived) -> None:
-        assert self._http2 is not None
-        self._consumed += event.flow_controlled_length
+    def _data(self, data: Data) -> None:
+        self._consumed += len(data.payload) + data.padding
         if self._consumed > CONNECTION_WINDOW // 4:
-            self._http2.increment_flow_control_window(self._consumed)
+            self._let(0, self._consumed)
             self._consumed = 0
-        if event.flow_controlled_length > len(
-            event.data
-        ):  # padding, which takes up the stream's window as well
-            self.window(event.stream_id, event.flow_controlled_length - len(event.data))
-        stream = self._streams.get(event.stream_id)
-        if stream is not None:
-            stream.data(event.data)
+        stream, answer = self._streams.get(data.stream), self._calls.get(data.stream)
+        if stream is None or answer is None:
+            return  # ended by us, and on its way by then
+        if not answer.begun:
+            raise Malformed("data before the answer's headers")
+        if data.padding:
+            self._let(data.stream, data.padding)
+        if data.payload:
+            stream.data(data.payload)
+        if data.ended and data.stream in self._streams:
+            # No call ends so, and h2 has not heard that this one did.
+            self._refused(data.stream, answer.error() or Interrupted("the call ended without a status"))
 
     def _forget(self, number: int) -> None:
         self._calls.pop(number, None)

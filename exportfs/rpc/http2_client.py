@@ -18,6 +18,7 @@ from exportfs.config import KIB, ServerConfig
 from exportfs.errors import Interrupted, Unreachable
 from exportfs.rpc import quiet
 from exportfs.rpc.channel import METADATA, Metadata
+from exportfs.rpc.frames import HEAD, RST_STREAM
 
 # At level debug it logs every header, the token among them.
 logging.getLogger("hpack").setLevel(logging.WARNING)
@@ -26,9 +27,6 @@ WINDOW = 16 * KIB + 16
 """Bytes that a stream may send from its start: a block of 16 KiB and what it is wrapped in."""
 CONNECTION_WINDOW = (1 << 31) - 1
 """Bytes of the connection's window, which bounds nothing: the streams' windows do."""
-HEAD = 9
-"""Bytes of a frame's head: 3 of length, type, flags, 4 of stream. RFC 9113, 4.1."""
-RST_STREAM = 3
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _STREAM_CLOSED = ErrorCodes.STREAM_CLOSED.to_bytes(4, "big")
 CONNECT_SECONDS = 15.0

@@ -17,12 +17,14 @@ from exportfs.config import STREAMS_WINDOW, STREAMS_WINDOW_NEAR
 from exportfs.errors import Corrupt, ExportfsError, Interrupted, Unreachable
 from exportfs.model import Fetch
 from exportfs.rpc.answer import Answer, reset
-from exportfs.rpc.blocks import LARGEST, PREFIX, block_of, wire_range
+from exportfs.rpc.blocks import block_of, wire_range
 from exportfs.rpc.channel import Metadata
-from exportfs.rpc.framed import DATA, END_STREAM, PADDED, FramedConnection, Head, Waker
+from exportfs.rpc.framed import FramedConnection, Head, Waker
+from exportfs.rpc.frames import DATA, END_STREAM, PADDED
 from exportfs.rpc.handle import Sink
 from exportfs.rpc.handover import HandOver
 from exportfs.rpc.http2_client import WINDOW, Misunderstood, NoExact, Unusable
+from exportfs.rpc.messages import Messages
 from exportfs.rpc.streams import Streams
 
 log = logging.getLogger(__name__)
@@ -54,14 +56,10 @@ class StreamDownload:
         # In the thread.
         self._unsaid = b""
         self._next = fetch.first
-        self._base = 0
-        """Offset in the stream of the message that comes now."""
+        self._messages = Messages()
         self._received = 0
         """Bytes of messages."""
         self._granted = 0
-        self._prefix = bytearray()
-        self._message: bytearray | None = None
-        self._filled = 0
 
     def begin(self, method: str, request: bytes, metadata: Metadata, roots: bytes | None) -> None:
         """Makes the call, as soon as there is a connection."""
@@ -222,7 +220,7 @@ class StreamDownload:
             if self._unsaid:
                 self._unsaid = connection.say(self._number, self._unsaid)
                 connection.flush()
-        if self._granted > self._received or self._message is not None or self._prefix:
+        if self._granted > self._received or self._messages.within:
             connection.usable = False  # what is on its way would come first
         else:
             self._reset(connection)
@@ -250,15 +248,15 @@ class StreamDownload:
 
     def _ended(self) -> ExportfsError | None:
         error = self._answer.error()
-        if error is None and (self._message is not None or self._prefix):
+        if error is None and self._messages.within:
             return Corrupt("the download ended within a block")
         return error
 
     def _opened(self, connection: FramedConnection) -> bytes:
         """What lets the server send what is wanted, as far as that may be on its way; empty where it is enough."""
-        fetch = self._fetch
-        known = None if self._message is None else len(self._message)
-        wanted = self._base + wire_range(self._next, self._until, fetch.chunk_size, fetch.size, known)
+        fetch, messages = self._fetch, self._messages
+        size = wire_range(self._next, self._until, fetch.chunk_size, fetch.size, messages.length)
+        wanted = messages.base + size
         target = min(wanted, self._received + self._window)
         amount = target - self._granted
         if amount <= 0 or (target < wanted and amount < self._window // LUMP):
@@ -293,37 +291,12 @@ class StreamDownload:
 
     def _some(self, connection: FramedConnection, most: int) -> int:
         """Reads some of a message; gives the number of bytes."""
-        message = self._message
-        if message is None:
-            part = bytearray(min(most, PREFIX - len(self._prefix)))
-            connection.exactly(memoryview(part))
-            self._prefix += part
-            self._received += len(part)
-            if len(self._prefix) == PREFIX:
-                self._begin_message()
-            return len(part)
-        count = connection.some(memoryview(message)[self._filled : self._filled + most])
-        self._filled += count
+        count = connection.some(self._messages.room(most))
         self._received += count
-        if self._filled == len(message):
-            self._end_message(message)
+        message = self._messages.filled(count)
+        if message is not None:
+            index, data = block_of(message)
+            if data:  # some servers begin or end a file with an empty block
+                self._next += 1
+                self._hand_over.block(index, data)
         return count
-
-    def _begin_message(self) -> None:
-        length = int.from_bytes(self._prefix[1:], "big")
-        if self._prefix[0]:
-            # Asked for none; gRPC can read it nevertheless.
-            raise Misunderstood("the server compresses its answers")
-        if length > LARGEST:
-            raise Corrupt("a block cannot be read: it is too long")
-        self._message, self._filled, self._prefix = bytearray(length), 0, bytearray()
-        if not length:
-            self._end_message(self._message)
-
-    def _end_message(self, message: bytearray) -> None:
-        self._message = None
-        self._base += PREFIX + len(message)
-        index, data = block_of(message)
-        if data:  # some servers begin or end a file with an empty block
-            self._next += 1
-            self._hand_over.block(index, data)

@@ -165,7 +165,7 @@ class ModelledLine:
             for comes, amount in together.items():
                 self._at(comes, partial(self._received, amount))
             self._taken_at = max(self._taken_at, self.late(arrives))
-            self._at(self._taken_at, partial(download.data, frame))
+            self._at(self._taken_at, partial(download.data, memoryview(frame)))
         if stream.ended:
             del self._streams[number]
             self._at(max(self._taken_at, now), lambda: download.ended(None))

@@ -1,0 +1,94 @@
+"""Downloads to the byte from a server whose words are cut anywhere, with faults in between: the right bytes come in
+order, or an error does; never a wrong byte."""
+
+import contextlib
+
+import pytest
+import trio
+import trio.testing
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from exportfs.content.line import Line
+from exportfs.model import Fetch
+from exportfs.rpc.exact import ExactDownload
+from exportfs.rpc.http2 import Http2Connection
+from exportfs.rpc.http2_client import Unusable
+from tests.support.answers import BLOCK, Sent, Taken, answers
+from tests.support.framed_peer import CONFIG, STALL, Peer
+
+pytestmark = pytest.mark.promise("R6")
+
+
+class Connection(Http2Connection):
+    """To a peer."""
+
+    def __init__(self, peer: Peer) -> None:
+        super().__init__(CONFIG, Line(), None)
+        self.peer = peer
+
+    async def _connect(self) -> trio.SocketStream:
+        return trio.SocketStream(trio.socket.from_stdlib_socket(self.peer.ours))
+
+    async def serve(self) -> None:
+        with contextlib.suppress(Unusable):
+            await self.run()
+
+
+async def take(connection: Connection, sent: Sent, step: int, leave_at: int | None, window: int) -> Taken:
+    taken = Taken(sent.size, step, leave_at)
+    asked = Fetch("s", "f", BLOCK, 0, step, size=sent.size)
+    taken.download = download = ExactDownload(connection, asked, taken)
+    connection.start(download, "/x", b"request", ())
+    download.window(window)
+    with trio.fail_after(10):
+        if sent.fatal is not None and sent.fatal[1] == STALL:
+            while not taken.end.is_set() and not connection.peer.stalled.is_set():
+                await trio.testing.wait_all_tasks_blocked(0.001)
+            if not taken.end.is_set():
+                download.suspect()
+                taken.leave()
+        await taken.end.wait()
+    if taken.over and taken.error is None:
+        assert len(taken.data) == sent.size
+    return taken
+
+
+@settings(
+    deadline=None, max_examples=60, phases=[Phase.generate], suppress_health_check=[HealthCheck.too_slow]
+)
+@given(
+    calls=st.lists(
+        st.tuples(
+            answers(), st.integers(1, 9), st.none() | st.integers(1, 7), st.sampled_from([17000, 1 << 20])
+        ),
+        min_size=1,
+        max_size=3,
+    ),
+    pieces=st.lists(st.integers(1, 50) | st.integers(500, 20000), min_size=1, max_size=5).map(tuple),
+)
+def test_right_or_an_error(calls: list[tuple[Sent, int, int | None, int]], pieces: tuple[int, ...]) -> None:
+    async def run() -> None:
+        now: list[Sent] = []
+        made: list[Connection] = []
+        async with trio.open_nursery() as nursery:
+            faulty = False
+            for sent, step, leave_at, window in calls:
+                if not made or not made[-1].usable or made[-1].full:
+                    made.append(Connection(Peer(lambda number: now[0](number), pieces)))
+                    nursery.start_soon(made[-1].serve)
+                    faulty = False
+                faulty = faulty or sent.fatal is not None
+                now[:] = [sent]
+                taken = await take(made[-1], sent, step, leave_at, window)
+                if not faulty and not taken.left:
+                    assert taken.error is None, taken.error
+                if sent.fatal is not None and sent.fatal[1] == STALL:
+                    made[-1].suspect()  # it says nothing to any other call either
+            for connection in made:
+                connection.close()
+        for connection in made:
+            connection.peer.thread.join(5)
+            assert not connection.peer.thread.is_alive()
+
+    trio.run(run)
