@@ -114,7 +114,7 @@ class Reader:
             self._failed.popleft()
         for begin, until, _, failure in self._failed:
             if begin <= position < until:
-                raise type(failure)(*failure.args)
+                raise failure.with_traceback(None)
         try:
             return await self._result.block_at(position, end, plan, self, since)
         except ExportfsError as error:

@@ -936,6 +936,23 @@ async def test_nor_does_it_where_several_failed_together(
     nursery.cancel_scope.cancel()
 
 
+@pytest.mark.promise("E3")
+async def test_the_second_asking_has_the_same_answer(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    """Whatever that is: also one that says more than a sentence."""
+    source = FakeSource(nursery, {"f": 100 * MIB}, always=Trouble("short"), round_trip=6)
+    reader = source.library(timeout=30).open(source.key("f"))
+    failures = []
+    for _ in range(2):
+        with pytest.raises(Corrupt) as failed:
+            await reader.read(50 * MIB, KIB)
+        failures.append(failed.value)
+    assert str(failures[0]) == str(failures[1])
+    assert type(failures[0]) is type(failures[1])
+    nursery.cancel_scope.cancel()
+
+
 @pytest.mark.parametrize("fast", [False, True])
 async def test_what_is_announced_as_empty_is_proved_empty(
     autojump_clock: MockClock, nursery: trio.Nursery, fast: bool
