@@ -111,16 +111,19 @@ class Library:
         """Whether the head of a file does; None where the server proves distant, and it is not looked at."""
         line = self.line
         line.listen()
-        # The first block is waited for by itself: it passes many shapers at once. Whether the server is near shows with
-        # it, too: pings before it met a mount that was busy with its start.
+        # The first block is waited for by itself: it passes many shapers at once, so that it is the second one that
+        # tells. That is asked for with it where the server is near for sure; otherwise whether it is shows with the
+        # first one: pings before it met a mount that was busy with its start.
+        asked = 2 * SEEK if line.nearby else SEEK
         with trio.move_on_after(SAMPLE_WITHIN) as waiting:
-            await reader.fetch_head(1)
+            await reader.fetch_head(1, asked=asked)
         if waiting.cancelled_caught:
             return True if line.near else None
         until = trio.current_time() + SAMPLE_REST
         # Block by block: over a thin line nobody may want what is on its way by the time that shows.
         for length in range(2 * SEEK, FIRST_SAMPLE + 1, SEEK):
-            line.pauses()
+            if length > asked:
+                line.pauses()
             while True:
                 if not line.near:
                     return None

@@ -122,14 +122,15 @@ class Reader:
                 self._failed.append((position, end, now, error))
             raise
 
-    async def fetch_head(self, length: int) -> None:
-        """Has the first bytes of the file fetched; the reading position stays as it is. Raises what `Result.block_at`
-        raises."""
-        end = min(length, self._result.key.size)
-        plan = Position().read(0, end)
+    async def fetch_head(self, length: int, *, asked: int = 0) -> None:
+        """Has the first bytes of the file fetched; the reading position stays as it is. asked: bytes that are to be on
+        their way by then, where that is more. Raises what `Result.block_at` raises."""
+        size = self._result.key.size
+        end, until = min(length, size), min(max(length, asked), size)
+        plan = Position().read(0, until)
         position, since = 0, trio.current_time()
         while position < end:
-            position = (await self._result.block_at(position, end, plan, self, since)).end
+            position = (await self._result.block_at(position, until, plan, self, since)).end
 
     async def prove_empty(self) -> None:
         """Where the file was announced without any bytes, asks the server. Raises what `Result.prove_empty` raises."""

@@ -7,7 +7,6 @@ Real in it are `exportfs.content` and `exportfs.rpc.exact`; HTTP/2's frames, the
 import heapq
 import itertools
 import math
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -158,20 +157,23 @@ class ModelledLine:
             begins = max(self._free_at, now - self.burst / self.rate)
             self._free_at = begins + amount / self.rate
             arrives = max(now, self._free_at) + self.round_trip / 2
-            together = Counter[float]()
-            for packet in range(PACKET, len(frame) + 1, PACKET) if self.line.rate is None else ():
-                comes = max(now, begins + packet * PACKETS / self.rate) + self.round_trip / 2
-                together[self.late(comes)] += PACKET
-            for comes, amount in together.items():
-                self._at(comes, partial(self._received, amount))
+            # As long as nothing is known of the line, in the pieces in which it comes; later in larger ones.
+            together: dict[float, int] = {}
+            for end in range(PACKET, len(frame), PACKET) if self.line.rate is None else ():
+                comes = max(now, begins + end * PACKETS / self.rate) + self.round_trip / 2
+                together[max(self._taken_at, self.late(comes))] = end
             self._taken_at = max(self._taken_at, self.late(arrives))
-            self._at(self._taken_at, partial(download.data, memoryview(frame)))
+            together[self._taken_at] = len(frame)
+            for (comes, end), begin in zip(together.items(), [0, *together.values()], strict=False):
+                self._at(comes, partial(self._comes, download, memoryview(frame)[begin:end]))
         if stream.ended:
             del self._streams[number]
             self._at(max(self._taken_at, now), lambda: download.ended(None))
 
-    def _received(self, amount: int) -> None:
-        self.line.received(trio.current_time(), amount)
+    def _comes(self, download: ExactDownload, data: memoryview) -> None:
+        if self.line.rate is None:
+            self.line.received(trio.current_time(), len(data))
+        download.data(data)
 
     def _at(self, moment: float, action: Callable[[], None]) -> None:
         heapq.heappush(self._events, (moment, next(self._order), action))

@@ -251,11 +251,9 @@ async def test_opening_the_first_file_waits_no_longer_than_a_thin_line_takes_to_
     line = ModelledLine(nursery, FILES, mbit * MBIT)
     begun, file = trio.current_time(), line.open("whole")
     await line.library.measure(file.reader)
-    assert trio.current_time() - begun <= most
     assert line.line.kernel_ahead == ahead * KIB
-    begun = trio.current_time()
     await file.read(0, 4 * KIB)
-    assert trio.current_time() == begun
+    assert trio.current_time() - begun <= most
     file.reader.close()
     await settle(line)
     assert line.carried <= (36 if mbit <= 10 else 54) * KIB  # two blocks of 16 KiB tell, or three
