@@ -71,12 +71,11 @@ class ExactDownload:
         self._line.granted(now, WINDOW)
         self._grant()
 
-    def data(self, data: memoryview) -> None:
+    def data(self, data: memoryview, more: int = 0) -> None:
         if self._over:
             return
-        if len(data) > self._granted - self._received:
-            self._connection.misunderstood("HTTP/2: more data than the stream's window lets through")
-            return
+        if len(data) + more > self._granted - self._received:
+            raise Misunderstood("HTTP/2: more data than the stream's window lets through")
         now = trio.current_time()
         self._received += len(data)
         self._line.arrived(now, len(data))
@@ -94,8 +93,6 @@ class ExactDownload:
                     self._take(message)
             if not self._over:
                 self._take_part()
-        except Misunderstood as error:
-            self._connection.misunderstood(str(error))
         except Corrupt as error:
             self._fail(error)
         self._grant()

@@ -25,6 +25,8 @@ class Data(NamedTuple):
     piece."""
     ended: bool
     """Whether the stream ends with it."""
+    more: int
+    """Bytes of the frame's payload that are still to come."""
 
 
 class Goodbye(NamedTuple):
@@ -113,7 +115,7 @@ class Frames:
         counted = taken - HEAD + padding
         if counted or not length:
             done = self._ends and not (self._left or self._skip)
-            pieces.append(Data(stream, memoryview(b""), counted, done))
+            pieces.append(Data(stream, memoryview(b""), counted, done, self._left))
         return taken
 
     def _rest(self, view: memoryview, at: int, pieces: list[Piece]) -> int:
@@ -126,5 +128,5 @@ class Frames:
         if payload or skipped:
             done = self._ends and not (self._left or self._skip)
             if payload or done:
-                pieces.append(Data(self._stream, payload, 0, done))
+                pieces.append(Data(self._stream, payload, 0, done, self._left))
         return at + skipped

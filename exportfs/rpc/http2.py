@@ -71,7 +71,11 @@ class Stream(Protocol):
     def opened(self, number: int) -> None:
         """Its headers are on their way."""
 
-    def data(self, data: memoryview) -> None: ...
+    def data(self, data: memoryview, more: int) -> None:
+        """more: bytes of the same frame that are still to come, for which there is room or it is against the rules.
+        Raises Misunderstood where gRPC may be able to read what comes: all calls end with NoExact, and nothing that
+        comes after it is taken, since it would be put where this belongs."""
+
     def ended(self, error: ExportfsError | None) -> None: ...
 
 
@@ -97,7 +101,6 @@ class Http2Connection:
         self._calls: dict[int, Answer] = {}
         self._unsent: dict[int, bytes] = {}
         """What the server's windows have not let go of requests yet."""
-        self._misunderstood: str | None = None
         self._unreachable = False
         self._send = trio.Event()
         self._pings = Pings()
@@ -131,8 +134,6 @@ class Http2Connection:
                         await trio.aclose_forcefully(stream)
             if self._unreachable:
                 raise Unreachable("the server cannot be reached: no connection came in time")
-            if self._misunderstood is not None:
-                raise Misunderstood(self._misunderstood)
         except Unusable as failure:
             error = NoExact(str(failure))
             raise
@@ -161,11 +162,6 @@ class Http2Connection:
         if not self.ready:
             self._unreachable = True
             self._scope.cancel()
-
-    def misunderstood(self, what: str) -> None:
-        """A call got an answer that gRPC may be able to read: all calls end with NoExact, `run` with Misunderstood."""
-        self._misunderstood = what
-        self.close()
 
     @property
     def busy(self) -> bool:
@@ -410,7 +406,7 @@ class Http2Connection:
         if data.padding:
             self._let(data.stream, data.padding)
         if data.payload:
-            stream.data(data.payload)
+            stream.data(data.payload, data.more)
         if data.ended and data.stream in self._streams:
             # No call ends so, and h2 has not heard that this one did.
             self._refused(data.stream, answer.error() or Interrupted("the call ended without a status"))

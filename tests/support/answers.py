@@ -16,6 +16,7 @@ from hyperframe.frame import (
 from hypothesis import strategies as st
 
 from exportfs.errors import ExportfsError
+from exportfs.rpc.frames import FRAME
 from exportfs.rpc.handle import Handle
 from exportfs.rpc.http2_client import WINDOW
 from tests.support.fake_source import content
@@ -41,7 +42,7 @@ FATAL: dict[str, Callable[[int], Step]] = {
     "refused": lambda number: Say(RstStreamFrame(number, error_code=7).serialize()),
     "reset without an error": lambda number: Say(RstStreamFrame(number, error_code=0).serialize()),
     "of no stream": lambda number: Say(b"\0\0\4\0\0\0\0\0\0oops"),
-    "beyond the window": lambda number: Say(data(number, b"x" * (1 << 20)).raw),
+    "beyond the window": lambda number: Say(data(number, b"x" * FRAME).raw),
     "too much padding": lambda number: Say(b"\0\0\4\0\x08" + number.to_bytes(4, "big") + b"\xffabc"),
     "no length of padding": lambda number: Say(b"\0\0\0\0\x08" + number.to_bytes(4, "big")),
     "a promise": lambda number: Say(PushPromiseFrame(number, 2, b"\x88", flags=["END_HEADERS"]).serialize()),

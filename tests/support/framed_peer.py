@@ -81,8 +81,13 @@ class Peer:
     """Serves one connection in a thread. `ours` is the client's end."""
 
     def __init__(
-        self, script: Script, pieces: tuple[int, ...] = (1 << 20,), tls: ssl.SSLContext | None = None
+        self,
+        script: Script,
+        pieces: tuple[int, ...] = (1 << 20,),
+        tls: ssl.SSLContext | None = None,
+        settings: dict[int, int] | None = None,
     ) -> None:
+        self._settings = settings or {}
         self.ours, self._socket = socket.socketpair()
         self._script, self._pieces, self._tls = script, pieces, tls
         self._piece = 0
@@ -101,7 +106,7 @@ class Peer:
         with contextlib.suppress(OSError, EOFError):
             if self._tls is not None:
                 self._socket = self._tls.wrap_socket(self._socket, server_side=True)
-            self._send(SettingsFrame(0).serialize())
+            self._send(SettingsFrame(0, self._settings).serialize())
             while True:
                 while not self._calls:
                     self._hear()

@@ -1,41 +1,22 @@
 """Downloads to the byte from a server whose words are cut anywhere, with faults in between: the right bytes come in
 order, or an error does; never a wrong byte."""
 
-import contextlib
-
 import pytest
 import trio
 import trio.testing
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from exportfs.content.line import Line
 from exportfs.model import Fetch
 from exportfs.rpc.exact import ExactDownload
-from exportfs.rpc.http2 import Http2Connection
-from exportfs.rpc.http2_client import Unusable
 from tests.support.answers import BLOCK, Sent, Taken, answers
-from tests.support.framed_peer import CONFIG, STALL, Peer
+from tests.support.exact_peer import PeerConnection
+from tests.support.framed_peer import STALL, Peer
 
 pytestmark = pytest.mark.promise("R6")
 
 
-class Connection(Http2Connection):
-    """To a peer."""
-
-    def __init__(self, peer: Peer) -> None:
-        super().__init__(CONFIG, Line(), None)
-        self.peer = peer
-
-    async def _connect(self) -> trio.SocketStream:
-        return trio.SocketStream(trio.socket.from_stdlib_socket(self.peer.ours))
-
-    async def serve(self) -> None:
-        with contextlib.suppress(Unusable):
-            await self.run()
-
-
-async def take(connection: Connection, sent: Sent, step: int, leave_at: int | None, window: int) -> Taken:
+async def take(connection: PeerConnection, sent: Sent, step: int, leave_at: int | None, window: int) -> Taken:
     taken = Taken(sent.size, step, leave_at)
     asked = Fetch("s", "f", BLOCK, 0, step, size=sent.size)
     taken.download = download = ExactDownload(connection, asked, taken)
@@ -70,12 +51,12 @@ async def take(connection: Connection, sent: Sent, step: int, leave_at: int | No
 def test_right_or_an_error(calls: list[tuple[Sent, int, int | None, int]], pieces: tuple[int, ...]) -> None:
     async def run() -> None:
         now: list[Sent] = []
-        made: list[Connection] = []
+        made: list[PeerConnection] = []
         async with trio.open_nursery() as nursery:
             faulty = False
             for sent, step, leave_at, window in calls:
                 if not made or not made[-1].usable or made[-1].full:
-                    made.append(Connection(Peer(lambda number: now[0](number), pieces)))
+                    made.append(PeerConnection(Peer(lambda number: now[0](number), pieces)))
                     nursery.start_soon(made[-1].serve)
                     faulty = False
                 faulty = faulty or sent.fatal is not None

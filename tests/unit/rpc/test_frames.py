@@ -76,7 +76,7 @@ def test_wherever_it_is_cut(data: st.DataObject) -> None:
                 ended.add(stream)
             said.append(of_data(body, padding, stream, ends=ends))
             counted = 0 if padding is None else padding + 1
-            expected.take([Data(stream, memoryview(body), counted, ends)])
+            expected.take([Data(stream, memoryview(body), counted, ends, 0)])
         else:
             said.append(frame(kind, body, flags=4 if kind == HEADERS else 0))
             last = int.from_bytes(body[:4], "big") & 0x7FFFFFFF
@@ -123,5 +123,5 @@ def test_what_is_against_the_rules(said: bytes) -> None:
 def test_a_payload_is_given_as_it_comes() -> None:
     """Who waits for its beginning need not wait for its end."""
     frames, said = Frames(), frame(DATA, b"abcdef", flags=1)
-    assert frames.split(said[:11]) == [Data(1, memoryview(b"ab"), 0, False)]
-    assert frames.split(said[11:]) == [Data(1, memoryview(b"cdef"), 0, True)]
+    assert frames.split(said[:11]) == [Data(1, memoryview(b"ab"), 0, False, 4)]
+    assert frames.split(said[11:]) == [Data(1, memoryview(b"cdef"), 0, True, 0)]
