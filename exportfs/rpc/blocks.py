@@ -3,10 +3,13 @@ for, and how they are read. Pure."""
 
 import functools
 
+from exportfs.config import KIB
 from exportfs.errors import Corrupt
 from exportfs.rpc.messages import PREFIX
 from exportfs.rpc.wire_format import MalformedMessage, file_chunk
 
+MOST_BESIDE = 4 * KIB
+"""Bytes of a message that are not its block's and are kept with it nevertheless."""
 END_SLACK = 64
 """Bytes that an empty last block may take, in which some servers end a file."""
 
@@ -35,9 +38,12 @@ def wire_range(first: int, until: int, chunk: int, size: int, known: int | None)
 def block_of(message: bytes | bytearray) -> tuple[int, memoryview]:
     """(number, data) of a block; the data is a view of the message. Raises Corrupt."""
     try:
-        return file_chunk(message)
+        index, data = file_chunk(message)
     except MalformedMessage as error:
         raise Corrupt(f"a block cannot be read: {error}") from None
+    if len(message) - len(data) > MOST_BESIDE:
+        data = memoryview(bytes(data))  # who keeps it would keep all of that, and count only this
+    return index, data
 
 
 def _varint_size(value: int) -> int:
