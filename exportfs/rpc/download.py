@@ -43,10 +43,9 @@ its proxy is changed, or a certificate that `ssl` refuses, is not the server's l
 class Downloads:
     """Starts downloads. Belongs to one trio run.
 
-    Those that read much at a time, and seeks on a line that is near and fast, have a thread each (`rpc.stream`). All
-    others (`rpc.exact`) share one connection, or as few as the server's limit of calls on each allows. Connections are
-    made while `run` runs; without it, or where the server speaks nothing that we understand, all run over gRPC, with as
-    small a window as that has.
+    Those that read much at a time have a thread each (`rpc.stream`). All others (`rpc.exact`) share one connection, or
+    as few as the server's limit of calls on each allows. Connections are made while `run` runs; without it, or where
+    the server speaks nothing that we understand, all run over gRPC, with as small a window as that has.
     """
 
     def __init__(
@@ -141,7 +140,9 @@ class Downloads:
         """The first on which a call need not wait."""
         usable = []
         for connection in self._made:
-            if connection.usable and not connection.forgotten:
+            # Where the server takes no calls at all, those would be more and more.
+            idle_and_full = connection.full and not connection.busy
+            if connection.usable and not connection.forgotten and not idle_and_full:
                 usable.append(connection)
             elif not connection.busy:
                 connection.close()

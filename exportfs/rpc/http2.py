@@ -20,7 +20,7 @@ import trio
 from h2.errors import ErrorCodes
 from hyperframe.frame import WindowUpdateFrame
 
-from exportfs.config import KIB, ServerConfig
+from exportfs.config import KIB, MIB, ServerConfig
 from exportfs.errors import ExportfsError, Interrupted, Unreachable
 from exportfs.rpc import quiet
 from exportfs.rpc.answer import Answer, reset
@@ -47,6 +47,9 @@ log = logging.getLogger(__name__)
 
 RECEIVE = 256 * KIB
 """Bytes taken from the socket at a time."""
+UNSENT = MIB
+"""Bytes that may wait to be sent, each a dozen for a block or an answer to a ping: a server that asks for those and
+reads none would fill the memory."""
 
 
 class LineObserver(Protocol):
@@ -106,7 +109,7 @@ class Http2Connection:
         self._pings = Pings()
         self._consumed = 0
         self._frames = Frames()
-        self._out = b""
+        self._out = bytearray()
         """What is to be sent, in its order, before what h2 has to send."""
         self._heard_at = quiet.now()
         self.usable = True
@@ -209,9 +212,7 @@ class Http2Connection:
         if self._streams.pop(number, None) is None:
             return
         self._forget(number)
-        assert self._http2 is not None
-        with contextlib.suppress(h2.exceptions.ProtocolError, KeyError):
-            self._http2.reset_stream(number, ErrorCodes.CANCEL)
+        self._reset(number)
         self._send.set()
         self._start_waiting()
         self._close_if_done()
@@ -294,13 +295,16 @@ class Http2Connection:
                             self._event(event)
             except (h2.exceptions.ProtocolError, Malformed) as error:
                 raise Misunderstood(f"HTTP/2: {error}") from None
+            self._out += to_send(http2)
+            if len(self._out) > UNSENT:
+                raise Unreachable("the server cannot be reached: it takes nothing of what it asks for")
             self._send.set()
 
     async def _write(self, stream: trio.abc.Stream, http2: h2.connection.H2Connection) -> None:
         while True:
             await self._send.wait()
             self._send = trio.Event()
-            data, self._out = self._out + to_send(http2), b""
+            data, self._out = self._out + to_send(http2), bytearray()
             if data:
                 await stream.send_all(data)
 
@@ -365,6 +369,9 @@ class Http2Connection:
                     self._refused(event.stream_id, refusal)
         elif isinstance(event, h2.events.StreamEnded):
             answer = self._calls.get(event.stream_id)
+            if event.stream_id in self._unsent:
+                # For both sides it would stay open, and count among those at once.
+                self._reset(event.stream_id)
             self._over(event.stream_id, None if answer is None else answer.error())
         elif isinstance(event, h2.events.StreamReset):
             self._over(event.stream_id, reset(event.error_code))
@@ -417,10 +424,13 @@ class Http2Connection:
 
     def _refused(self, number: int, error: ExportfsError) -> None:
         """What comes now is a page of a proxy's, for people."""
-        assert self._http2 is not None
-        with contextlib.suppress(h2.exceptions.ProtocolError):
-            self._http2.reset_stream(number, ErrorCodes.CANCEL)
+        self._reset(number)
         self._over(number, error)
+
+    def _reset(self, number: int) -> None:
+        assert self._http2 is not None
+        with contextlib.suppress(h2.exceptions.ProtocolError, KeyError):
+            self._http2.reset_stream(number, ErrorCodes.CANCEL)
 
     def _over(self, number: int, error: ExportfsError | None) -> None:
         self._forget(number)

@@ -5,14 +5,17 @@ from collections.abc import Iterator
 import pytest
 import trio
 import trio.testing
+from hyperframe.frame import PingFrame, RstStreamFrame
 
-from exportfs.errors import ExportfsError
+from exportfs.errors import ExportfsError, Unreachable
 from exportfs.model import Fetch
+from exportfs.rpc.blocks import block_of
 from exportfs.rpc.exact import ExactDownload
 from exportfs.rpc.http2_client import NoExact
-from tests.support.downloads import Sink
+from exportfs.rpc.wire_format import message
+from tests.support.downloads import Sink, downloads_from, plain
 from tests.support.exact_peer import PeerConnection
-from tests.support.framed_peer import STALL, Peer, Say, Step, data, headers, messages
+from tests.support.framed_peer import STALL, Peer, Say, Script, Step, data, headers, messages
 
 BLOCK, SIZE = 8 << 10, 64 << 10
 OK = (":status", "200")
@@ -50,3 +53,65 @@ async def test_nothing_is_taken_after_what_is_not_understood(what: str) -> None:
         taken, error = await outcome(connection)
     assert isinstance(error, NoExact)
     assert not taken
+
+
+async def test_what_was_answered_unheard_counts_no_more() -> None:
+    """The server refuses calls before it lets their requests come, and takes one at a time."""
+    async with trio.open_nursery() as nursery:
+        peer = Peer(
+            lambda number: [headers(number, OK, ("grpc-status", "14"), end=True)], settings={3: 1, 4: 0}
+        )
+        connection = PeerConnection(peer)
+        nursery.start_soon(connection.serve)
+        with trio.fail_after(60):
+            while not peer.acknowledged:
+                await trio.testing.wait_all_tasks_blocked(0.001)
+        for _ in range(3):
+            _, error = await outcome(connection)
+            assert isinstance(error, Unreachable)
+        assert connection.usable
+        connection.close()
+
+
+async def test_a_server_that_reads_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it asks for is not kept without end."""
+    monkeypatch.setattr("exportfs.rpc.http2.UNSENT", 64 << 10)
+
+    def script(number: int) -> Iterator[Step]:
+        yield headers(number, OK)
+        while True:
+            yield Say(PingFrame(0, b"12345678").serialize() * 1000)
+
+    async with trio.open_nursery() as nursery:
+        connection = PeerConnection(Peer(script))
+        nursery.start_soon(connection.serve)
+        _, error = await outcome(connection)
+    assert isinstance(error, Unreachable)
+    assert "takes nothing" in str(error)
+
+
+async def test_a_server_that_takes_no_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each gets a connection of its own, which is closed before the next one is made."""
+    made: list[PeerConnection] = []
+
+    def make(*_: object) -> PeerConnection:
+        script: Script = lambda number: [Say(RstStreamFrame(number, error_code=7).serialize())]  # noqa: E731
+        made.append(PeerConnection(Peer(script, settings={3: 0})))
+        return made[-1]
+
+    monkeypatch.setattr("exportfs.rpc.download.Http2Connection", make)
+    async with downloads_from(plain(1)) as downloads:
+        for _ in range(5):
+            sink = Sink()
+            downloads.start(Fetch("s", "f", BLOCK, 0, 1, size=SIZE), sink)
+            with trio.fail_after(60):
+                await sink.end.wait()
+                while not made[-1].full:
+                    await trio.testing.wait_all_tasks_blocked(0.001)
+        assert sum(connection.usable for connection in made) == 1
+
+
+def test_a_block_keeps_no_more_than_itself() -> None:
+    _, block = block_of(message((1, 7), (2, b"x" * BLOCK), (9, b"y" * (1 << 20))))
+    assert block == b"x" * BLOCK
+    assert block.obj == block
