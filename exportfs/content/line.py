@@ -241,7 +241,7 @@ class Line:
 
     @property
     def quick(self) -> bool:
-        """Whether seeks are served sooner by a thread than to the byte: what is wasted costs nothing there."""
+        """Whether the line is fast and the server near."""
         return self._fast and self.round_trip < NEAR
 
     @property
