@@ -374,6 +374,9 @@ class Http2Connection:
                 self._reset(event.stream_id)
             self._over(event.stream_id, None if answer is None else answer.error())
         elif isinstance(event, h2.events.StreamReset):
+            if event.error_code == ErrorCodes.REFUSED_STREAM:
+                # gRPC's servers count calls that were cancelled, some for ever: they would refuse all that come.
+                self.usable = False
             self._over(event.stream_id, reset(event.error_code))
         elif isinstance(event, h2.events.PingAckReceived):
             took = self._pings.answered(event.ping_data, trio.current_time())

@@ -216,6 +216,7 @@ class StreamDownload:
                 elif isinstance(event, h2.events.StreamEnded) and event.stream_id == self._number:
                     return self._ended()
                 elif isinstance(event, h2.events.StreamReset) and event.stream_id == self._number:
+                    connection.usable = False  # whatever it is that it takes amiss
                     return reset(event.error_code)
             if self._unsaid:
                 self._unsaid = connection.say(self._number, self._unsaid)

@@ -95,7 +95,7 @@ async def test_a_server_that_takes_no_calls(monkeypatch: pytest.MonkeyPatch) -> 
     made: list[PeerConnection] = []
 
     def make(*_: object) -> PeerConnection:
-        script: Script = lambda number: [Say(RstStreamFrame(number, error_code=7).serialize())]  # noqa: E731
+        script: Script = lambda number: [headers(number, OK, ("grpc-status", "14"), end=True)]  # noqa: E731
         made.append(PeerConnection(Peer(script, settings={3: 0})))
         return made[-1]
 
@@ -109,6 +109,17 @@ async def test_a_server_that_takes_no_calls(monkeypatch: pytest.MonkeyPatch) -> 
                 while not made[-1].full:
                     await trio.testing.wait_all_tasks_blocked(0.001)
         assert sum(connection.usable for connection in made) == 1
+
+
+async def test_a_server_that_refuses_calls() -> None:
+    """gRPC's do so for ever where cancelled calls have used up their limit: the next one is for another connection."""
+    script: Script = lambda number: [Say(RstStreamFrame(number, error_code=7).serialize())]  # noqa: E731
+    async with trio.open_nursery() as nursery:
+        connection = PeerConnection(Peer(script))
+        nursery.start_soon(connection.serve)
+        _, error = await outcome(connection)
+        assert isinstance(error, Unreachable)
+        assert not connection.usable
 
 
 def test_a_block_keeps_no_more_than_itself() -> None:

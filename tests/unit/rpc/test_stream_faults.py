@@ -8,6 +8,7 @@ import ssl
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -409,3 +410,17 @@ async def test_more_is_allowed_while_part_of_a_record_is_there(tmp_path: Path) -
         await trio.testing.wait_all_tasks_blocked(0.05)  # the thread has gone to see what there is
         download.allow(SIZE // BLOCK + 1)
         assert await sink.whole() == content("f", 0, SIZE)
+
+
+async def test_a_connection_that_refuses_calls_gets_no_other() -> None:
+    """gRPC's servers do so for ever where cancelled calls have used up their limit."""
+    refused = RstStreamFrame(1, error_code=7).serialize()
+    async with served(Peers(lambda: Peer(lambda _: [Say(refused)]))) as peers:
+        for made in (1, 2):
+            sink = Sink()
+            download = peers.begin(fetch(), sink)
+            with trio.fail_after(60):
+                await sink.end.wait()
+            assert isinstance(sink.error, Unreachable)
+            await until(partial(let_go, download))
+            assert len(peers.made) == made
