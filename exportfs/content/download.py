@@ -138,8 +138,10 @@ class Download:
 
     @property
     def idle(self) -> bool:
-        """Whether it has brought all that it may, and nobody waits for more."""
-        return self.phase is Phase.RUNNING and self.next >= self._until and not self.owner.awaited(self)
+        """Whether it has brought all that it may, nobody waits for more, and it does not end with that, as seeks do."""
+        ends = self.stop and not self.wide
+        rests = self.phase is Phase.RUNNING and not ends and self.next >= self._until
+        return rests and not self.owner.awaited(self)
 
     def allow(self, offset: int) -> None:
         """Lets it read up to `offset` at least, in whole blocks."""

@@ -936,6 +936,27 @@ async def test_nor_does_it_where_several_failed_together(
     nursery.cancel_scope.cancel()
 
 
+async def test_more_seeks_than_downloads_follow_one_another_at_once(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    """One that had just brought its last block was taken for one that rests, and its place was kept free for the time
+    in which a server may not have heard of that: eight seekers had a sixth of what four have."""
+    source = FakeSource(nursery, {"f": 300 * MIB}, round_trip=0.001)
+    library = source.library(max_downloads=2)
+
+    async def seek(number: int) -> None:
+        reader = library.open(source.key("f"))
+        for place in range(5):
+            await reader.read((8 * place + number + 1) * 4 * MIB, 32 * KIB)
+
+    begun = trio.current_time()
+    async with trio.open_nursery() as seekers:
+        for number in range(8):
+            seekers.start_soon(seek, number)
+    assert trio.current_time() - begun < 8 * 5 / 2 * 3 * source.round_trip
+    nursery.cancel_scope.cancel()
+
+
 @pytest.mark.promise("E3")
 async def test_the_second_asking_has_the_same_answer(
     autojump_clock: MockClock, nursery: trio.Nursery
