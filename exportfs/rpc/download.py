@@ -3,7 +3,6 @@ is fast; over gRPC where our HTTP/2 and the server's do not understand one anoth
 
 import contextlib
 import logging
-import math
 from dataclasses import replace
 from weakref import WeakSet
 
@@ -14,6 +13,7 @@ from exportfs.errors import ExportfsError, Interrupted
 from exportfs.metrics import CallCounters
 from exportfs.model import Fetch
 from exportfs.rpc import quiet
+from exportfs.rpc.backoff import Backoff
 from exportfs.rpc.channel import Connections
 from exportfs.rpc.counted import CANCELLED, STALLED, Tally, code_of
 from exportfs.rpc.exact import ExactDownload
@@ -60,8 +60,7 @@ class Downloads:
         self._nursery: trio.Nursery | None = None
         self._made: list[Http2Connection] = []
         self._misunderstood = 0
-        self._paused_until = -math.inf
-        self._pause = AGAIN_AFTER
+        self._backoff = Backoff(AGAIN_AFTER, AGAIN_AFTER_MOST)
         self._streams: Streams | None = None
         if config is not None:
             self._streams = Streams(config, self._threads, lambda: line.nearby, self._unusable)
@@ -91,7 +90,7 @@ class Downloads:
     @property
     def _exact(self) -> bool:
         """Whether connections of our own are made."""
-        return self._config is not None and quiet.now() >= self._paused_until
+        return self._config is not None and not self._backoff.wait(quiet.now())
 
     def _cancel_all(self) -> None:
         for download in list(self._started):
@@ -174,21 +173,22 @@ class Downloads:
         if isinstance(error, Misunderstood) and self._misunderstood < MISUNDERSTOOD:
             log.info("the connection for exact downloads is made anew: %s", error)
             return
+        level, now = logging.INFO if self._backoff.failures else logging.WARNING, quiet.now()
+        self._backoff.refused(now)
         log.log(
-            logging.INFO if self._pause > AGAIN_AFTER else logging.WARNING,
+            level,
             "no exact downloads from this server for %.0f s, more than is read will be sent: %s",
-            self._pause,
+            self._backoff.wait(now),
             error,
         )
-        self._paused_until = quiet.now() + self._pause
-        self._pause = min(2 * self._pause, AGAIN_AFTER_MOST)
         self._misunderstood = MISUNDERSTOOD - 1  # the next one is enough
 
     def understood(self) -> None:
         """A download over a connection of our own has brought all that it was to bring."""
-        if self._pause > AGAIN_AFTER:
+        if self._backoff.failures:
             log.info("exact downloads from this server again")
-        self._misunderstood, self._pause = 0, AGAIN_AFTER
+        self._misunderstood = 0
+        self._backoff.accepted()
 
 
 class _Fallback:

@@ -12,8 +12,9 @@ from google.protobuf.message import DecodeError
 from exportfs.config import ServerConfig
 from exportfs.errors import AccessDenied, Corrupt, ExportfsError, Unauthenticated
 from exportfs.metrics import LoginFigures
+from exportfs.rpc.backoff import Backoff
 from exportfs.rpc.channel import Metadata
-from exportfs.rpc.renewal import Backoff, Token
+from exportfs.rpc.renewal import Token
 from exportfs.rpc.status import one_line, redact
 from exportfs.rpc.unary import Bridge
 from exportfs.timestamps import parse_server, to_rfc3339

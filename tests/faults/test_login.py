@@ -17,8 +17,9 @@ import trio.testing
 
 from exportfs.config import ServerConfig
 from exportfs.errors import AccessDenied, Corrupt, ExportfsError
+from exportfs.rpc.backoff import Backoff
 from exportfs.rpc.login import ADVICE
-from exportfs.rpc.renewal import Backoff, Token
+from exportfs.rpc.renewal import Token
 from exportfs.rpc.server import Server
 from exportfs.rpc.status import redact
 from exportfs.simulator import Account, Config, Fail, LoginConfig, Simulator, SimulatorServer
@@ -198,6 +199,14 @@ def test_backoff() -> None:
     assert waits == [30, 60, 120, 240, 300, 300, 300, 300]
     backoff.accepted()
     assert backoff.wait(0.0) == 0
+
+
+def test_backoff_of_weeks() -> None:
+    """2 to the power of 1,100 is too large for a float."""
+    backoff = Backoff()
+    for _ in range(1100):
+        backoff.refused(0.0)
+    assert backoff.wait(0.0) == 300
 
 
 def test_token_hides_its_value() -> None:
