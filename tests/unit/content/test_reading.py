@@ -566,6 +566,19 @@ async def test_what_may_be_waited_for_is_sent_at_once(
     nursery.cancel_scope.cancel()
 
 
+async def test_seeks_near_a_fast_server_are_served_to_the_byte(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    """From the first place to any other: no connection and no thread for each, and of its last block what is wanted."""
+    source = FakeSource(nursery, {"f": 300 * MIB})
+    reader = near(source).open(source.key("f"))
+    for place in range(1, 9):
+        await reader.read(place * 20 * MIB + 4 * KIB, 32 * KIB)
+    assert [fetch.end for fetch in source.fetches] == [place * 20 * MIB + 36 * KIB for place in range(1, 9)]
+    assert not any(fetch.wide for fetch in source.fetches)
+    nursery.cancel_scope.cancel()
+
+
 @pytest.mark.parametrize("fast", [True, False])
 async def test_a_look_at_a_head_sends_no_more_than_that(
     fast: bool, autojump_clock: MockClock, nursery: trio.Nursery
