@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import trio
+import trio.testing
 from hyperframe.frame import (
     ContinuationFrame,
     GoAwayFrame,
@@ -66,6 +67,10 @@ class Sent:
     frames: list[tuple[int, int | None]]
     harmless: list[tuple[int, str]]
     fatal: tuple[int, str] | None
+
+    @property
+    def stalls(self) -> bool:
+        return self.fatal is not None and self.fatal[1] == STALL
 
     def __call__(self, number: int) -> Iterator[Step]:
         rest = messages(self.size, BLOCK)
@@ -130,6 +135,19 @@ class Taken:
         assert not self.left
         self.error, self.over = error, True
         self.end.set()
+
+    async def until_the_end(self, sent: Sent, stalled: Callable[[], bool]) -> None:
+        """Or until the server says nothing more: then it is left. What ends without an error is whole."""
+        assert self.download is not None
+        if sent.stalls:
+            while not self.end.is_set() and not stalled():
+                await trio.testing.wait_all_tasks_blocked(0.001)
+            if not self.end.is_set():
+                self.download.suspect()
+                self.leave()
+        await self.end.wait()
+        if self.over and self.error is None:
+            assert len(self.data) == self.size
 
 
 def answers() -> st.SearchStrategy[Sent]:

@@ -11,7 +11,7 @@ from exportfs.model import Fetch
 from exportfs.rpc.exact import ExactDownload
 from tests.support.answers import BLOCK, Sent, Taken, answers
 from tests.support.exact_peer import PeerConnection
-from tests.support.framed_peer import STALL, Peer
+from tests.support.framed_peer import Peer
 
 pytestmark = pytest.mark.promise("R6")
 
@@ -23,15 +23,7 @@ async def take(connection: PeerConnection, sent: Sent, step: int, leave_at: int 
     connection.start(download, "/x", b"request", ())
     download.window(window)
     with trio.fail_after(10):
-        if sent.fatal is not None and sent.fatal[1] == STALL:
-            while not taken.end.is_set() and not connection.peer.stalled.is_set():
-                await trio.testing.wait_all_tasks_blocked(0.001)
-            if not taken.end.is_set():
-                download.suspect()
-                taken.leave()
-        await taken.end.wait()
-    if taken.over and taken.error is None:
-        assert len(taken.data) == sent.size
+        await taken.until_the_end(sent, connection.peer.stalled.is_set)
     return taken
 
 
@@ -64,7 +56,7 @@ def test_right_or_an_error(calls: list[tuple[Sent, int, int | None, int]], piece
                 taken = await take(made[-1], sent, step, leave_at, window)
                 if not faulty and not taken.left:
                     assert taken.error is None, taken.error
-                if sent.fatal is not None and sent.fatal[1] == STALL:
+                if sent.stalls:
                     made[-1].suspect()  # it says nothing to any other call either
             for connection in made:
                 connection.close()

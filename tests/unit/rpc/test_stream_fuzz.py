@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from exportfs.model import Fetch
 from tests.support.answers import BLOCK, Sent, Taken, answers
-from tests.support.framed_peer import STALL, Peer, Peers
+from tests.support.framed_peer import Peer, Peers
 
 pytestmark = pytest.mark.promise("R6")
 
@@ -20,17 +20,9 @@ async def take(peers: Peers, sent: Sent, step: int, leave_at: int | None, *, fau
     asked = Fetch("s", "f", BLOCK, 0, step, size=sent.size, wide=True)
     taken.download = download = peers.begin(asked, taken)
     with trio.fail_after(60):
-        if sent.fatal is not None and sent.fatal[1] == STALL:
-            while not taken.end.is_set() and not any(peer.stalled.is_set() for peer in peers.made):
-                await trio.testing.wait_all_tasks_blocked(0.001)
-            if not taken.end.is_set():
-                download.suspect()
-                taken.leave()
-        await taken.end.wait()
+        await taken.until_the_end(sent, lambda: any(peer.stalled.is_set() for peer in peers.made))
         while download._waker.descriptor >= 0:  # until its thread has no more to do with it
             await trio.testing.wait_all_tasks_blocked(0.001)
-    if taken.over and taken.error is None:
-        assert len(taken.data) == sent.size
     if not faulty and not taken.left:
         assert taken.error is None, taken.error
 
