@@ -35,15 +35,15 @@ SAMPLE_SECONDS = 0.02
 """Seconds, or a round trip where that is longer, of a sample within a busy time; shorter ones measure our own
 scheduling: the end of a busy time once made 200 MB/s of 50 Mbit/s, and wide streams of that."""
 FAST = 24 * MIB
-"""Bytes a second from which on a line counts as fast. There gRPC's streams pay: `h2` takes 70 microseconds of CPU for a
-frame of 16 KiB, 4.5 seconds a GiB (measured), where gRPC takes 0.5; and gRPC's window of 4 MiB is a sixth of a second
-of it. 100 Mbit/s are half of it."""
+"""Bytes a second from which on a line counts as fast. There wide streams pay: they take the mount half of the CPU
+of exact downloads, 0.8 for 1.6 seconds a GiB, and their window of 4 MiB is a sixth of a second of it. 100 Mbit/s are
+half of it."""
 FAST_AFTER = 1024 * KIB
 """Bytes in a row that came so fast: bursts of shapers are smaller, and so is what has gathered while this thread waited
 for a core. With 512 KiB pauses of 10 to 20 ms, half of the time, made a fast line of 100 Mbit/s."""
 BUSY_SHARE = 0.6
 """Share of the time in which our thread works, or waits for a core, from which on a low rate says nothing of the line:
-it is we who are slow, and `h2`, the dearer way, would only make it worse."""
+it is we who are slow, and exact downloads, the dearer way, would only make it worse."""
 BUSY_RATE = 4 * MIB
 """Bytes a second below which a near line is thin however busy we are: nothing but small windows is right for it.
 Farther away that is SLOW: at 50 Mbit/s and 40 ms a new mount, busy with itself, lost a second by wide streams."""
@@ -127,8 +127,7 @@ vendor: 16 to 64 KiB."""
 SEEK = 16 * KIB
 """Bytes of a first read's block. 64 KiB at any offset are 68 KiB of pages: 80 KiB in blocks of 16, 96 to 128 in 32."""
 SEEK_FAST = 32 * KIB
-"""The same on a fast line, where a message costs more than its bytes: three messages in place of five, and they fit
-into the smallest window that works well with gRPC (rpc/channel.py)."""
+"""The same on a fast line, where a message costs more than its bytes: three messages in place of five."""
 EXACT_MOST = 256 * KIB
 """Bytes of the largest block of exact streams."""
 BLOCK_SECONDS = 0.1

@@ -1,6 +1,7 @@
 """Takes apart what a server sends over HTTP/2 (RFC 9113, 4.1): DATA for whoever it belongs to, all else for h2. Pure.
 
-h2 looks at each frame of DATA for 70 microseconds of CPU and copies it three times over; here it takes five.
+h2 looks at a frame of DATA for 20 microseconds when that is all that it does (16 KiB, in a loop) and copies it three
+times over; here it takes one.
 """
 
 from typing import NamedTuple, TypeAlias
