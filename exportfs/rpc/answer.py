@@ -17,14 +17,12 @@ class Answer:
     def __init__(self, metadata: Metadata) -> None:
         self._metadata = metadata
         self._headers: dict[bytes, bytes] = {}
+        self.begun = False
+        """Whether its headers have come."""
 
     def headers(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        self.begun = True
         self._headers.update(headers)
-
-    @property
-    def begun(self) -> bool:
-        """Whether its headers have come."""
-        return bool(self._headers)
 
     def refusal(self) -> ExportfsError | None:
         """What a call ends with that HTTP itself refused: what follows is a page for people."""

@@ -304,7 +304,8 @@ class Http2Connection:
         while True:
             await self._send.wait()
             self._send = trio.Event()
-            data, self._out = self._out + to_send(http2), bytearray()
+            self._out += to_send(http2)
+            data, self._out = self._out, bytearray()
             if data:
                 await stream.send_all(data)
 

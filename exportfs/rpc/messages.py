@@ -32,7 +32,7 @@ class Messages:
     @property
     def beginning(self) -> memoryview:
         """What is here of the message."""
-        return memoryview(self._message)[: self.here if self.length is not None else 0]
+        return memoryview(self._message)[: self.here]
 
     def room(self, most: int) -> memoryview:
         """Where what comes next belongs, up to so many bytes of it."""

@@ -46,8 +46,6 @@ class StreamDownload:
         self._connection: FramedConnection | None = None
         self._number = 0
         self._answer = Answer(())
-        self._answered = False
-        """Whether its headers have come."""
         self._cancelled = False
         self._suspect = False
         self._turn = threading.Lock()
@@ -208,7 +206,6 @@ class StreamDownload:
             for event in events:
                 if isinstance(event, h2.events.ResponseReceived | h2.events.TrailersReceived):
                     if event.stream_id == self._number:
-                        self._answered = True
                         self._answer.headers(event.headers)
                         if (refusal := self._answer.refusal()) is not None:
                             connection.usable = False  # a page for people follows
@@ -268,7 +265,7 @@ class StreamDownload:
     def _data(self, connection: FramedConnection, head: Head) -> bool:
         """Takes a DATA frame; says whether it is the call's last."""
         ours = head.stream == self._number
-        if ours and not self._answered:
+        if ours and not self._answer.begun:
             raise Misunderstood("HTTP/2: data before the answer's headers")
         if ours and head.length > self._granted - self._received:
             raise Misunderstood("HTTP/2: more data than the stream's window lets through")
