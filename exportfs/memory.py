@@ -18,8 +18,11 @@ APART = MIB + 2 * KIB
 """Bytes from which on memory is not taken from the heap's end but apart. pyfuse3's buffers for requests (1 MiB and
 4 KiB, of which but a page is ever used, for each of a dozen reads that wait) stay untouched there, where a used piece
 of the heap is all in memory. Blocks of 1 MiB are smaller: for those fresh pages would cost a third more CPU."""
-END_KEPT = 2 * MIB
-"""Bytes of free memory at the heap's end that are kept: what glibc itself comes to, as long as it is told nothing."""
+END_KEPT = (2 * MIB, 32 * MIB)
+"""Bytes of free memory at the heap's end that are kept, at least and at most; an eighth of the cache in between. What
+goes back is taken again with the next block, at a page fault for each 4 KiB of it, while the interpreter's lock is
+held: with 32 MiB `dd` takes an eighth to a fifth less time, and as much less CPU. Small caches have no room for that;
+2 MiB are what glibc itself comes to, as long as it is told nothing."""
 BESIDE_CACHE = 72 * MIB
 """Bytes beside the cache from which on free memory goes back. 96 are promised; Python, gRPC and what is under way are
 60 to 85. Up to AGAIN and what comes between two looks may be on top."""
@@ -29,15 +32,21 @@ AGAIN = 8 * MIB
 """Bytes by which memory has to grow before more is given back: what is taken again costs a page fault for each page."""
 
 
-def arrange() -> None:
-    """To be called before other threads take memory. All take it from one place: a block is allocated in the thread
+def arrange(cache_size: int) -> None:
+    """For a mount with a cache of so many bytes. To be called before other threads take memory. All take it from one place: a block is allocated in the thread
     that receives it and freed in the one that answers; with glibc's arenas by thread each keeps what it once had, and a
     GiB costs a third more CPU in page faults (docs/design/reading.md)."""
     with contextlib.suppress(OSError, AttributeError):
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(M_ARENA_MAX, 1)
         mallopt(M_MMAP_THRESHOLD, APART)
-        mallopt(M_TRIM_THRESHOLD, END_KEPT)
+        mallopt(M_TRIM_THRESHOLD, end_kept(cache_size))
+
+
+def end_kept(cache_size: int) -> int:
+    """Bytes of free memory that stay at the heap's end, with a cache of so many."""
+    least, most = END_KEPT
+    return min(max(cache_size // 8, least), most)
 
 
 def resident() -> int:

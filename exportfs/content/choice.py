@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from exportfs.content.read_ahead import Plan
 from exportfs.content.tuning import (
+    AHEAD_MOST_NEAR,
     AHEAD_NEAR,
     AHEAD_WINDOWS,
     REACH_EXACT,
@@ -101,6 +102,8 @@ def ahead(plan: Plan, *, wide: bool, near: bool, window: int, chunk_size: int, m
     reader may have of the cache."""
     if not plan.proven:
         return 0
+    if wide and near:
+        return min(max(plan.run // AHEAD_NEAR, min(plan.run, chunk_size)), AHEAD_MOST_NEAR, most)
     if wide:
-        return min(max(plan.run // AHEAD_NEAR, min(plan.run, chunk_size)) if near else plan.run, most)
+        return min(plan.run, most)
     return min(max(int(AHEAD_WINDOWS * window), chunk_size), plan.run, most)

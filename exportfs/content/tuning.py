@@ -95,8 +95,10 @@ REORDER_RUNS = 32
 """So many places are remembered for that."""
 REORDERED = 3
 """Gaps that have to be filled first: who seeks back a little and plays on may fill one."""
-AHEAD_MOST = 16 * MIB
-"""Bytes ahead of a reader on a fast line, never more than it has read; windows that grew faster brought nothing."""
+AHEAD_MOST, AHEAD_MOST_NEAR = 16 * MIB, 4 * MIB
+"""Bytes ahead of a reader on a fast line, never more than it has read; windows that grew faster brought nothing. Where
+the server is near the next block is soon there, and what lies long in memory has left the processor's caches by the
+time it is read: with 16 MiB `dd` takes a fourteenth longer."""
 AHEAD_NEAR = 4
 """Where the server is near, one part of so many of what has been read, a block at least: the kernel has two requests of
 its own under way. Programs that look at the first 3 to 5 MB for what is in a file (ffmpeg, of Matroska and AVI) then

@@ -6,7 +6,7 @@ import pytest
 
 from exportfs import memory
 from exportfs.config import KIB, MIB
-from exportfs.memory import AGAIN, BESIDE_CACHE, LOOK_EVERY, Watch
+from exportfs.memory import AGAIN, BESIDE_CACHE, LOOK_EVERY, Watch, end_kept
 
 CACHE = 16 * MIB
 
@@ -44,6 +44,14 @@ def test_it_has_to_grow_again_before_more_goes_back(monkeypatch: pytest.MonkeyPa
         process.free = free
         watch.received(LOOK_EVERY)
     assert process.given_back == 2
+
+
+@pytest.mark.parametrize(
+    ("cache", "kept"),
+    [(MIB, 2 * MIB), (16 * MIB, 2 * MIB), (64 * MIB, 8 * MIB), (256 * MIB, 32 * MIB), (4096 * MIB, 32 * MIB)],
+)
+def test_a_large_cache_keeps_more_free_memory(cache: int, kept: int) -> None:
+    assert end_kept(cache) == kept
 
 
 def test_gaps_go_back_to_the_system() -> None:

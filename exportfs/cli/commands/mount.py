@@ -96,7 +96,7 @@ def serve(config: MountConfig, ready: Callable[[], None]) -> None:
 
 def _serve(config: MountConfig, ready: Callable[[], None], log: logs.Log) -> None:
     without_core_dumps()
-    memory.arrange()
+    memory.arrange(config.cache_size)
     try:
         from exportfs import app  # gRPC and FUSE, not before the fork
     except Exception as error:

@@ -95,7 +95,7 @@ def test_ahead(plan: Plan, is_wide: bool, window: int, expected: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("run", "expected"), [(KIB, KIB), (2 * MIB, MIB), (8 * MIB, 2 * MIB), (1024 * MIB, 16 * MIB)]
+    ("run", "expected"), [(KIB, KIB), (2 * MIB, MIB), (8 * MIB, 2 * MIB), (1024 * MIB, 4 * MIB)]
 )
 def test_ahead_of_a_reader_near_the_server(run: int, expected: int) -> None:
     plan = Plan(True, True, run, False)
