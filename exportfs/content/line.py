@@ -33,8 +33,10 @@ from exportfs.content.tuning import (
     NEAR_PROVEN_BY,
     PREFERRED,
     PREFERRED_FAST,
+    PRESSED,
     QUEUE_NOTICED,
     QUEUE_SECONDS,
+    QUEUE_SECONDS_FAR,
     QUEUE_SHARE,
     RATE_MEMORY,
     RATE_SAMPLE,
@@ -73,6 +75,9 @@ class Line:
         """Samples and their moments, each lower than the one before."""
         self._window = float(WINDOW_FIRST)
         self._adjusted = -math.inf
+        self._busy_then = 0.0
+        """What `busy` gave at that moment."""
+        self._pressed_until = -math.inf
         self._starting = True
         """Whether the line has never been full yet."""
         self._on_the_way = 0
@@ -169,7 +174,10 @@ class Line:
             self._remember(delay)
         if not limited or now - self._adjusted < delay:
             return
-        self._adjusted = now
+        busy = self._busy()
+        if busy - self._busy_then >= (now - self._adjusted) * PRESSED:
+            self._pressed_until = now + RATE_MEMORY
+        self._adjusted, self._busy_then = now, busy
         base = self.round_trip
         queue = delay - base
         if self._starting and queue < max(QUEUE_NOTICED, base * QUEUE_SHARE):
@@ -312,7 +320,11 @@ class Line:
 
     @property
     def _queued(self) -> float:
-        return max(self._least, (self.rate or 0.0) * QUEUE_SECONDS)
+        """Bytes that wait in the line's queue."""
+        rate = self.rate
+        if rate is None or self.round_trip < NEAR or self._adjusted < self._pressed_until:
+            return max(self._least, (rate or 0.0) * QUEUE_SECONDS)
+        return max(WINDOW_LEAST[0], rate * QUEUE_SECONDS_FAR)
 
     @property
     def _least(self) -> float:
