@@ -103,6 +103,8 @@ def plans(options: argparse.Namespace) -> list[ThinPlan]:
             one,
             options.rounds,
             options.seconds,
+            # A jump goes to three quarters of it, where nobody is to have been before.
+            max(ThinPlan.file_size, int(2 * one.rate * options.seconds)),
             whole_size=None if options.whole is None else int(options.whole * 1e6),
             videos=options.videos if any("thumb" in name for name in options.measure) else 0,
             sessions=options.sessions,
