@@ -33,9 +33,10 @@ AGAIN = 8 * MIB
 
 
 def arrange(cache_size: int) -> None:
-    """For a mount with a cache of so many bytes. To be called before other threads take memory. All take it from one place: a block is allocated in the thread
-    that receives it and freed in the one that answers; with glibc's arenas by thread each keeps what it once had, and a
-    GiB costs a third more CPU in page faults (docs/design/reading.md)."""
+    """For a mount with a cache of so many bytes. To be called before other threads take memory. All take it from one
+    place: a block is allocated in the thread that receives it and freed in the one that answers; with glibc's arenas by
+    thread each keeps what it once had, and a GiB costs a third more CPU in page faults (docs/design/reading.md).
+    """
     with contextlib.suppress(OSError, AttributeError):
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(M_ARENA_MAX, 1)
