@@ -16,7 +16,7 @@ from hyperframe.frame import (
 )
 from hypothesis import strategies as st
 
-from exportfs.errors import ExportfsError
+from exportfs.errors import ExportfsError, Unreachable
 from exportfs.rpc.frames import FRAME
 from exportfs.rpc.handle import Handle
 from exportfs.rpc.http2_client import WINDOW
@@ -71,6 +71,11 @@ class Sent:
     @property
     def stalls(self) -> bool:
         return self.fatal is not None and self.fatal[1] == STALL
+
+    @property
+    def says_goodbye(self) -> bool:
+        """A goodbye that comes after this call was left is heard by the next on its connection, which ends with it."""
+        return "goodbye" in (name for _, name in self.harmless)
 
     def __call__(self, number: int) -> Iterator[Step]:
         rest = messages(self.size, BLOCK)
@@ -135,6 +140,10 @@ class Taken:
         assert not self.left
         self.error, self.over = error, True
         self.end.set()
+
+    def is_as_it_should_be(self, goodbye: bool) -> bool:
+        """Where the server did nothing wrong. goodbye: one to a call before may have come only now."""
+        return self.left or self.error is None or (goodbye and isinstance(self.error, Unreachable))
 
     async def until_the_end(self, sent: Sent, stalled: Callable[[], bool]) -> None:
         """Or until the server says nothing more: then it is left. What ends without an error is whole."""

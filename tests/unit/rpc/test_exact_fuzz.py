@@ -4,7 +4,7 @@ order, or an error does; never a wrong byte."""
 import pytest
 import trio
 import trio.testing
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
 from exportfs.model import Fetch
@@ -27,8 +27,15 @@ async def take(connection: PeerConnection, sent: Sent, step: int, leave_at: int 
     return taken
 
 
+LATE_GOODBYE = Sent(20000, [(9000, None)], [(2, "ping")] * 40 + [(2, "goodbye")], None)
+"""Said byte by byte it comes after the first block has been taken, and the call left."""
+
+
 @settings(
-    deadline=None, max_examples=60, phases=[Phase.generate], suppress_health_check=[HealthCheck.too_slow]
+    deadline=None,
+    max_examples=60,
+    phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=[HealthCheck.too_slow],
 )
 @given(
     calls=st.lists(
@@ -40,22 +47,26 @@ async def take(connection: PeerConnection, sent: Sent, step: int, leave_at: int 
     ),
     pieces=st.lists(st.integers(1, 50) | st.integers(500, 20000), min_size=1, max_size=5).map(tuple),
 )
+@example(
+    calls=[(LATE_GOODBYE, 3, 1, 1 << 20), (Sent(20000, [(9000, None)], [], None), 3, None, 1 << 20)],
+    pieces=(1,),
+)
 def test_right_or_an_error(calls: list[tuple[Sent, int, int | None, int]], pieces: tuple[int, ...]) -> None:
     async def run() -> None:
         now: list[Sent] = []
         made: list[PeerConnection] = []
         async with trio.open_nursery() as nursery:
-            faulty = False
+            faulty = goodbye = False
             for sent, step, leave_at, window in calls:
                 if not made or not made[-1].usable or made[-1].full:
                     made.append(PeerConnection(Peer(lambda number: now[0](number), pieces)))
                     nursery.start_soon(made[-1].serve)
-                    faulty = False
+                    faulty = goodbye = False
                 faulty = faulty or sent.fatal is not None
                 now[:] = [sent]
                 taken = await take(made[-1], sent, step, leave_at, window)
-                if not faulty and not taken.left:
-                    assert taken.error is None, taken.error
+                assert faulty or taken.is_as_it_should_be(goodbye), taken.error
+                goodbye = goodbye or (taken.left and sent.says_goodbye)
                 if sent.stalls:
                     made[-1].suspect()  # it says nothing to any other call either
             for connection in made:

@@ -14,8 +14,7 @@ from tests.support.framed_peer import Peer, Peers
 pytestmark = pytest.mark.promise("R6")
 
 
-async def take(peers: Peers, sent: Sent, step: int, leave_at: int | None, *, faulty: bool) -> None:
-    """faulty: whether the server has done what may harm this call or those that follow on its connection."""
+async def take(peers: Peers, sent: Sent, step: int, leave_at: int | None) -> Taken:
     taken = Taken(sent.size, step, leave_at)
     asked = Fetch("s", "f", BLOCK, 0, step, size=sent.size, wide=True)
     taken.download = download = peers.begin(asked, taken)
@@ -23,8 +22,7 @@ async def take(peers: Peers, sent: Sent, step: int, leave_at: int | None, *, fau
         await taken.until_the_end(sent, lambda: any(peer.stalled.is_set() for peer in peers.made))
         while download._waker.descriptor >= 0:  # until its thread has no more to do with it
             await trio.testing.wait_all_tasks_blocked(0.001)
-    if not faulty and not taken.left:
-        assert taken.error is None, taken.error
+    return taken
 
 
 @settings(
@@ -41,11 +39,14 @@ def test_right_or_an_error(calls: list[tuple[Sent, int, int | None]], pieces: tu
         now: list[Sent] = []
         peers = Peers(lambda: Peer(lambda number: now[0](number), pieces))
         async with trio.open_nursery() as peers.nursery:
-            faulty = False
+            # Whether the server has done what may harm a call or those that follow on its connection.
+            faulty = goodbye = False
             for sent, step, leave_at in calls:
                 faulty = faulty or sent.fatal is not None
                 now[:] = [sent]
-                await take(peers, sent, step, leave_at, faulty=faulty)
+                taken = await take(peers, sent, step, leave_at)
+                assert faulty or taken.is_as_it_should_be(goodbye), taken.error
+                goodbye = goodbye or (taken.left and sent.says_goodbye)
                 for peer in peers.made:
                     peer.stalled.clear()
             peers.close()
