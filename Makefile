@@ -24,7 +24,7 @@ NODE_SERVER     := tests/servers/node/node_modules/.ready
 # axe-core, which looks at pages for what people with disabilities stumble over.
 NODE_AXE        := tests/pages/node/node_modules/.ready
 
-.PHONY: demo test test-fast test-machines lint fuzz stops bench soak team deb lock clean test-system
+.PHONY: demo test test-fast test-machines lint fuzz deep stops bench soak team deb lock clean test-system
 
 demo: $(READY)
 	@$(BIN)/axxon-exportfs demo
@@ -59,6 +59,10 @@ fuzz: $(READY)
 	$(BIN)/python -m pytest -s -o timeout=7200 tests/unit/requests/test_request_fuzz.py \
 	    tests/tree/new/test_fuzz_tree.py tests/tree/new/test_exactly_once_model.py tests/faults/test_model.py \
 	    tests/servers/test_retries.py
+
+# Each test of hypothesis again and again for a minute; EXPORTFS_DEEP=600 DEEP_ARGS=tests/unit/rpc: longer, in a part.
+deep: $(READY)
+	$(BIN)/python -m pytest -n $(WORKERS) -p tests.support.deep -o timeout=7200 $(DEEP_ARGS)
 
 # The suite while its processes are stopped at random; STOPS_ARGS="--longest 1.2 tests/tree" goes further, in a part.
 stops: test-system $(READY)

@@ -174,6 +174,20 @@ def test_alone_is_alone(tmp_path: Path) -> None:
             assert all(float(row[2]) <= float(begun) or float(row[1]) >= float(ended) for row in others)
 
 
+def test_what_fails_one_run_in_many_is_found(tmp_path: Path) -> None:
+    done = suite(
+        tmp_path,
+        "from hypothesis import given, settings, strategies\ntried = []\n"
+        "@settings(max_examples=1, database=None)\n@given(strategies.none())\n"
+        "def test_rare(_):\n    tried.append(_)\n    assert len(tried) < 9\n"
+        "def test_without_examples():\n    pass\n",
+        "-p",
+        "tests.support.deep",
+    )
+    assert "1 failed, 1 deselected" in done.stdout, done.stdout + done.stderr
+    assert "9 test_it.py::test_rare" in done.stdout
+
+
 class Node:
     """A worker of xdist, which is handed tests."""
 
