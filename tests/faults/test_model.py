@@ -8,11 +8,11 @@ from functools import partial
 import pytest
 import trio
 import trio.testing
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from exportfs.content.reader import Reader
-from exportfs.errors import ExportfsError
+from exportfs.errors import ExportfsError, Unreachable
 from tests.support.fake_source import ERRORS, KINDS, FakeSource, Trouble, content
 
 pytestmark = pytest.mark.slow
@@ -25,6 +25,9 @@ CACHES = [128 * KIB, 256 * KIB, 512 * KIB, 2048 * KIB, 4096 * KIB, 8192 * KIB]
 READERS = 4
 LARGEST = 6 << 20
 """Bytes of a file."""
+
+SILENT = ("stall", "skip")
+"""After which nothing may come: a server that skipped the only block that it may send waits for us, as we for it."""
 
 
 @dataclass(frozen=True)
@@ -64,9 +67,9 @@ class Context:
     async def step(self, step: Step) -> None:
         if isinstance(step, Trouble):
             waiting = self.source.troubles
-            # More could be too many for one read, and two stalls are all of its time: a third of the timeout, and two
+            # More could be too many for one read, and two silences are all of its time: a third of the timeout, and two
             # for a server that is slow to begin.
-            twice = step.kind == "stall" and any(one.kind == "stall" for one in waiting)
+            twice = step.kind in SILENT and any(one.kind in SILENT for one in waiting)
             if len(waiting) < 2 and not twice:
                 waiting.append(step)
                 self.source.mend_fails = 1
@@ -145,6 +148,14 @@ relaxed = settings(
     story=st.lists(steps, min_size=10, max_size=50),
     round_trip=round_trips,
     fast=st.booleans(),
+)
+@example(
+    size=LARGEST,
+    downloads=1,
+    largest=None,
+    story=[Trouble("stall", 0, Unreachable), Trouble("skip", 0, Unreachable), [Read(0, None, 1)]],
+    round_trip=0.0,
+    fast=False,
 )
 def test_faults_that_pass(
     cache: int,
