@@ -34,6 +34,7 @@ from exportfs.content.tuning import (
     PREFERRED,
     PREFERRED_FAST,
     PRESSED,
+    PRESSED_OVER,
     QUEUE_NOTICED,
     QUEUE_SECONDS,
     QUEUE_SECONDS_FAR,
@@ -75,6 +76,7 @@ class Line:
         """Samples and their moments, each lower than the one before."""
         self._window = float(WINDOW_FIRST)
         self._adjusted = -math.inf
+        self._looked_at = -math.inf
         self._busy_then = 0.0
         """What `busy` gave at that moment."""
         self._pressed_until = -math.inf
@@ -174,10 +176,8 @@ class Line:
             self._remember(delay)
         if not limited or now - self._adjusted < delay:
             return
-        busy = self._busy()
-        if busy - self._busy_then >= (now - self._adjusted) * PRESSED:
-            self._pressed_until = now + RATE_MEMORY
-        self._adjusted, self._busy_then = now, busy
+        self._adjusted = now
+        self._look_at_ourselves(now)
         base = self.round_trip
         queue = delay - base
         if self._starting and queue < max(QUEUE_NOTICED, base * QUEUE_SHARE):
@@ -187,6 +187,16 @@ class Line:
             settled = base / delay * self._window + self._queued
             window = min(2 * self._window, (self._window + settled) / 2)
         self._window = min(max(window, self._least), WINDOW_MOST)
+
+    def _look_at_ourselves(self, now: float) -> None:
+        """Whether our thread keeps up with what arrives."""
+        elapsed = now - self._looked_at
+        if elapsed < PRESSED_OVER:
+            return
+        busy = self._busy()
+        if busy - self._busy_then >= elapsed * PRESSED:
+            self._pressed_until = now + RATE_MEMORY
+        self._looked_at, self._busy_then = now, busy
 
     def _remember(self, round_trip: float) -> None:
         self._round_trips.append(round_trip)

@@ -2,6 +2,7 @@
 
 import heapq
 import time
+from collections.abc import Callable
 
 import pytest
 
@@ -255,6 +256,21 @@ def test_who_is_short_of_cores_does_not_blame_the_line(rate: float, round_trip: 
         now += 0.12
         line.wide(MIB, 0.12, now)
     assert line.fast is fast
+
+
+def moments(now: float) -> float:
+    """Busy for 0.44 of the time, and for 50 ms of each second all of it."""
+    return 0.44 * now + 0.56 * 0.05 * (now // 1) + 0.56 * min(now % 1, 0.05)
+
+
+@pytest.mark.parametrize(("busy", "pressed"), [(moments, False), (lambda now: 0.7 * now, True)])
+def test_the_queue_of_a_distant_line_is_short_unless_our_thread_is_busy(
+    busy: Callable[[float], float], pressed: bool
+) -> None:
+    model = Model(50 * MBIT, 0.04)
+    model.line._busy = lambda: busy(model.now)
+    model.stream(10)
+    assert (model.line.window > 50 * MBIT * 0.048) is pressed
 
 
 def test_a_line_that_was_found_thin_is_not_fast_because_we_are_busy() -> None:
