@@ -42,6 +42,8 @@ RANDOM_FILES = (
 )
 WHOLE_SECONDS = 8
 """Of the line, for the file that is read as a whole."""
+FILE_MOST = 512 * MIB
+"""Of the other files, on the fastest lines."""
 PACKET, PACKETS_DATA = 1514, 1448
 """Bytes of a full packet on an Ethernet, and what of it is data."""
 Say = Callable[[str], None]
@@ -103,8 +105,8 @@ def plans(options: argparse.Namespace) -> list[ThinPlan]:
             one,
             options.rounds,
             options.seconds,
-            # A jump goes to three quarters of it, where nobody is to have been before.
-            max(ThinPlan.file_size, int(2 * one.rate * options.seconds)),
+            # A jump goes to three quarters of it, and half is streamed before. They are in memory.
+            min(max(ThinPlan.file_size, int(2 * one.rate * options.seconds)), FILE_MOST),
             whole_size=None if options.whole is None else int(options.whole * 1e6),
             videos=options.videos if any("thumb" in name for name in options.measure) else 0,
             sessions=options.sessions,
