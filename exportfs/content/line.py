@@ -17,6 +17,7 @@ from collections.abc import Callable
 from exportfs.content.tuning import (
     BLOCK_SECONDS,
     BRIDGED,
+    BUSY_OVER,
     BUSY_RATE,
     BUSY_SHARE,
     CALL_SECONDS,
@@ -33,8 +34,6 @@ from exportfs.content.tuning import (
     NEAR_PROVEN_BY,
     PREFERRED,
     PREFERRED_FAST,
-    PRESSED,
-    PRESSED_OVER,
     QUEUE_NOTICED,
     QUEUE_SECONDS,
     QUEUE_SECONDS_FAR,
@@ -61,14 +60,32 @@ REMEMBERED = 16
 """Round trips of which the least counts: a ping may wait behind other data, never arrive early."""
 
 
+class _Ours:
+    """Whether it is we who are slow: whether since a moment our thread has worked, or waited for a core, for BUSY_SHARE
+    of the time."""
+
+    def __init__(self, busy: Callable[[], float]) -> None:
+        self._busy = busy
+        self.since = 0.0
+        self._then = 0.0
+
+    def begin(self, since: float) -> None:
+        self.since, self._then = since, self._busy()
+
+    def slow(self, now: float) -> bool:
+        """Says so for the time until now, and begins anew."""
+        busy, elapsed, before = self._busy(), now - self.since, self._then
+        self.since, self._then = now, busy
+        return busy - before >= elapsed * BUSY_SHARE
+
+
 class Line:
     """One mount's line. Times are monotonic seconds, amounts bytes; rates bytes a second."""
 
     def __init__(self, busy: Callable[[], float] = lambda: 0.0) -> None:
         """`busy` gives the seconds in which the thread that takes what arrives has worked, or waited for a core."""
-        self._busy = busy
-        self._busy_since = 0.0
-        self._wide_since: tuple[float, float] | None = None
+        self._ours_lately, self._ours_sampled, self._ours_wide = _Ours(busy), _Ours(busy), _Ours(busy)
+        """Over a while of adjusting the window, in a sample of the rate, and while wide streams brought something."""
         self._proven_thin_at = -math.inf
         self._round_trips: deque[float] = deque(maxlen=REMEMBERED)
         self._round_trip = 0.0
@@ -76,16 +93,12 @@ class Line:
         """Samples and their moments, each lower than the one before."""
         self._window = float(WINDOW_FIRST)
         self._adjusted = -math.inf
-        self._looked_at = -math.inf
-        self._busy_then = 0.0
-        """What `busy` gave at that moment."""
         self._pressed_until = -math.inf
         self._starting = True
         """Whether the line has never been full yet."""
         self._on_the_way = 0
         self.arrived_at = -math.inf
         """When bytes of exact downloads last came."""
-        self._since = 0.0
         self._brought = 0
         self._whole = True
         """Whether the sample began when nothing was on its way."""
@@ -109,8 +122,8 @@ class Line:
     def granted(self, now: float, amount: int) -> None:
         """The server may send so many bytes more."""
         if self._on_the_way <= 0:
-            self._since, self._brought, self._on_the_way, self._whole = now, 0, 0, True
-            self._busy_since = self._busy()
+            self._brought, self._on_the_way, self._whole = 0, 0, True
+            self._ours_sampled.begin(now)
         self._on_the_way += amount
 
     def arrived(self, now: float, amount: int) -> None:
@@ -118,15 +131,14 @@ class Line:
         self.arrived_at = now
         self._on_the_way -= amount
         self._brought += amount
-        elapsed = now - self._since
+        elapsed = now - self._ours_sampled.since
         last = self._on_the_way <= 0
         # The end of what was on its way, by itself, may be what had gathered while nobody looked.
         long = elapsed >= max(SAMPLE_SECONDS, self.round_trip) or (last and self._whole and elapsed > 0)
         if self._brought >= RATE_SAMPLE and long:
-            busy = self._busy()
-            ours = busy - self._busy_since >= elapsed * BUSY_SHARE
+            ours = self._ours_sampled.slow(now)
             self._sampled(now, self._brought / elapsed, self._brought, ours=ours)
-            self._since, self._brought, self._busy_since, self._whole = now, 0, busy, False
+            self._brought, self._whole = 0, False
         elif last and self._brought >= HINT_SAMPLE and elapsed > 0:
             self._hint = self._brought / elapsed
             self.changed()
@@ -177,7 +189,8 @@ class Line:
         if not limited or now - self._adjusted < delay:
             return
         self._adjusted = now
-        self._look_at_ourselves(now)
+        if now - self._ours_lately.since >= BUSY_OVER and self._ours_lately.slow(now):
+            self._pressed_until = now + RATE_MEMORY
         base = self.round_trip
         queue = delay - base
         if self._starting and queue < max(QUEUE_NOTICED, base * QUEUE_SHARE):
@@ -188,31 +201,19 @@ class Line:
             window = min(2 * self._window, (self._window + settled) / 2)
         self._window = min(max(window, self._least), WINDOW_MOST)
 
-    def _look_at_ourselves(self, now: float) -> None:
-        """Whether our thread keeps up with what arrives."""
-        elapsed = now - self._looked_at
-        if elapsed < PRESSED_OVER:
-            return
-        busy = self._busy()
-        if busy - self._busy_then >= elapsed * PRESSED:
-            self._pressed_until = now + RATE_MEMORY
-        self._looked_at, self._busy_then = now, busy
-
     def _remember(self, round_trip: float) -> None:
         self._round_trips.append(round_trip)
         self._round_trip = min(self._round_trips)
 
     def wide(self, amount: int, seconds: float, now: float) -> None:
         """Wide streams brought so much in this time of waiting for it, by `now`."""
-        if self._wide_since is None:
-            self._wide_since = now - seconds, self._busy()
+        if not self._wide_bytes:
+            self._ours_wide.begin(now - seconds)
         self._wide_bytes += amount
         self._wide_seconds += seconds
         if self._wide_seconds >= SLOW_SECONDS:
             rate = self._wide_bytes / self._wide_seconds
-            begun, busy = self._wide_since
-            self._wide_since = None
-            ours = rate >= self._busy_rate and self._busy() - busy >= (now - begun) * BUSY_SHARE
+            ours = rate >= self._busy_rate and self._ours_wide.slow(now)
             if rate < SLOW and not ours:
                 self._fast, self._fast_bytes = False, 0
                 self._rates.clear()

@@ -23,10 +23,10 @@ QUEUE_SECONDS, QUEUE_SECONDS_FAR = 0.010, 0.004
 """Seconds of data that may wait in the line's queue: what a jump waits for beyond the round trip. Farther than NEAR
 less will do, as long as our thread does not wait for a core: at 50 Mbit/s and 40 ms a jump takes 58 ms in place of 63,
 and the line is as full."""
-PRESSED, PRESSED_OVER = 0.6, 0.25
-"""Share of the time, over so many seconds at least, in which our thread works, or waits for a core, from which on that
-does not hold for RATE_MEMORY: with pauses of 10 ms, half of the time, the line would be filled to 0.63 in place of 0.9.
-At 50 Mbit/s it is 0.44 with nothing beside us, as each packet wakes the thread, and 0.65 in one of 300 round trips."""
+BUSY_OVER = 0.25
+"""Seconds, at least, over which BUSY_SHARE tells that it does not hold, for RATE_MEMORY: with pauses of 10 ms, half of
+the time, the line would be filled to 0.63 in place of 0.9. At 50 Mbit/s the share is 0.44 with nothing beside us, as
+each packet wakes the thread, and 0.65 in one of 300 round trips."""
 QUEUE_SHARE = 1 / 8
 """And this share of the round trip, before growth by doubling ends."""
 QUEUE_NOTICED = 0.004

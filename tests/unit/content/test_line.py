@@ -18,12 +18,20 @@ SEGMENT = 16 * KIB
 class Model:
     """A server that sends at once what it may, over a line of `rate` bytes a second and `round_trip` seconds.
 
-    burst: bytes that pass at once after a pause, as shapers let them.
+    burst: bytes that pass at once after a pause, as shapers let them. busy: by time, what our thread has worked, or
+    waited for a core.
     """
 
-    def __init__(self, rate: float, round_trip: float, *, burst: int = 0) -> None:
+    def __init__(
+        self,
+        rate: float,
+        round_trip: float,
+        *,
+        burst: int = 0,
+        busy: Callable[[float], float] = lambda now: 0.0,
+    ) -> None:
         self.rate, self.round_trip, self.burst = rate, round_trip, burst
-        self.line = Line()
+        self.line = Line(lambda: busy(self.now))
         self.line.round_trip_took(round_trip)
         self.now = 0.0
         self.free_at = 0.0
@@ -267,8 +275,7 @@ def moments(now: float) -> float:
 def test_the_queue_of_a_distant_line_is_short_unless_our_thread_is_busy(
     busy: Callable[[float], float], pressed: bool
 ) -> None:
-    model = Model(50 * MBIT, 0.04)
-    model.line._busy = lambda: busy(model.now)
+    model = Model(50 * MBIT, 0.04, busy=busy)
     model.stream(10)
     assert (model.line.window > 50 * MBIT * 0.048) is pressed
 
