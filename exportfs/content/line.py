@@ -24,6 +24,8 @@ from exportfs.content.tuning import (
     EXACT_MOST,
     FAST,
     FAST_AFTER,
+    GATHER,
+    GATHER_LEAST,
     HINT_SAMPLE,
     KERNEL_AHEAD,
     KERNEL_AHEAD_NEAR,
@@ -290,6 +292,14 @@ class Line:
     def unknown(self) -> bool:
         """Whether the server is near, and that is all that is known."""
         return self.unmeasured and self.near
+
+    @property
+    def gather(self) -> float:
+        """Seconds to let what comes gather before it is taken; 0 where it is thin, nearly all here, or unknown."""
+        rate = self.rate
+        if rate is None or rate * GATHER < GATHER_LEAST or self._on_the_way < 4 * rate * GATHER:
+            return 0.0
+        return GATHER
 
     @property
     def seek_block(self) -> int:

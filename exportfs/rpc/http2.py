@@ -67,6 +67,11 @@ class LineObserver(Protocol):
         """Whether the round trip has been measured, and is a local network's."""
         ...
 
+    @property
+    def gather(self) -> float:
+        """Seconds to let what comes gather before it is taken."""
+        ...
+
 
 class Stream(Protocol):
     """A call on a connection. All in trio's thread."""
@@ -298,7 +303,10 @@ class Http2Connection:
             self._out += to_send(http2)
             if len(self._out) > UNSENT:
                 raise Unreachable("the server cannot be reached: it takes nothing of what it asks for")
-            self._send.set()
+            if self._out:
+                self._send.set()
+            if gather := self.line.gather:
+                await trio.sleep(gather)
 
     async def _write(self, stream: trio.abc.Stream, http2: h2.connection.H2Connection) -> None:
         while True:

@@ -19,7 +19,7 @@ class Model:
     """A server that sends at once what it may, over a line of `rate` bytes a second and `round_trip` seconds.
 
     burst: bytes that pass at once after a pause, as shapers let them. busy: by time, what our thread has worked, or
-    waited for a core.
+    waited for a core. What comes gathers for as long as the line says, and as long again, as epoll rounds it.
     """
 
     def __init__(
@@ -35,6 +35,8 @@ class Model:
         self.line.round_trip_took(round_trip)
         self.now = 0.0
         self.free_at = 0.0
+        self.takes_at = 0.0
+        """When what has come is looked at."""
         self.most_queued = 0.0
         self.most_on_the_way = 0
 
@@ -65,10 +67,13 @@ class Model:
                 heapq.heappush(arrivals, (leaves + self.round_trip / 2, amount, self.now, limited))
             if not arrivals:
                 break
-            self.now, amount, asked, limited = heapq.heappop(arrivals)
+            comes, amount, asked, limited = heapq.heappop(arrivals)
+            self.now = max(comes, self.takes_at)
             got += amount
             line.arrived(self.now, amount)
             line.delayed(self.now, self.now - asked, limited=limited)
+            if self.now != self.takes_at:  # else it was taken with what came before
+                self.takes_at = self.now + 2 * line.gather
         line.dropped(granted - got)
         return got - before
 
@@ -176,6 +181,25 @@ def test_a_fast_line_that_becomes_slow() -> None:
     for _ in range(10):
         line.wide(MIB, 0.84, 0.84)
     assert not line.fast
+
+
+@pytest.mark.parametrize(
+    ("mbit", "on_the_way", "gathers"),
+    [
+        (50, 64 * KIB, True),
+        (50, 16 * KIB, False),
+        (10, 256 * KIB, False),
+        (100, 64 * KIB, True),
+        (4000, MIB, False),
+    ],
+)
+def test_what_comes_gathers_unless_it_is_all_here_soon(mbit: float, on_the_way: int, gathers: bool) -> None:
+    line = Line()
+    line.granted(0, on_the_way)
+    assert not line.gather, "nothing is known of the line"
+    line.granted(0, MIB)
+    line.arrived(MIB / (mbit * MBIT), MIB)
+    assert (line.gather > 0) is gathers
 
 
 @pytest.mark.parametrize(
