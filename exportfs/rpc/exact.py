@@ -10,6 +10,7 @@ from collections import deque
 
 import trio
 
+from exportfs.config import KIB
 from exportfs.errors import Corrupt, ExportfsError
 from exportfs.model import Fetch
 from exportfs.rpc.blocks import block_of, wire_range
@@ -23,6 +24,9 @@ HEAD = 32
 """Bytes of a message within which its block's number and length are told."""
 LUMP = 16
 """Windows are opened in pieces of no less than this part of what may be on its way."""
+SHORT = KIB
+"""Bytes that are not left for another round trip, though there is no room for them on the way: what 128 KiB in blocks
+of 16 are wrapped in once delayed the last of them by 40 ms."""
 
 
 class ExactDownload:
@@ -175,7 +179,7 @@ class ExactDownload:
         if self._number is None or self._over:
             return
         wanted, most = self._wanted(), self._received + self._most
-        target = min(wanted, most)
+        target = wanted if wanted - most < SHORT else most
         amount = target - self._granted
         if amount <= 0 or (
             target < wanted and amount < max(self._most // LUMP, min(self._most // 4, WINDOW))

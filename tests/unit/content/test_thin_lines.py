@@ -90,6 +90,20 @@ class Choppy:
         return bisect_right(self._ends, moment)
 
 
+async def test_each_time_that_the_kernel_asks_takes_one_round_trip(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    """Of a new mount's first file, far away: for 128 KiB, then for twice as much."""
+    rate, round_trip = 50 * MBIT, 0.04
+    line = ModelledLine(nursery, FILES, rate, round_trip)
+    file, begun = line.open("alone"), trio.current_time()
+    for offset in range(0, 3 * READ, READ):
+        await file.read(offset, READ)
+    took = trio.current_time() - begun
+    assert took <= 2 * round_trip + line.think + 1.02 * 3 * READ * PACKETS / rate
+    file.reader.close()
+
+
 @pytest.mark.parametrize("mbit", [10, 2])
 async def test_players_beside_a_copy(mbit: float, autojump_clock: MockClock, nursery: trio.Nursery) -> None:
     """A second apart. They wait for what is on its way already, and for nothing else of the copy's."""

@@ -201,6 +201,15 @@ async def test_the_beginning_of_a_block_is_judged_by_the_whole_ones_length() -> 
     assert sink.lengths == [None, 32 * KIB]
 
 
+async def test_what_blocks_are_wrapped_in_costs_no_round_trip() -> None:
+    """With as much on its way as the blocks hold the last of them would wait for another window."""
+    wire, fetch = Wire(), Fetch("session", "file", 16 * KIB, 8, 16, size=SIZE, stop=False)
+    download = ExactDownload(wire, fetch, Collector())  # type: ignore[arg-type] # the part of it that this is
+    download.window(128 * KIB)
+    download.opened(1)
+    assert wire.let == sum(wire_size(index, 16 * KIB) for index in range(8, 16)) > 128 * KIB
+
+
 async def test_a_block_that_comes_anyway_is_whole(scene: Scene) -> None:
     """The first one, with the call; and the last one of a file, which is not complete before the stream has ended."""
     async with running(scene) as nursery:
