@@ -89,7 +89,7 @@ def _usable(offset: int, download: Underway, wide: bool, sequential: bool, means
         # What lies before a wide one's next block, which is large, would come twice.
         taken_over = offset % means.wide_block == 0
     else:
-        larger = means.exact_block >= SWITCH * download.chunk_size
+        larger = outgrows(download.chunk_size, means.exact_block)
         taken_over = sequential and larger and offset % means.exact_block == 0
     if taken_over:
         return False
@@ -97,11 +97,19 @@ def _usable(offset: int, download: Underway, wide: bool, sequential: bool, means
     return gap - max(0, allowed) <= means.reach
 
 
-def ahead(plan: Plan, *, wide: bool, near: bool, window: int, chunk_size: int, most: int) -> int:
-    """Bytes beyond the end of a read that are to be on their way or here. near: whether the server is. most: what a
-    reader may have of the cache."""
+def outgrows(chunk_size: int, exact_block: int) -> bool:
+    """Whether an exact download with blocks of `chunk_size` is to be replaced by one with larger ones."""
+    return exact_block >= SWITCH * chunk_size
+
+
+def ahead(
+    plan: Plan, *, wide: bool, near: bool, window: int, round_trip: int, chunk_size: int, most: int
+) -> int:
+    """Bytes beyond the end of a read that are to be on their way or here. near: whether the server is. round_trip: what
+    the line to a distant one carries in that time. most: what a reader may have of the cache."""
     if not plan.proven:
-        return 0
+        # The line would rest until the kernel has had this and asks for more.
+        return min(plan.run, round_trip, most) if plan.bulk and not wide else 0
     if wide and near:
         return min(max(plan.run // AHEAD_NEAR, min(plan.run, chunk_size)), AHEAD_MOST_NEAR, most)
     if wide:

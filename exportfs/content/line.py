@@ -319,6 +319,11 @@ class Line:
         return min(int((self.rate or 0.0) * seconds), REACH_EXACT)
 
     @property
+    def bytes_in_a_round_trip(self) -> int:
+        """What the line carries in that time; 0 where the server is near, or nothing is known."""
+        return 0 if self.near else int((self.rate or 0.0) * self.round_trip)
+
+    @property
     def kernel_ahead(self) -> int:
         """Bytes that the kernel should read ahead."""
         most, usual, least = KERNEL_AHEAD

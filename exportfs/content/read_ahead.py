@@ -6,6 +6,7 @@ How far to read ahead follows from the line (`content.line`) and is decided wher
 from dataclasses import dataclass
 
 from exportfs.content.tuning import (
+    BULK,
     GUESSED,
     KERNEL_WINDOWS,
     LARGE,
@@ -30,6 +31,8 @@ class Plan:
     """Bytes read in sequence so far."""
     jumped: bool
     """Whether it left a sequence for another place."""
+    bulk: bool = False
+    """Whether it goes on from a first read as copies make it."""
     guess: bool = False
     """Whether it is most probably the kernel's guess: nobody has come to its first byte yet."""
 
@@ -42,6 +45,7 @@ class _Run:
     end: int
     read: int
     proven: bool = False
+    bulk: bool = False
     last: int = 0
     """Bytes of the last read."""
     doubled: bool = False
@@ -87,7 +91,9 @@ class Position:
             self._filled = self._filled if near else 0
             # What is read once more leaves no gap.
             self._runs = [other for other in near if not other.start <= offset < other.end]
-            run = _Run(offset, offset + length, length)
+            run = _Run(
+                offset, offset + length, length, bulk=offset == 0 and length >= max(BULK, kernel_ahead)
+            )
         run.last = length
         self._fill(run)
         self._runs = [*self._runs[1 - REORDER_RUNS :], run]
@@ -98,7 +104,7 @@ class Position:
         # So the kernel's windows grow ahead of small reads, each asked for when somebody comes to the one before. The
         # largest come again and again; and a program that asks for so much itself does not begin with so little.
         guess = not run.proven and run.doubled and GUESSED <= length < kernel_ahead
-        return Plan(run.proven, read > length or offset == 0, read, jumped, guess)
+        return Plan(run.proven, read > length or offset == 0, read, jumped, run.bulk, guess)
 
     @property
     def _reordered(self) -> bool:

@@ -7,7 +7,7 @@ import trio
 
 from exportfs.content.block_sizes import FileSizes
 from exportfs.content.cache import Block
-from exportfs.content.choice import Means, Underway, choose
+from exportfs.content.choice import Means, Underway, choose, outgrows
 from exportfs.content.download import Download, FileKey, Preempted, WrongLength
 from exportfs.content.read_ahead import Plan
 from exportfs.content.shared import Shared
@@ -123,11 +123,13 @@ class Result:
 
     def ahead(self, end: int, plan: Plan, reader: object) -> None:
         """Lets a download go on beyond `end`, as far as the line and the plan want it."""
-        if not plan.proven:
+        if not (plan.proven or plan.bulk):
             return
         size, fast = self.key.size, self._shared.line.fast
         window = self._ahead(plan, fast)
         goal = min(end + window, size)
+        if plan.proven and not fast and self._grow(end, goal, reader):
+            return
         # What one download alone has brought from here on, and is to bring, need not be looked for block by block.
         alone = self._downloads[0] if len(self._downloads) == 1 else None
         if alone is not None and alone.start <= end <= alone.offset:
@@ -144,23 +146,42 @@ class Result:
                 self._shared.scheduler.share()
                 return
         # Nothing goes on here: a new one is worth its call once half of the window is used up.
-        if position < end + window // 2:
+        if plan.proven and position < end + window // 2:
             if fast:
                 position = self._up_to_a_stream(position)
             if position < goal:
                 self._supersede(position, reader)
                 self._open(position, goal, wide=fast, sequential=True, reader=reader)
 
+    def _grow(self, end: int, goal: int, reader: object) -> bool:
+        """Has a download of larger blocks go on where one that serves the reader has small ones, while that one still
+        brings something: the line is not to rest for the round trip of the call."""
+        size = self._sizes.exact
+        for download in self._downloads:
+            serves = download.reader is reader and download.start <= end <= download.limit
+            if not serves or download.wide or download.bounded or not outgrows(download.chunk_size, size):
+                continue
+            position = self._bring_up_to_a_block(download, size)
+            if position < self.key.size and self._missing(position, position + 1) == position:
+                self._supersede(position, reader)
+                self._open(position, max(goal, position + 1), wide=False, sequential=True, reader=reader)
+                return True
+        return False
+
     def _up_to_a_stream(self, position: int) -> int:
-        """Where a wide download is to begin so that nothing comes twice: its blocks are large, and what lies before the
-        next of them is left to the exact download that ends at `position`."""
-        size = self._sizes.stream
+        """Where a wide download is to begin: its blocks are large, and what lies before the next of them is left to the
+        exact download that ends at `position`."""
         for download in self._downloads:
             if not download.wide and not download.bounded and download.offset <= position == download.limit:
-                download.allow(-(-position // size) * size)
-                self._shared.scheduler.share()
-                return download.limit
+                return self._bring_up_to_a_block(download, self._sizes.stream)
         return position
+
+    def _bring_up_to_a_block(self, download: Download, size: int) -> int:
+        """Has it bring what lies before the next block of this size, so that nothing comes twice; gives where that
+        begins."""
+        download.allow(-(-download.limit // size) * size)
+        self._shared.scheduler.share()
+        return download.limit
 
     def _missing(self, position: int, goal: int) -> int:
         """The first byte from `position` on that is neither here nor to come; `goal` or more where there is none."""
@@ -274,7 +295,7 @@ class Result:
                 self._supersede(offset, reader)
             best = self._open(
                 offset,
-                goal if choice.sequential else end,
+                goal if choice.sequential or plan.bulk else end,
                 wide=choice.wide,
                 sequential=choice.sequential,
                 stop=choice.stop,

@@ -50,6 +50,7 @@ class Shared:
             wide=wide,
             near=line.quick,
             window=line.window,
+            round_trip=line.bytes_in_a_round_trip,
             chunk_size=chunk_size,
             most=self.budget.ahead(len(self.sequential)),
         )

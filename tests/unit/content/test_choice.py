@@ -89,9 +89,41 @@ def test_after_failures_blocks_are_small() -> None:
     ],
 )
 def test_ahead(plan: Plan, is_wide: bool, window: int, expected: int) -> None:
-    assert (
-        ahead(plan, wide=is_wide, near=False, window=window, chunk_size=16 * KIB, most=16 * MIB) == expected
+    found = ahead(
+        plan,
+        wide=is_wide,
+        near=False,
+        window=window,
+        round_trip=64 * KIB,
+        chunk_size=16 * KIB,
+        most=16 * MIB,
     )
+    assert found == expected
+
+
+@pytest.mark.parametrize(
+    ("run", "is_wide", "round_trip", "expected"),
+    [
+        (128 * KIB, False, 250 * KIB, 128 * KIB),  # never more than was read
+        (512 * KIB, False, 250 * KIB, 250 * KIB),
+        (512 * KIB, False, 0, 0),  # the server is near
+        (512 * KIB, True, 250 * KIB, 0),
+    ],
+)
+def test_ahead_of_who_reads_in_bulk_from_a_distant_server(
+    run: int, is_wide: bool, round_trip: int, expected: int
+) -> None:
+    plan = Plan(False, True, run, False, bulk=True)
+    found = ahead(
+        plan,
+        wide=is_wide,
+        near=False,
+        window=8 * MIB,
+        round_trip=round_trip,
+        chunk_size=16 * KIB,
+        most=16 * MIB,
+    )
+    assert found == expected
 
 
 @pytest.mark.parametrize(
@@ -99,4 +131,5 @@ def test_ahead(plan: Plan, is_wide: bool, window: int, expected: int) -> None:
 )
 def test_ahead_of_a_reader_near_the_server(run: int, expected: int) -> None:
     plan = Plan(True, True, run, False)
-    assert ahead(plan, wide=True, near=True, window=0, chunk_size=MIB, most=16 * MIB) == expected
+    found = ahead(plan, wide=True, near=True, window=0, round_trip=0, chunk_size=MIB, most=16 * MIB)
+    assert found == expected

@@ -220,6 +220,16 @@ def test_what_follows_from_the_rate(rate: float, block: int, kernel: int) -> Non
     assert line.preferred == 4 * KIB
 
 
+@pytest.mark.parametrize(("round_trip", "expected"), [(0.0002, 0), (0.04, 50_000)])
+def test_what_a_distant_line_carries_in_a_round_trip(round_trip: float, expected: int) -> None:
+    line = Line()
+    line.round_trip_took(round_trip)
+    assert line.bytes_in_a_round_trip == 0, "nothing is known of the rate"
+    line.granted(0.0, MIB)
+    line.arrived(MIB / (10 * MBIT), MIB)
+    assert line.bytes_in_a_round_trip == pytest.approx(expected, rel=0.01)
+
+
 @pytest.mark.parametrize(
     ("receipts", "at", "thin"),
     [

@@ -66,6 +66,26 @@ def test_large_reads_prove_it_on_a_fast_line(reads: list[tuple[int, int]], prove
 
 
 @pytest.mark.parametrize(
+    ("reads", "kernel_ahead", "bulk"),
+    [
+        (requests(0, 3), K, [True] * 3),  # cat
+        ([(0, 2 * K), (2 * K, K)], K, [True] * 2),  # cp
+        ([(0, 64 * KIB), (64 * KIB, K), (192 * KIB, K)], K, [False] * 3),  # a thumbnailer, a player
+        ([(0, 16 * KIB)], K, [False]),
+        ([(0, K)], 32 * KIB, [True]),
+        ([(0, 32 * KIB), (32 * KIB, 32 * KIB)], 32 * KIB, [False] * 2),  # the same over 2 Mbit/s
+        ([(0, K), (K, 2 * K)], MIB, [False] * 2),  # what the kernel makes of small reads on a fast line
+        ([(0, MIB)], MIB, [True]),
+        ([(0, K), (9 * MIB, K), (9 * MIB + K, K)], K, [True, False, False]),
+        ([(9 * MIB, 2 * K)], K, [False]),
+    ],
+)
+def test_bulk(reads: list[tuple[int, int]], kernel_ahead: int, bulk: list[bool]) -> None:
+    position = Position()
+    assert [position.read(offset, length, kernel_ahead).bulk for offset, length in reads] == bulk
+
+
+@pytest.mark.parametrize(
     ("reads", "guesses"),
     [
         (THUMBNAIL, [False, False, True]),

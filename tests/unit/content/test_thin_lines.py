@@ -104,6 +104,40 @@ async def test_each_time_that_the_kernel_asks_takes_one_round_trip(
     file.reader.close()
 
 
+@pytest.mark.parametrize(
+    ("size", "mbit", "downloads"), [(400_000, 50, 1), (3_200_000, 50, 2), (3_200_000, 10, 2)]
+)
+async def test_a_distant_file_is_read_as_fast_as_the_line_carries_it(
+    size: int, mbit: float, downloads: int, autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    """It does not rest while the kernel asks for the next part, nor where larger blocks take over."""
+    line = await used(nursery, mbit * MBIT, 0.04)
+    line.sizes = {"small": size}
+    started = line.library.scheduler.started
+    file, begun, before = line.open("small"), trio.current_time(), line.carried
+    await stream(file)
+    assert (
+        trio.current_time() - begun
+        <= line.round_trip + line.think + 1.05 * size * PACKETS / line.rate + 0.022
+    )
+    assert line.carried - before <= 1.002 * size * PACKETS
+    assert line.library.scheduler.started - started == downloads
+    file.reader.close()
+
+
+async def test_who_reads_little_of_a_distant_file_gets_little(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    """As a player or a thumbnailer begins: what the kernel makes of it, and nothing ahead of that."""
+    line = await used(nursery, 50 * MBIT, 0.04)
+    file, before = line.open("whole"), line.carried
+    for offset in range(0, 128 * KIB, 32 * KIB):
+        await file.read(offset, 32 * KIB)
+    await settle(line)
+    assert line.carried - before <= 1.01 * PACKETS * sum(length for _, length in file.requests)
+    file.reader.close()
+
+
 @pytest.mark.parametrize("mbit", [10, 2])
 async def test_players_beside_a_copy(mbit: float, autojump_clock: MockClock, nursery: trio.Nursery) -> None:
     """A second apart. They wait for what is on its way already, and for nothing else of the copy's."""
