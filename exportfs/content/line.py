@@ -7,7 +7,8 @@ the delay between letting the server send something and having it.
 The window, the bytes that may be on their way at a time, follows from the delay as in FAST TCP
 (https://doi.org/10.1109/TNET.2006.886335): at first, as long as the delay is the round trip, the line holds more and
 the window doubles; from then on it goes to where a fixed amount, `_queued`, waits in the line's queue. So the line is
-full, and a jump waits for no more than that amount.
+full, and a jump waits for no more than that amount. The least delay counts: the queue's is in all of them, and what a
+server or a radio adds in some.
 """
 
 import math
@@ -15,6 +16,7 @@ from collections import deque
 from collections.abc import Callable
 
 from exportfs.content.tuning import (
+    ADJUST_AFTER,
     BLOCK_SECONDS,
     BRIDGED,
     BUSY_OVER,
@@ -95,6 +97,8 @@ class Line:
         """Samples and their moments, each lower than the one before."""
         self._window = float(WINDOW_FIRST)
         self._adjusted = -math.inf
+        self._delay = math.inf
+        """The least of what was granted since then."""
         self._pressed_until = -math.inf
         self._starting = True
         """Whether the line has never been full yet."""
@@ -188,14 +192,18 @@ class Line:
         """What was granted `delay` seconds ago has arrived. limited: more was wanted than the window let through."""
         if delay < self.round_trip:
             self._remember(delay)
-        if not limited or now - self._adjusted < delay:
+        if not limited or now - delay < self._adjusted:
             return
-        self._adjusted = now
-        if now - self._ours_lately.since >= BUSY_OVER and self._ours_lately.slow(now):
-            self._pressed_until = now + RATE_MEMORY
+        self._delay = delay = min(self._delay, delay)
         base = self.round_trip
         queue = delay - base
-        if self._starting and queue < max(QUEUE_NOTICED, base * QUEUE_SHARE):
+        growing = self._starting and queue < max(QUEUE_NOTICED, base * QUEUE_SHARE)
+        if not growing and now - self._adjusted < ADJUST_AFTER * delay:
+            return
+        self._adjusted, self._delay = now, math.inf
+        if now - self._ours_lately.since >= BUSY_OVER and self._ours_lately.slow(now):
+            self._pressed_until = now + RATE_MEMORY
+        if growing:
             window = self._window * 2
         else:
             self._starting = False

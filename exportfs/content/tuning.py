@@ -28,6 +28,10 @@ BUSY_OVER = 0.25
 """Seconds, at least, over which BUSY_SHARE tells that it does not hold, for RATE_MEMORY: with pauses of 10 ms, half of
 the time, the line would be filled to 0.63 in place of 0.9. At 50 Mbit/s the share is 0.44 with nothing beside us, as
 each packet wakes the thread, and 0.65 in one of 300 round trips."""
+ADJUST_AFTER = 1.5
+"""Delays after which the window is adjusted to the least of them, or at once where it may double. By the first one
+alone, two players and a copy at 50 Mbit/s and 40 ms left the copy 0.49 of the line in place of 0.67, and the window at
+139 KiB, from where a stream took half a second to fill the line again."""
 QUEUE_SHARE = 1 / 8
 """And this share of the round trip, before growth by doubling ends."""
 QUEUE_NOTICED = 0.004

@@ -1,6 +1,7 @@
 """What is known of the line, against a model of one: rate, round trip and a queue."""
 
 import heapq
+import random
 import time
 from collections.abc import Callable
 
@@ -18,7 +19,8 @@ SEGMENT = 16 * KIB
 class Model:
     """A server that sends at once what it may, over a line of `rate` bytes a second and `round_trip` seconds.
 
-    burst: bytes that pass at once after a pause, as shapers let them. busy: by time, what our thread has worked, or
+    burst: bytes that pass at once after a pause, as shapers let them. thinks: seconds until the server has what it may
+    send. busy: by time, what our thread has worked, or
     waited for a core. What comes gathers for as long as the line says, and as long again, as epoll rounds it.
     """
 
@@ -28,9 +30,10 @@ class Model:
         round_trip: float,
         *,
         burst: int = 0,
+        thinks: Callable[[], float] = lambda: 0.0,
         busy: Callable[[float], float] = lambda now: 0.0,
     ) -> None:
-        self.rate, self.round_trip, self.burst = rate, round_trip, burst
+        self.rate, self.round_trip, self.burst, self.thinks = rate, round_trip, burst, thinks
         self.line = Line(lambda: busy(self.now))
         self.line.round_trip_took(round_trip)
         self.now = 0.0
@@ -58,7 +61,7 @@ class Model:
                 granted += amount
                 line.granted(self.now, amount)
                 self.most_on_the_way = max(self.most_on_the_way, granted - got)
-                sent_at = self.now + self.round_trip / 2
+                sent_at = self.now + self.round_trip / 2 + self.thinks()
                 begins = max(sent_at, self.free_at - self.burst / self.rate)
                 self.most_queued = max(self.most_queued, begins - sent_at)
                 self.free_at = max(sent_at, self.free_at) + amount / self.rate
@@ -111,6 +114,14 @@ def test_a_stream_fills_the_line_and_leaves_its_queue_short(mbit: float, round_t
     assert model.most_queued <= max(0.25 * round_trip, 0.02, 1.5 * WINDOW_LEAST[1] / (mbit * MBIT))
     assert model.line.rate == pytest.approx(mbit * MBIT, rel=0.1)
     assert not model.line.fast
+
+
+@pytest.mark.parametrize(("mbit", "round_trip"), [(50, 0.04), (100, 0.02)])
+def test_a_server_that_hesitates_is_no_full_line(mbit: float, round_trip: float) -> None:
+    """What waits in the line's queue delays everything; what a server, or somebody's Wi-Fi, delays, not all of it."""
+    chance = random.Random(1)
+    model = Model(mbit * MBIT, round_trip, thinks=lambda: 0.005 if chance.random() < 1 / 8 else 0.0)
+    assert model.stream(10, settle=3) >= 0.88 * mbit * MBIT * 10
 
 
 def test_what_has_gathered_is_no_fast_line() -> None:
