@@ -269,6 +269,43 @@ def test_whatever_is_read_is_what_the_server_has(
     trio.run(read_all, clock=MockClock(autojump_threshold=0))
 
 
+@settings(max_examples=30)
+@given(
+    parts=st.lists(
+        st.tuples(
+            st.sampled_from([0, 0, MIB, 2 * MIB + 4 * KIB, 5 * MIB]), st.integers(1, 24), st.floats(0, 0.3)
+        ),
+        min_size=1,
+        max_size=5,
+    ),
+    mbit=st.sampled_from([10, 50, 150]),
+    round_trip=st.sampled_from([0.01, 0.04]),
+)
+def test_whatever_is_read_in_bulk_is_what_a_distant_server_has(
+    parts: list[tuple[int, int, float]], mbit: float, round_trip: float
+) -> None:
+    """Parts of one file, at once, each from its own page cache on: read ahead, and in blocks that grow meanwhile."""
+
+    async def read_all() -> None:
+        async with trio.open_nursery() as nursery:
+            line = ModelledLine(nursery, {"whole": 6 * MIB + 777}, mbit * MBIT, round_trip)
+
+            async def one(start: int, count: int) -> None:
+                file = line.open("whole")
+                for offset in range(start, min(start + count * READ, file.reader.key.size), READ):
+                    await file.read(offset, READ)  # which compares
+                file.reader.close()
+
+            with trio.fail_after(60):
+                async with trio.open_nursery() as reading:
+                    for start, count, pause in parts:
+                        reading.start_soon(one, start, count)
+                        await trio.sleep(pause)
+            nursery.cancel_scope.cancel()
+
+    trio.run(read_all, clock=MockClock(autojump_threshold=0))
+
+
 @pytest.mark.parametrize("mbit", [10, 2])
 async def test_what_is_sent_after_the_reader_has_left(
     mbit: float, autojump_clock: MockClock, nursery: trio.Nursery
