@@ -303,11 +303,11 @@ class Line:
 
     @property
     def gather(self) -> float:
-        """Seconds to let what comes gather before it is taken; 0 where it is thin, nearly all here, or unknown."""
+        """Seconds to let what comes gather before it is taken; 0 where that is little, or much, or nearly all here."""
         rate = self.rate
-        if rate is None or rate * GATHER < GATHER_LEAST or self._on_the_way < 4 * rate * GATHER:
+        if rate is None or not GATHER_LEAST <= rate * GATHER < FAST * GATHER:
             return 0.0
-        return GATHER
+        return GATHER if self._on_the_way >= 4 * rate * GATHER else 0.0
 
     @property
     def seek_block(self) -> int:

@@ -128,7 +128,7 @@ class Result:
         size, fast = self.key.size, self._shared.line.fast
         window = self._ahead(plan, fast)
         goal = min(end + window, size)
-        if plan.proven and not fast and self._grow(end, goal, reader):
+        if plan.proven and self._grow(end, goal, reader):
             return
         # What one download alone has brought from here on, and is to bring, need not be looked for block by block.
         alone = self._downloads[0] if len(self._downloads) == 1 else None
@@ -156,15 +156,18 @@ class Result:
     def _grow(self, end: int, goal: int, reader: object) -> bool:
         """Has a download of larger blocks go on where one that serves the reader has small ones, while that one still
         brings something: the line is not to rest for the round trip of the call."""
-        size = self._sizes.exact
+        fast = self._shared.line.fast
+        size = self._sizes.stream if fast else self._sizes.exact
         for download in self._downloads:
             serves = download.reader is reader and download.start <= end <= download.limit
-            if not serves or download.wide or download.bounded or not outgrows(download.chunk_size, size):
+            if not serves or download.wide or download.bounded:
+                continue
+            if not (fast or outgrows(download.chunk_size, size)):
                 continue
             position = self._bring_up_to_a_block(download, size)
             if position < self.key.size and self._missing(position, position + 1) == position:
                 self._supersede(position, reader)
-                self._open(position, max(goal, position + 1), wide=False, sequential=True, reader=reader)
+                self._open(position, max(goal, position + 1), wide=fast, sequential=True, reader=reader)
                 return True
         return False
 

@@ -201,7 +201,7 @@ def test_a_fast_line_that_becomes_slow() -> None:
         (50, 16 * KIB, False),
         (10, 256 * KIB, False),
         (100, 64 * KIB, True),
-        (4000, MIB, False),
+        (400, 4 * MIB, False),
     ],
 )
 def test_what_comes_gathers_unless_it_is_all_here_soon(mbit: float, on_the_way: int, gathers: bool) -> None:

@@ -456,6 +456,39 @@ async def test_a_line_that_proves_fast_gets_a_wide_stream_soon(
     nursery.cancel_scope.cancel()
 
 
+async def test_many_requests_at_once_do_not_keep_a_wide_stream_away(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    """Of what `cp` reads the kernel has up to nine requests of a MiB under way, none at the beginning of a block of a
+    wide stream: the exact one that brought them was asked for the next ones, again and again."""
+    size = 64 * MIB
+    source = FakeSource(nursery, {"f": size}, fast=False, delay=0.01)
+    library = source.library()
+    line, reader = library.line, library.open(source.key("f"))
+    line.round_trip_took(0.0002)
+    line.granted(0.0, MIB)
+    line.arrived(0.1, MIB)
+    await reader.read(0, 256 * KIB)
+    asked = iter(range(256 * KIB, size, MIB))
+
+    async def read() -> None:
+        for offset in asked:
+            assert bytes(await reader.read(offset, MIB)) == content("f", offset, min(MIB, size - offset))
+            if offset == 20 * MIB + 256 * KIB:
+                line.granted(0.0, 4 * MIB)
+                line.arrived(0.01, 4 * MIB)
+                assert line.fast
+
+    async with trio.open_nursery() as reading:
+        for _ in range(6):
+            reading.start_soon(read)
+    wide = [fetch for fetch in source.fetches if fetch.wide]
+    assert len(wide) == 1
+    assert wide[0].first * MIB <= 40 * MIB
+    assert source.sent <= size + MIB
+    reader.close()
+
+
 HEAD = [(0, KERNEL), (KERNEL, 2 * KERNEL), (3 * KERNEL, 4 * KERNEL)]
 """The kernel's requests for somebody who reads the first 290 KB in small pieces."""
 SEEN = 3 * KERNEL
