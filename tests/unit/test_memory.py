@@ -1,6 +1,11 @@
-"""Free memory goes back when there is much more than was promised, and not each time."""
+"""Free memory goes back when there is much more than was promised, and not each time; glibc is told what to keep."""
 
 import ctypes
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -9,6 +14,7 @@ from exportfs.config import KIB, MIB
 from exportfs.memory import AGAIN, BESIDE_CACHE, LOOK_EVERY, Watch, end_kept
 
 CACHE = 16 * MIB
+needs_glibc = pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="another C library")
 
 
 class Process:
@@ -54,9 +60,32 @@ def test_a_large_cache_keeps_more_free_memory(cache: int, kept: int) -> None:
     assert end_kept(cache) == kept
 
 
+@needs_glibc
+@pytest.mark.parametrize(("cache", "stays"), [(CACHE, False), (256 * MIB, True)])
+def test_a_mount_tells_glibc(cache: int, stays: bool) -> None:
+    """From outside, in a process of its own: what a mount sets lasts until its process ends."""
+    told = json.loads(
+        subprocess.run(
+            [sys.executable, "-m", "tests.support.allocations", str(cache)],
+            cwd=Path(__file__).parents[2],
+            # What else glibc and Python are told of memory.
+            env={
+                name: value
+                for name, value in os.environ.items()
+                if "MALLOC" not in name and "GLIBC" not in name
+            },
+            check=True,
+            stdout=subprocess.PIPE,
+            timeout=60,
+        ).stdout
+    )
+    kept = told.pop("kept")
+    assert told == {"one_place": True, "blocks_from_heap": True, "buffers_apart": True}
+    assert kept > 18 * MIB if stays else kept < 8 * MIB  # of 24
+
+
+@needs_glibc
 def test_gaps_go_back_to_the_system() -> None:
-    if not hasattr(ctypes.CDLL(None), "malloc_trim"):
-        pytest.skip("another C library")
     pieces = [bytes(64 * KIB) for _ in range(1024)]
     del pieces[::2]  # as gRPC's pieces of a block leave them
     before = memory.resident()

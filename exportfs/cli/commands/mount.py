@@ -87,6 +87,9 @@ def mount_config(ctx: click.Context, address: str) -> MountConfig:
 def serve(config: MountConfig, ready: Callable[[], None]) -> None:
     """Runs one mount in this process. Raises ExportfsError with what to do, where it cannot begin."""
     hold_stack_signal()
+    memory.arrange(
+        config.cache_size
+    )  # the log has a thread: what that takes first would be an arena for others, too
     log = logs.start(config.log_level, config.log_file, foreground=config.foreground)
     try:
         _serve(config, ready, log)
@@ -96,7 +99,6 @@ def serve(config: MountConfig, ready: Callable[[], None]) -> None:
 
 def _serve(config: MountConfig, ready: Callable[[], None], log: logs.Log) -> None:
     without_core_dumps()
-    memory.arrange(config.cache_size)
     try:
         from exportfs import app  # gRPC and FUSE, not before the fork
     except Exception as error:
