@@ -87,9 +87,8 @@ def mount_config(ctx: click.Context, address: str) -> MountConfig:
 def serve(config: MountConfig, ready: Callable[[], None]) -> None:
     """Runs one mount in this process. Raises ExportfsError with what to do, where it cannot begin."""
     hold_stack_signal()
-    memory.arrange(
-        config.cache_size
-    )  # the log has a thread: what that takes first would be an arena for others, too
+    # The log has a thread: what that took first would be an arena for others, too.
+    memory.arrange(config.cache_size)
     log = logs.start(config.log_level, config.log_file, foreground=config.foreground)
     try:
         _serve(config, ready, log)
