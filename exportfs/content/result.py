@@ -160,7 +160,7 @@ class Result:
         size = self._sizes.stream if fast else self._sizes.exact
         for download in self._downloads:
             serves = download.reader is reader and download.start <= end <= download.limit
-            if not serves or download.wide or download.bounded:
+            if not serves or download.wide or download.stop or download.bounded:
                 continue
             if not (fast or outgrows(download.chunk_size, size)):
                 continue

@@ -26,8 +26,8 @@ less will do, as long as our thread does not wait for a core: at 50 Mbit/s and 4
 and the line is as full."""
 BUSY_OVER = 0.25
 """Seconds, at least, over which BUSY_SHARE tells that it does not hold, for RATE_MEMORY: with pauses of 10 ms, half of
-the time, the line would be filled to 0.63 in place of 0.9. At 50 Mbit/s the share is 0.44 with nothing beside us, as
-each packet wakes the thread, and 0.65 in one of 300 round trips."""
+the time, the line would be filled to 0.63 in place of 0.9. At 50 Mbit/s the share was 0.44 to 0.65 with nothing beside
+us as long as each packet woke the thread, and is 0.32 since they gather."""
 ADJUST_AFTER = 1.5
 """Delays after which the window is adjusted to the least of them, or at once where it may double. By the first one
 alone, two players and a copy at 50 Mbit/s and 40 ms left the copy 0.49 of the line in place of 0.67, and the window at
