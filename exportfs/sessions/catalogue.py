@@ -72,6 +72,8 @@ class Entry:
     """When what is known of its state was asked for, by trio's clock; an answer asked for earlier is older news."""
     edition: int = 0
     """Which of the exports that its id has stood for."""
+    as_sent: bool = False
+    """Whether its options are those that were sent from here: no list has shown yet how the server writes them."""
 
     @property
     def id(self) -> str:
@@ -266,7 +268,7 @@ class Catalogue:
             if session.state.state is State.REMOVED:
                 renamed = self._drop(session.id) or renamed
             else:
-                renamed = self._put(self._no_step_back(session), asked) or renamed
+                renamed = self._put(session, asked, listed=True) or renamed
         kept = listed | self._touched.keys() | self._unlisted.keys()
         for session_id in [key for key in self._entries if key not in kept]:
             renamed = self._drop(session_id) or renamed
@@ -279,7 +281,9 @@ class Catalogue:
         self._destroyed.pop(session.id, None)  # a server may give an id again
         if self._put(session, trio.current_time()):
             self._name_all()
-        return self._entries[session.id]
+        entry = self._entries[session.id]
+        entry.as_sent = True
+        return entry
 
     def state(self, session_id: str, state: SessionState, *, asked: float | None = None) -> None:
         """What the server just said of one session. asked: when it was asked, where something else may have been heard
@@ -311,16 +315,6 @@ class Catalogue:
         """Whether the session was destroyed here, and has not proved to be there all the same."""
         return session_id in self._destroyed
 
-    def _no_step_back(self, session: Session) -> Session:
-        """What has completed does not run again: a list that says so lags behind a question's answer. Another export
-        under its id, of a server that started anew, may."""
-        entry = self._entries.get(session.id)
-        if entry is None or not entry.completed or session.state.state not in (State.NONE, State.RUNNING):
-            return session
-        if session.options != entry.session.options:
-            return session
-        return replace(session, state=entry.session.state)
-
     def _forget_destroyed(self, listed: set[str], asked: float) -> None:
         for key, when in list(self._destroyed.items()):
             if asked - when > LINGERS and key not in listed:
@@ -344,17 +338,24 @@ class Catalogue:
         if entry is not None:
             entry.version = next(self._versions)
 
-    def _put(self, session: Session, asked: float) -> bool:
-        """Adds or replaces; True where names have to be made anew."""
+    def _put(self, session: Session, asked: float, *, listed: bool = False) -> bool:
+        """Adds or replaces; True where names have to be made anew. listed: a list says so, which may lag behind."""
         entry = self._entries.get(session.id)
+        before = None
         if entry is not None:
+            before = entry.session
             entry.asked = asked
-            session = _in_known_order(session, entry.session)
+            if listed:
+                if entry.as_sent:
+                    before = _as_written(before, session)
+                entry.as_sent = False
+                session = _no_step_back(session, before)
+            session = _in_known_order(session, before)
             if entry.session is session or entry.session == session:
                 return False
         self.changes += 1
         now = self._wall()
-        edition = self._editions.of(session, None if entry is None else entry.session)
+        edition = self._editions.of(session, before)
         if entry is None:
             plain = session_name(session.id, session.summary)
             entry = Entry(session, plain, now, now, next(self._versions), plain, asked=asked, edition=edition)
@@ -392,6 +393,28 @@ class Catalogue:
             entry = self._entries[session_id]
             entry.name = name
             self._by_name[name] = entry
+
+
+def _as_written(sent: Session, listed: Session) -> Session:
+    """What was sent from here, with its options as the list has them: a server may write a time otherwise and fill in
+    what was left to it. Another export under the id has another name, whatever its kind, which may be filled in."""
+    if _name_but_for_kind(sent) != _name_but_for_kind(listed):
+        return sent
+    return replace(sent, options=listed.options, summary=listed.summary)
+
+
+def _name_but_for_kind(session: Session) -> str:
+    return session_name(session.id, replace(session.summary, kind=""))
+
+
+def _no_step_back(session: Session, before: Session) -> Session:
+    """What has completed does not run again: a list that says so lags behind a question's answer. Another export
+    under its id, of a server that started anew, may."""
+    if before.state.state is not State.COMPLETED or session.state.state not in (State.NONE, State.RUNNING):
+        return session
+    if session.options != before.options:
+        return session
+    return replace(session, state=before.state)
 
 
 def _in_known_order(session: Session, known: Session) -> Session:

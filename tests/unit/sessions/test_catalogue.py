@@ -4,6 +4,7 @@ import logging
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -28,7 +29,7 @@ from exportfs.sessions.catalogue import (
 )
 from exportfs.sessions.control import Actions
 from exportfs.sessions.ledger import Records
-from tests.support.fake_server import SESSION_BYTES, FakeServer, entry_of, session, watched
+from tests.support.fake_server import SESSION_BYTES, SUMMARY, FakeServer, entry_of, session, watched
 from tests.support.hostile import MIME_TYPES, texts
 
 FILES = st.lists(
@@ -362,6 +363,55 @@ async def test_what_has_completed_does_not_run_again(autojump_clock: trio.testin
     assert entry_of(catalogue, "a").session.state.files == ()
     catalogue.apply([session("a", State.REMOVED)], trio.current_time())
     assert catalogue.get("a") is None
+
+
+@pytest.mark.promise("R8", "S9")
+@pytest.mark.parametrize("lags", [True, False])
+@pytest.mark.parametrize(
+    "change", [{"agent": "hosts/S/A.0"}, {"kind": "mkv"}, {"start": "20260511T080411.000000"}]
+)
+async def test_the_first_list_may_write_options_otherwise(
+    change: dict[str, Any], lags: bool, autojump_clock: trio.testing.MockClock
+) -> None:
+    """A question finds that what was started here has completed; the list that is first to have it shows the options
+    as the server writes them: it is the same export, and whoever has a result open reads on."""
+    catalogue = Catalogue(FakeServer(), refresh=5.0, timeout=30.0)
+    asked = trio.current_time()
+    await trio.sleep(1)
+    sent = replace(session("a", State.RUNNING), options=b"as sent")
+    entry = catalogue.add(sent)
+    done = session("a", State.COMPLETED, ResultFile("f", 1)).state
+    catalogue.state("a", done)
+    version = entry.version
+    listed = replace(sent, options=b"as listed", summary=replace(SUMMARY, **change))
+    # One that was asked for before says nothing of it, though it comes later and has it.
+    catalogue.apply([listed], asked)
+    assert entry.session.options == b"as sent"
+    await trio.sleep(1)
+    catalogue.apply([listed if lags else replace(listed, state=done)], trio.current_time())
+    assert (entry.session, entry.edition) == (replace(listed, state=done), 0)
+    assert entry.version > version  # its records show the options
+    # From then on the server's own words are known: others are another export's.
+    catalogue.apply([replace(listed, options=b"others")], trio.current_time())
+    assert (entry.completed, entry.edition) == (False, 1)
+
+
+@pytest.mark.promise("R8", "S9")
+@pytest.mark.parametrize(
+    "change", [{"origin": "hosts/S/D.2/V:0:0"}, {"start": "20260512T080411"}, {"live": True}]
+)
+async def test_another_export_in_the_first_list(
+    change: dict[str, Any], autojump_clock: trio.testing.MockClock
+) -> None:
+    """Of a server that started anew and gave the id again: not with other words, but with another name."""
+    for lists in (State.RUNNING, State.COMPLETED):
+        catalogue = Catalogue(FakeServer(), refresh=5.0, timeout=30.0)
+        entry = catalogue.add(session("a", State.RUNNING))
+        catalogue.state("a", session("a", State.COMPLETED, ResultFile("f", 1)).state)
+        await trio.sleep(1)
+        other = replace(session("a", lists, summary=replace(SUMMARY, **change)), options=b"others")
+        catalogue.apply([other], trio.current_time())
+        assert (entry.session, entry.edition) == (other, 1)
 
 
 @pytest.mark.promise("T6")
