@@ -33,6 +33,8 @@ pytestmark = [pytest.mark.mount, pytest.mark.slow]
 TIMEOUT = 3.0
 WITHIN = 2 * TIMEOUT + 3.0
 """Seconds: a path takes two requests, and the machine is not ours alone."""
+LEAST_TRY = 0.3
+"""Seconds that a try has at least, of this timeout (`retry.PatienceConfig.last_try`)."""
 AT_ONCE = 2.0
 """The contract says 0.1; a busy machine may take longer to let us run."""
 SIZE = 4 << 20
@@ -244,7 +246,17 @@ def test_bounded(scene: Scene, fault: Callable[[Scene], None]) -> None:
     wrong = {what: number for what, (_, number) in outcomes.items() if number and number not in PASSING}
     assert not wrong, {what: errno.errorcode.get(number) for what, number in wrong.items()}
     what, numbers = FAILS[fault]
-    assert outcomes[what][1] in numbers, outcomes
+    number = outcomes[what][1]
+    longest = max(worst)
+    while number not in numbers and longest > LEAST_TRY:
+        # The mount, or the machine, stood still, as a look shows: a try for which this was too long is late, whatever
+        # it would have met. Another one tells.
+        with ThreadPoolExecutor(1) as thread:
+            begun_at = len(worst)
+            future = thread.submit(timed, scene.operations()[what])
+            eventually(partial(after_a_look, future.done))
+        number, longest = future.result()[1], max(worst[begun_at:])
+    assert number in numbers, (outcomes, number)
     for what in ("getattr", "status", "statfs", "release", "unlink"):
         assert outcomes[what][1] == 0, what
     assert max(worst) < AT_ONCE
