@@ -164,8 +164,9 @@ class Result:
                 continue
             if not (fast or outgrows(download.chunk_size, size)):
                 continue
-            position = self._bring_up_to_a_block(download, size)
+            position = _next_block(download, size)
             if position < self.key.size and self._missing(position, position + 1) == position:
+                self._bring_up_to_a_block(download, size)
                 self._supersede(position, reader)
                 self._open(position, max(goal, position + 1), wide=fast, sequential=True, reader=reader)
                 return True
@@ -182,7 +183,7 @@ class Result:
     def _bring_up_to_a_block(self, download: Download, size: int) -> int:
         """Has it bring what lies before the next block of this size, so that nothing comes twice; gives where that
         begins."""
-        download.allow(-(-download.limit // size) * size)
+        download.allow(_next_block(download, size))
         self._shared.scheduler.share()
         return download.limit
 
@@ -414,6 +415,11 @@ class Result:
         if scope.cancelled_caught:
             raise error
         await trio.sleep(pause)
+
+
+def _next_block(download: Download, size: int) -> int:
+    """Where the next block of this size begins, from where the download ends."""
+    return -(-download.limit // size) * size
 
 
 def _as_met_by_a_read(error: ExportfsError) -> ExportfsError:
