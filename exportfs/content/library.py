@@ -18,8 +18,9 @@ from exportfs.content.source import Remote, Source
 from exportfs.content.tuning import (
     FIRST_SAMPLE,
     REAP_EVERY,
+    SAMPLE_FIRST,
     SAMPLE_REST,
-    SAMPLE_WITHIN,
+    SAMPLE_UNMEASURED,
     SAMPLES,
     SEEK,
     TRICKLE_SECONDS,
@@ -115,25 +116,40 @@ class Library:
         # tells. That is asked for with it where the server is near for sure; otherwise whether it is shows with the
         # first one: pings before it met a mount that was busy with its start.
         asked = 2 * SEEK if line.nearby else SEEK
-        with trio.move_on_after(SAMPLE_WITHIN) as waiting:
-            await reader.fetch_head(1, asked=asked)
-        if waiting.cancelled_caught:
-            return True if line.near else None
-        until = trio.current_time() + SAMPLE_REST
+        until = trio.current_time() + (SAMPLE_FIRST if line.round_trip else SAMPLE_UNMEASURED)
         # Block by block: over a thin line nobody may want what is on its way by the time that shows.
-        for length in range(2 * SEEK, FIRST_SAMPLE + 1, SEEK):
+        for length in range(SEEK, FIRST_SAMPLE + 1, SEEK):
             if length > asked:
                 line.pauses()
-            while True:
-                if not line.near:
-                    return None
-                if line.trickles(now := trio.current_time()) or now >= until:
-                    return True
-                with trio.move_on_after(TRICKLE_SECONDS / 3) as looking:
-                    await reader.fetch_head(length)
-                if not looking.cancelled_caught:
-                    break
+            if not await self._comes_at_once(reader, length, asked, until):
+                return True if line.near else None
+            if length == SEEK:
+                until = trio.current_time() + SAMPLE_REST
         return False
+
+    async def _comes_at_once(self, reader: Reader, length: int, asked: int, until: float) -> bool:
+        """Has the first `length` bytes of the file fetched; false where they come bit by bit, or not by that time, or
+        the server proves distant."""
+        line, here = self.line, False
+        failure: ExportfsError | None = None
+        async with trio.open_nursery() as nursery:
+
+            async def fetch() -> None:
+                nonlocal here, failure
+                try:
+                    await reader.fetch_head(length, asked=asked)
+                    here = True
+                except ExportfsError as error:
+                    failure = error
+                nursery.cancel_scope.cancel()
+
+            nursery.start_soon(fetch)
+            while line.near and not line.trickles(now := trio.current_time()) and now < until:
+                await trio.sleep(min(TRICKLE_SECONDS / 3, until - now))
+            nursery.cancel_scope.cancel()
+        if failure is not None:
+            raise failure
+        return here and line.near
 
     def _room(self) -> int:
         """Downloads at a time that the memory has room for. Exact ones share the line's window, however many."""

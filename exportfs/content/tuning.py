@@ -254,12 +254,13 @@ and 1 MiB after a jump took 10.5 s in place of 4.2. With 256 KiB `dd` takes a th
 FIRST_SAMPLE = 48 * KIB
 """Bytes of a first arrival that is to tell so, block by block: more than the 16 to 32 KiB that pass many shapers at
 once."""
-SAMPLE_WITHIN = 0.008
-"""Seconds that opening a file waits for its first block, where nothing has come yet from nearby: what takes longer is
-thin."""
-SAMPLE_REST = 0.020
-"""And then for the rest, where it does not show sooner that the line is thin. With 5 ms, and a first block that came
-slowly taken for a hint, one first file in three was taken for thin on loopback, and read at half speed."""
+SAMPLE_FIRST, SAMPLE_UNMEASURED = 0.03, 0.008
+"""Seconds that opening a file waits for its first block, where nothing has come yet: of a server that has proved near,
+and of one that may be anywhere. A thin line shows long before, bit by bit; who sends nothing waits for a core, or thinks.
+With 8 ms for both one first file in seven was taken for thin on loopback on slow cores, and read at half speed."""
+SAMPLE_REST = 0.04
+"""And then for the rest, for what comes seldom and in large pieces: over a thin line behind a tunnel. With 5 ms, and a
+first block that came slowly taken for a hint, it was one first file in three; 20 ms were too short for slow cores."""
 TRICKLE, TRICKLE_SECONDS = 16 * KIB, 0.0015
 """What comes over a thin line comes bit by bit, and less than so many bytes in so many seconds, 85 Mbit/s, below which
 128 KiB of the kernel's read-ahead are enough. A server that waits for a core sends nothing, then so many at once."""

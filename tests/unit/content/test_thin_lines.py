@@ -14,7 +14,7 @@ from trio.testing import MockClock
 from exportfs.config import KIB, MIB
 from exportfs.content.line import Line
 from exportfs.content.reader import Reader
-from exportfs.content.tuning import SAMPLE_WITHIN
+from exportfs.content.tuning import SAMPLE_UNMEASURED
 from tests.support.fake_source import content
 from tests.support.modelled_line import PACKETS, KernelFile, ModelledLine
 
@@ -335,10 +335,34 @@ async def test_opening_waits_for_no_distant_server(autojump_clock: MockClock, nu
     line = ModelledLine(nursery, FILES, 1000 * MBIT, 0.04)
     begun, file = trio.current_time(), line.open("whole")
     await line.library.measure(file.reader)
-    assert trio.current_time() - begun <= SAMPLE_WITHIN + 1e-6
+    assert trio.current_time() - begun <= SAMPLE_UNMEASURED + 1e-6
     assert line.line.kernel_ahead == 128 * KIB
     await file.read(0, 4 * KIB)  # which is on its way
     assert trio.current_time() - begun <= 0.042
+    nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("burst", [0, 16 * KIB])
+@pytest.mark.parametrize(("mbit", "ahead"), [(2, 128), (10, 128), (50, 128), (1000, 1024)])
+async def test_a_near_server_that_thinks_first_makes_no_line_thin(
+    mbit: float, ahead: int, burst: int, autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    """It waits for a core, or for its disk, and sends nothing meanwhile; a thin line brings bit by bit."""
+    line = ModelledLine(nursery, FILES, mbit * MBIT, think=0.02, burst=burst)
+    await line.library.measure(line.open("whole").reader)
+    assert line.line.kernel_ahead == ahead * KIB
+    nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("away", [0.012, 0.025])
+async def test_opening_the_first_file_waits_for_a_core(
+    away: float, autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    """What came meanwhile is there all at once."""
+    begun = trio.current_time()
+    line = ModelledLine(nursery, FILES, 1000 * MBIT, late=lambda moment: max(moment, begun + away))
+    await line.library.measure(line.open("whole").reader)
+    assert line.line.kernel_ahead == MIB
     nursery.cancel_scope.cancel()
 
 
