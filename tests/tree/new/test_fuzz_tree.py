@@ -3,6 +3,7 @@
 EXPORTFS_FUZZ sets how many, a hundredth of it; EXPORTFS_FUZZ_SEED repeats a run.
 """
 
+import json
 import logging
 import os
 import random
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from exportfs.simulator import Config, LoginConfig, Simulator, SimulatorServer
-from tests.support.harness import InProcessTree, config_for
+from tests.support.harness import ARCHIVE_REQUEST, InProcessTree, config_for
 from tests.unit.requests.request_examples import EXAMPLES
 from tests.unit.requests.test_request_fuzz import mutate_bytes, mutate_values
 
@@ -24,7 +25,6 @@ def test_mutated_requests_through_the_tree(tmp_path: Path, caplog: pytest.LogCap
     caplog.set_level(logging.ERROR)
     rng = random.Random(SEED)
     simulator = Simulator(Config(login=LoginConfig(required=False), export_seconds=3600))
-    taken = 0
     with SimulatorServer(simulator) as server:
         tree = InProcessTree(config_for(server.address, tmp_path, refresh=60.0))
         try:
@@ -43,10 +43,13 @@ def test_mutated_requests_through_the_tree(tmp_path: Path, caplog: pytest.LogCap
                 started = f"{number}" in names
                 assert not (said and (started or f"{number}.json.error" not in names)), (SEED, content, said)
                 assert len(simulator.sessions.ids()) == before + started, (SEED, content)
-                taken += started
                 tree.unlink(name)
                 assert tree.listdir("new") == [], (SEED, content)
-            assert taken
+            # Of the mutations all may be refused, one run in a thousand.
+            before = len(simulator.sessions.ids())
+            tree.write("new/last.json", json.dumps(ARCHIVE_REQUEST).encode())
+            assert "last" in tree.listdir("new")
+            assert len(simulator.sessions.ids()) == before + 1
             assert caplog.records == []
         finally:
             tree.close()
