@@ -24,7 +24,7 @@ NODE_SERVER     := tests/servers/node/node_modules/.ready
 # axe-core, which looks at pages for what people with disabilities stumble over.
 NODE_AXE        := tests/pages/node/node_modules/.ready
 
-.PHONY: demo test test-fast test-machines lint fuzz deep stops bench soak team deb lock clean test-system
+.PHONY: demo test test-fast test-machines lint deep stops bench soak team deb lock clean test-system
 
 demo: $(READY)
 	@$(BIN)/axxon-exportfs demo
@@ -51,18 +51,11 @@ lint: $(READY)
 	$(BIN)/python -m pytest -q -n0 tests/docs/test_words.py
 	$(BIN)/lint-imports --no-logo
 
-# Mutated requests, random histories of new/ and of reading; EXPORTFS_FUZZ=1000000 make fuzz: longer.
-fuzz: export EXPORTFS_FUZZ ?= 100000
-fuzz: export EXPORTFS_MODEL ?= 3000
-fuzz: export EXPORTFS_DROPS ?= 1000
-fuzz: $(READY)
-	$(BIN)/python -m pytest -s -o timeout=7200 tests/unit/requests/test_request_fuzz.py \
-	    tests/tree/new/test_fuzz_tree.py tests/tree/new/test_exactly_once_model.py tests/faults/test_model.py \
-	    tests/servers/test_retries.py
-
-# Each test of hypothesis again and again for a minute; EXPORTFS_DEEP=600 DEEP_ARGS=tests/unit/rpc: longer, in a part.
+# What differs from run to run, each test again and again for a minute, with another seed each time: hypothesis' and those
+# marked `deep`. EXPORTFS_DEEP=600 DEEP_ARGS=tests/unit/rpc: longer, in a part; EXPORTFS_SEED: what a failure told.
 deep: $(READY)
-	$(BIN)/python -m pytest -n $(WORKERS) -p tests.support.deep -o timeout=7200 $(DEEP_ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) -p tests.support.deep -o faulthandler_timeout=0 \
+	    -o tmp_path_retention_policy=failed $(DEEP_ARGS)
 
 # The suite while its processes are stopped at random; STOPS_ARGS="--longest 1.2 tests/tree" goes further, in a part.
 stops: test-system $(READY)

@@ -1,6 +1,7 @@
 """The suite's own promises: a bound on every test, stacks when it is passed, and nothing left behind."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.drawing import SEED
 from tests.support.harness import eventually
 from tests.support.processes import mounts_below
 from tests.support.side_by_side import TOGETHER, Scheduling
@@ -41,7 +43,7 @@ def begin(
 ) -> "subprocess.Popen[str]":
     """Runs pytest on this text, in a process and with settings of its own; `tasks`: some tests are of trio."""
     mode = "trio_mode = true\n" if tasks else ""
-    folder.joinpath("pytest.ini").write_text(f"[pytest]\n{mode}markers = alone: alone\n")
+    folder.joinpath("pytest.ini").write_text(f"[pytest]\n{mode}markers =\n  alone: alone\n  deep: deep\n")
     folder.joinpath("conftest.py").write_text(HEAD)
     folder.joinpath("test_it.py").write_text(HEAD.replace("pytest_plugins", "_") + text)
     words = [sys.executable, "-m", "pytest", *WITHOUT, *(() if tasks else WITHOUT_TASKS)]
@@ -174,18 +176,73 @@ def test_alone_is_alone(tmp_path: Path) -> None:
             assert all(float(row[2]) <= float(begun) or float(row[1]) >= float(ended) for row in others)
 
 
-def test_what_fails_one_run_in_many_is_found(tmp_path: Path) -> None:
+DEEP = ("-p", "tests.support.deep")
+
+
+def test_what_fails_one_run_in_many_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EXPORTFS_DEEP", "200")
     done = suite(
         tmp_path,
         "from hypothesis import given, settings, strategies\ntried = []\n"
         "@settings(max_examples=1, database=None)\n@given(strategies.none())\n"
         "def test_rare(_):\n    tried.append(_)\n    assert len(tried) < 9\n"
         "def test_without_examples():\n    pass\n",
-        "-p",
-        "tests.support.deep",
+        *DEEP,
     )
     assert "1 failed, 1 deselected" in done.stdout, done.stdout + done.stderr
     assert "9 test_it.py::test_rare" in done.stdout
+
+
+def test_what_is_found_with_a_seed_is_repeated_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    test = (
+        "from tests.support.drawing import drawing\n@pytest.mark.deep\ndef test_rare():\n"
+        "    with drawing() as rng:\n        assert rng.randrange(9), f'drawn: {rng.random()}'\n"
+    )
+    monkeypatch.delenv(SEED, raising=False)
+    monkeypatch.setenv("EXPORTFS_DEEP", "200")
+    found = suite(tmp_path, test, *DEEP)
+    assert "1 failed" in found.stdout, found.stdout + found.stderr
+    drawn = re.search(r"drawn: [\d.e-]+", found.stdout)
+    seeds = re.findall(rf"{SEED}=(\d+) repeats it", found.stdout)
+    assert drawn
+    assert len(set(seeds)) == 1, found.stdout
+    monkeypatch.setenv(SEED, seeds[0])
+    again = suite(tmp_path, test)
+    assert "1 failed" in again.stdout, again.stdout + again.stderr
+    assert drawn[0] in again.stdout
+
+
+@pytest.mark.parametrize("options", [(), ("-n1",)], ids=["alone", "side by side"])
+def test_each_round_has_fixtures_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...]
+) -> None:
+    """Also what is printed and what a test of trio waits for; one that is skipped is not repeated."""
+    monkeypatch.setenv("EXPORTFS_DEEP", "200")
+    done = suite(
+        tmp_path,
+        "import trio\nrounds = []\n@pytest.fixture\ndef made():\n    yield []\n    rounds.append('torn down')\n"
+        "@pytest.mark.deep\nasync def test_it(made, tmp_path):\n    tmp_path.joinpath('mine').touch(exist_ok=False)\n"
+        "    made.append('made')\n    print(f'round {len(rounds)}')\n    await trio.sleep(0)\n"
+        "    assert made == ['made']\n    assert len(rounds) < 4\n"
+        "@pytest.mark.deep\ndef test_skipped():\n    pytest.skip()\n",
+        *DEEP,
+        *options,
+        tasks=True,
+    )
+    assert "1 failed, 1 skipped" in done.stdout, done.stdout + done.stderr
+    assert "5 test_it.py::test_it" in done.stdout
+    assert re.findall(r"^round \d", done.stdout, re.M) == ["round 4"]
+
+
+def test_all_rounds_together_may_take_longer_than_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EXPORTFS_DEEP", "1")
+    text = "@pytest.mark.deep\n@pytest.mark.timeout(0.5)\ndef test_it():\n    pass\n"
+    done = suite(tmp_path, text, *DEEP)
+    assert "1 passed" in done.stdout, done.stdout + done.stderr
 
 
 class Node:

@@ -322,11 +322,7 @@ def play(steps: list[Any], answers: list[str], lists: list[str]) -> FakeServer:
 
 
 @pytest.mark.promise("W3", "W12")
-@settings(
-    max_examples=int(os.environ.get("EXPORTFS_MODEL", "100")),
-    deadline=None,
-    suppress_health_check=list(HealthCheck),
-)
+@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     ACTS,
     st.lists(st.sampled_from(STARTS), max_size=8),
