@@ -130,26 +130,32 @@ class Library:
     async def _comes_at_once(self, reader: Reader, length: int, asked: int, until: float) -> bool:
         """Has the first `length` bytes of the file fetched; false where they come bit by bit, or not by that time, or
         the server proves distant."""
-        line, here = self.line, False
+        line = self.line
         failure: ExportfsError | None = None
+        here = trio.Event()
+
+        async def fetch() -> None:
+            nonlocal failure
+            try:
+                await reader.fetch_head(length, asked=asked)
+            except ExportfsError as error:
+                failure = error
+            here.set()
+
         async with trio.open_nursery() as nursery:
-
-            async def fetch() -> None:
-                nonlocal here, failure
-                try:
-                    await reader.fetch_head(length, asked=asked)
-                    here = True
-                except ExportfsError as error:
-                    failure = error
-                nursery.cancel_scope.cancel()
-
             nursery.start_soon(fetch)
-            while line.near and not line.trickles(now := trio.current_time()) and now < until:
-                await trio.sleep(min(TRICKLE_SECONDS / 3, until - now))
+            while (
+                not here.is_set()
+                and line.near
+                and not line.trickles(now := trio.current_time())
+                and now < until
+            ):
+                with trio.move_on_after(min(TRICKLE_SECONDS / 3, until - now)):
+                    await here.wait()
             nursery.cancel_scope.cancel()
         if failure is not None:
             raise failure
-        return here and line.near
+        return here.is_set() and line.near
 
     def _room(self) -> int:
         """Downloads at a time that the memory has room for. Exact ones share the line's window, however many."""

@@ -256,8 +256,9 @@ FIRST_SAMPLE = 48 * KIB
 once."""
 SAMPLE_FIRST, SAMPLE_UNMEASURED = 0.03, 0.008
 """Seconds that opening a file waits for its first block, where nothing has come yet: of a server that has proved near,
-and of one that may be anywhere. A thin line shows long before, bit by bit; who sends nothing waits for a core, or thinks.
-With 8 ms for both one first file in seven was taken for thin on loopback on slow cores, and read at half speed."""
+and of one that may be anywhere. A thin line shows long before, bit by bit; who sends nothing waits for a core, or
+thinks. With 8 ms for both one first file in seven was taken for thin on loopback, on slow cores, and read at half the
+speed."""
 SAMPLE_REST = 0.04
 """And then for the rest, for what comes seldom and in large pieces: over a thin line behind a tunnel. With 5 ms, and a
 first block that came slowly taken for a hint, it was one first file in three; 20 ms were too short for slow cores."""
