@@ -147,45 +147,34 @@ class Result:
                 return
         # Nothing goes on here: a new one is worth its call once half of the window is used up.
         if plan.proven and position < end + window // 2:
-            if fast:
-                position = self._up_to_a_stream(position)
-            if position < goal:
-                self._supersede(position, reader)
-                self._open(position, goal, wide=fast, sequential=True, reader=reader)
+            self._supersede(position, reader)
+            self._open(position, goal, wide=fast, sequential=True, reader=reader)
 
     def _grow(self, end: int, goal: int, reader: object) -> bool:
-        """Has a download of larger blocks go on where one that serves the reader has small ones, while that one still
-        brings something: the line is not to rest for the round trip of the call."""
+        """Has a download of larger blocks take over from one that brings what follows in small ones, while that one
+        still brings something: the line is not to rest for the round trip of the call. What lies before the next of
+        the larger blocks is left to the small ones, so that nothing comes twice."""
         fast = self._shared.line.fast
         size = self._sizes.stream if fast else self._sizes.exact
         for download in self._downloads:
-            serves = download.reader is reader and download.start <= end <= download.limit
-            if not serves or download.wide or download.stop or download.bounded:
+            if download.wide or download.stop or download.bounded or not self._follows(download, end, goal):
                 continue
             if not (fast or outgrows(download.chunk_size, size)):
                 continue
-            position = _next_block(download, size)
+            position = -(-download.limit // size) * size
             if position < self.key.size and self._missing(position, position + 1) == position:
-                self._bring_up_to_a_block(download, size)
+                download.allow(position)
+                self._shared.scheduler.share()
                 self._supersede(position, reader)
                 self._open(position, max(goal, position + 1), wide=fast, sequential=True, reader=reader)
                 return True
         return False
 
-    def _up_to_a_stream(self, position: int) -> int:
-        """Where a wide download is to begin: its blocks are large, and what lies before the next of them is left to the
-        exact download that ends at `position`."""
-        for download in self._downloads:
-            if not download.wide and not download.bounded and download.offset <= position == download.limit:
-                return self._bring_up_to_a_block(download, self._sizes.stream)
-        return position
-
-    def _bring_up_to_a_block(self, download: Download, size: int) -> int:
-        """Has it bring what lies before the next block of this size, so that nothing comes twice; gives where that
-        begins."""
-        download.allow(_next_block(download, size))
-        self._shared.scheduler.share()
-        return download.limit
+    def _follows(self, download: Download, end: int, goal: int) -> bool:
+        """Whether it brings what comes after `end`, or after what lies between that and where it began."""
+        if download.start <= end:
+            return end <= download.limit
+        return download.start <= goal and self._missing(end, download.start) >= download.start
 
     def _missing(self, position: int, goal: int) -> int:
         """The first byte from `position` on that is neither here nor to come; `goal` or more where there is none."""
@@ -415,11 +404,6 @@ class Result:
         if scope.cancelled_caught:
             raise error
         await trio.sleep(pause)
-
-
-def _next_block(download: Download, size: int) -> int:
-    """Where the next block of this size begins, from where the download ends."""
-    return -(-download.limit // size) * size
 
 
 def _as_met_by_a_read(error: ExportfsError) -> ExportfsError:
