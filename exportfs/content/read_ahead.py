@@ -19,9 +19,9 @@ from exportfs.content.tuning import (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Plan:
-    """What one read is part of."""
+    """What one read is part of. Only `leave` changes it."""
 
     proven: bool
     """Whether it belongs to sequential reading."""
@@ -35,6 +35,10 @@ class Plan:
     """Whether it goes on from a first read as copies make it."""
     guess: bool = False
     """Whether it is most probably the kernel's guess: nobody has come to its first byte yet."""
+
+    def leave(self) -> None:
+        """Reading went on elsewhere meanwhile: nothing is to come beyond this read."""
+        self.proven = self.lingering = self.bulk = False
 
 
 @dataclass(slots=True)

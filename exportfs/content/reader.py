@@ -31,6 +31,8 @@ class Reader:
         self._sequential = shared.sequential
         self._guesses = guesses
         self._guess: Guess | None = None
+        self._plans: list[Plan] = []
+        """Of reads under way."""
         self._failed = deque[tuple[int, int, float, ExportfsError]](maxlen=FAILURES)
         """From where to where and when reads failed lately after they had waited, and with what."""
 
@@ -51,6 +53,7 @@ class Reader:
         if plan.proven:
             self._sequential.add(self)
         self._shared.reading += 1
+        self._plans.append(plan)
         try:
             if self._guess is not None:
                 await self._after(self._guess, offset, plan)
@@ -59,6 +62,7 @@ class Reader:
             return await self._read(offset, end, plan)
         finally:
             self._shared.reading -= 1
+            self._plans = [other for other in self._plans if other is not plan]
 
     async def _read(self, offset: int, end: int, plan: Plan) -> bytes | memoryview:
         result, cache = self._result, self._cache
@@ -69,7 +73,7 @@ class Reader:
             block: Block | None = result.cached(position)
             if block is None:
                 if plan.jumped and not missed:
-                    result.leave(self)
+                    self._leave(plan)
                 missed = True
                 block = await self._wait_for(position, end, plan, since)
             piece = block.data[position - block.start : end - block.start]
@@ -84,6 +88,13 @@ class Reader:
             cache.hits += 1
         result.ahead(end, plan, self)
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def _leave(self, plan: Plan) -> None:
+        """This read went elsewhere: of those from before nothing comes but what they asked for."""
+        for other in self._plans:
+            if other is not plan:
+                other.leave()
+        self._result.leave(self)
 
     async def _after(self, guess: Guess, offset: int, plan: Plan) -> None:
         """This read tells whether somebody came to what the kernel read ahead before; that is asked for first."""

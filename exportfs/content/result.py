@@ -195,7 +195,8 @@ class Result:
         """A read has been answered: a download for it is of no more use, unless reading will go on there."""
         if not plan.lingering:
             for download in list(self._downloads):
-                if download.stop and not download.wide and not self.awaited(download):
+                ends = (download.stop and not download.wide) or download.left_at is not None
+                if ends and self.awaited_since(download) is None:
                     download.give_up(Interrupted("no longer needed"))
 
     def close(self) -> None:

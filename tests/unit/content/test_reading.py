@@ -641,6 +641,31 @@ async def test_a_jump_ends_what_it_left(autojump_clock: MockClock, nursery: trio
     nursery.cancel_scope.cancel()
 
 
+@pytest.mark.parametrize(("fast", "step", "block"), [(False, KERNEL, 16 * KIB), (True, MIB, MIB)])
+@pytest.mark.parametrize("breaks", [False, True])
+async def test_of_what_a_jump_left_only_what_was_asked_for_comes(
+    breaks: bool, fast: bool, step: int, block: int, autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    """The kernel's requests cannot be called off; what was to come ahead of them can, also where they have to be made
+    anew."""
+    source = FakeSource(nursery, {"f": 100 * MIB}, fast=fast, delay=0.1)
+    reader = source.library().open(source.key("f"))
+    await read_all(reader, 5 * MIB, step)
+    faults = list[ExportfsError]()
+    async with trio.open_nursery() as reading:
+        for number in range(4):
+            reading.start_soon(reader.read, 5 * MIB + number * step, step)
+        await trio.sleep(0.01)
+        if breaks:
+            faults.append(Interrupted("a fault"))
+            source.fault = lambda download, index: faults.pop() if faults else None
+        await reader.read(80 * MIB, 16 * KIB)
+    await trio.sleep(10)
+    assert not faults
+    assert source.sent <= 5 * MIB + 4 * step + 2 * block
+    nursery.cancel_scope.cancel()
+
+
 async def test_a_jump_of_one_reader_leaves_the_other_alone(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:

@@ -16,7 +16,7 @@ from exportfs.content.line import Line
 from exportfs.content.reader import Reader
 from exportfs.content.tuning import SAMPLE_UNMEASURED
 from tests.support.fake_source import content
-from tests.support.modelled_line import PACKETS, KernelFile, ModelledLine
+from tests.support.modelled_line import PACKETS, PAGE, KernelFile, ModelledLine
 
 MBIT = 125_000
 READ, SEEK = 128 * KIB, 64 * KIB
@@ -216,6 +216,21 @@ async def test_what_a_jump_left_hardly_delays_what_follows(
     for place in range(size // 2, size // 2 + MIB, READ):
         await file.read(place, READ)
     assert trio.current_time() - begun <= 1.15 * MIB / (mbit * MBIT)
+    nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("mbit", [50, 10])
+async def test_of_what_a_jump_left_nothing_is_sent_that_nobody_asked_for(
+    mbit: float, autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    line = await used(nursery, mbit * MBIT, 0.04)
+    file = line.open("whole")
+    await stream(file, 3)
+    missing = sum(not page.is_set() for page in file._pages.values()) * PAGE
+    before = line.carried
+    await file.read(FILES["whole"] // 4 * 3, SEEK)
+    await settle(line)
+    assert line.carried - before <= 1.01 * PACKETS * (missing + SEEK)
     nursery.cancel_scope.cancel()
 
 
