@@ -75,8 +75,9 @@ class Waiting:
         others = self._shared.bytes != waiter.brought
         if download.phase is Phase.RUNNING and download.started_at > since and others:
             patience.turn(download.started_at)
-        # That it has begun is not progress yet.
-        if download.phase is Phase.RUNNING and download.last_moved > max(since, download.started_at):
+        # That it has begun is not progress yet; that it has ended since takes nothing away from what it brought.
+        brings = download.phase is Phase.RUNNING or download.delivered > 0
+        if brings and download.last_moved > max(since, download.started_at):
             patience.progress(download.last_moved)
         if waiter.event.is_set():
             return

@@ -880,6 +880,25 @@ async def test_a_download_that_stalls_after_it_had_to_wait(
     nursery.cancel_scope.cancel()
 
 
+@pytest.mark.parametrize("begins", [1, 1.5, 2.5])
+@pytest.mark.parametrize("delay", [1.0, 1.3])
+async def test_what_comes_in_turns_is_waited_for(
+    delay: float, begins: float, autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    """For longer than the timeout, since it comes closer with each turn, in whichever of them that is over."""
+    source = FakeSource(nursery, {"f": 8 * MIB, "g": 8 * MIB}, fast=False, delay=delay)
+    library = source.library(max_downloads=1)
+    nursery.start_soon(library.reap)
+    first, second = library.open(source.key("f")), library.open(source.key("g"))
+    nursery.start_soon(first.read, 0, 512 * KIB)
+    nursery.start_soon(second.read, 0, MIB)
+    await trio.sleep(begins)
+    begun = trio.current_time()
+    assert bytes(await first.read(300 * KIB, KIB)) == content("f", 300 * KIB, KIB)
+    assert trio.current_time() - begun > PatienceConfig().timeout
+    nursery.cancel_scope.cancel()
+
+
 async def test_nothing_spins_when_all_is_done(
     autojump_clock: MockClock, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
