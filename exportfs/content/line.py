@@ -26,6 +26,7 @@ from exportfs.content.tuning import (
     EXACT_MOST,
     FAST,
     FAST_AFTER,
+    FIRST_SECONDS,
     GATHER,
     GATHER_LEAST,
     HINT_SAMPLE,
@@ -121,8 +122,7 @@ class Line:
     def round_trip_took(self, seconds: float) -> None:
         """A ping was answered after so long."""
         self._remember(seconds)
-        if self._adjusted == -math.inf:
-            self._window = WINDOW_FIRST if self.round_trip < NEAR else WINDOW_FIRST_FAR
+        self._begin()
         self.changed()
 
     def granted(self, now: float, amount: int) -> None:
@@ -211,6 +211,15 @@ class Line:
             window = min(2 * self._window, (self._window + settled) / 2)
         self._window = min(max(window, self._least), WINDOW_MOST)
 
+    def _begin(self) -> None:
+        """Sets the window by the round trip and the rate, as long as no delay has told how large it is to be."""
+        if self._adjusted == -math.inf:
+            self._window = WINDOW_FIRST if self.round_trip < NEAR else WINDOW_FIRST_FAR
+            if (rate := self.rate) is not None:
+                self._window = max(
+                    self._least, min(self._window, rate * (2 * self.round_trip + FIRST_SECONDS))
+                )
+
     def _remember(self, round_trip: float) -> None:
         self._round_trips.append(round_trip)
         self._round_trip = min(self._round_trips)
@@ -244,6 +253,7 @@ class Line:
             self._fast = self._fast or self._fast_bytes >= FAST_AFTER
         elif not ours:
             self._fast_bytes = 0
+        self._begin()
         self.changed()
 
     # --- What follows ---

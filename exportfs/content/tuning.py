@@ -18,6 +18,10 @@ WINDOW_FIRST, WINDOW_FIRST_FAR = 64 * KIB, 256 * KIB
 """Bytes on their way as long as nothing is known of the line but the round trip: near, and farther than NEAR, where the
 kernel asks for 256 KiB at once of a file that is read in sequence. With 64 KiB the first half of that took two round
 trips, with 128 the second half waited for the first, which cost 44 ms at 50 Mbit/s and 40 ms."""
+FIRST_SECONDS = 0.25
+"""And two round trips: so much of the line such a window is at most, once its rate is known. Otherwise downloads that
+end before a delay has been measured, as where many take turns, each leave 256 KiB on the way: six readers with four
+downloads had 0.2 of a line of 1 Mbit/s and 40 ms in place of 0.8."""
 WINDOW_MOST = 8 * MIB
 """Bytes; 1.6 Gbit/s at 40 ms. Memory: they may all have arrived before any is taken."""
 QUEUE_SECONDS, QUEUE_SECONDS_FAR = 0.010, 0.004

@@ -9,7 +9,7 @@ import pytest
 
 from exportfs.config import KIB, MIB
 from exportfs.content.line import Line
-from exportfs.content.tuning import FAST, QUEUE_SECONDS, WINDOW_FIRST, WINDOW_LEAST
+from exportfs.content.tuning import FAST, QUEUE_SECONDS, WINDOW_FIRST, WINDOW_FIRST_FAR, WINDOW_LEAST
 from exportfs.processor import BusySeconds
 
 MBIT = 125_000
@@ -114,6 +114,32 @@ def test_a_stream_fills_the_line_and_leaves_its_queue_short(mbit: float, round_t
     assert model.most_queued <= max(0.25 * round_trip, 0.02, 1.5 * WINDOW_LEAST[1] / (mbit * MBIT))
     assert model.line.rate == pytest.approx(mbit * MBIT, rel=0.1)
     assert not model.line.fast
+
+
+@pytest.mark.parametrize(
+    ("mbit", "round_trip", "most"),
+    [(0.5, 0.04, 24), (1, 0.04, 42), (2, 0.04, 81), (0.5, 0.0002, 24), (2, 0.0002, 61), (10, 0.0002, 64)],
+)
+def test_a_first_window_is_no_long_queue(mbit: float, round_trip: float, most: int) -> None:
+    """As long as no delay has told, as where downloads end too soon for that, the rate does."""
+    line = Line()
+    line.round_trip_took(round_trip)
+    for now in range(3):
+        line.granted(now, 64 * KIB)
+        line.arrived(now + 64 * KIB / (mbit * MBIT), 64 * KIB)
+        line.round_trip_took(round_trip)
+        assert line.window <= most * KIB + KIB
+
+
+def test_a_distant_fast_line_has_all_of_its_first_window() -> None:
+    """The first of it takes a round trip, which makes no thin line."""
+    line = Line()
+    line.round_trip_took(0.04)
+    line.granted(0, 128 * KIB)
+    line.arrived(0.04 + 128 * KIB / (50 * MBIT), 128 * KIB)
+    assert line.rate is not None
+    assert line.rate < 25 * MBIT
+    assert line.window == WINDOW_FIRST_FAR
 
 
 @pytest.mark.parametrize(("mbit", "round_trip"), [(50, 0.04), (100, 0.02)])
