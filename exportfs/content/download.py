@@ -84,6 +84,8 @@ class Download:
         self.last_used = now
         self.last_moved = now
         self.started_at = now
+        self.began_at = now
+        """When its first block came, or when it was made."""
         self.took = 0.0
         """Seconds that the last block took to come, from when it could."""
         self._asked = now
@@ -200,6 +202,8 @@ class Download:
         now = self._clock()
         self.took = now - max(self.last_moved, self._asked)
         self.last_moved = now
+        if self.next == self.first:
+            self.began_at = now
         start = self.next * self.chunk_size
         expected = min(self.chunk_size, self.key.size - start)
         if self._held is not None or expected <= 0:

@@ -233,7 +233,7 @@ class Scheduler:
             download
             for download in self._running
             if download.delivered >= FAIR_SHARE
-            or (download.delivered and download.last_moved - download.started_at >= TIME_SLICE)
+            or (download.delivered and download.last_moved - download.began_at >= TIME_SLICE)
         ]
         return max(sated, key=lambda download: download.delivered, default=None)
 

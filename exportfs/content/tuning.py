@@ -182,7 +182,9 @@ QUICK_BEFORE_UP = 8
 FAIR_SHARE = 32 * MIB
 """Bytes that a download brings before it has to make room for one that waits."""
 TIME_SLICE = 2.0
-"""Seconds after which it has to do so however little it has brought: on a slow line a fair share takes too long."""
+"""Seconds from its first block on after which it has to do so however little it has brought: on a slow line a fair
+share takes too long. What was on the way for the one before comes first, and counted from the call it was often over
+with that block: at 0.5 Mbit/s and 40 ms six readers with four downloads had 0.35 of the line in place of 0.75."""
 CANCEL_GRACE = 0.01
 """Seconds, and two round trips: until then a server may not have noticed that a download was cancelled, and would count
 one too many."""

@@ -234,6 +234,29 @@ async def test_of_what_a_jump_left_nothing_is_sent_that_nobody_asked_for(
     nursery.cancel_scope.cancel()
 
 
+@pytest.mark.parametrize(
+    ("mbit", "round_trip", "share"), [(1, 0.04, 0.7), (0.5, 0.04, 0.6), (0.5, 0.0002, 0.6), (2, 0.04, 0.85)]
+)
+async def test_more_readers_than_downloads_share_the_line(
+    mbit: float, round_trip: float, share: float, autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    """Where each turn leaves something on the way for the next one to wait for, that is little."""
+    line = ModelledLine(nursery, FILES, mbit * MBIT, round_trip)
+    got = list[int]()
+
+    async def one(name: str) -> None:
+        reader = line.open(name).reader
+        for offset in range(0, FILES[name], READ):
+            got.append(len(await reader.read(offset, READ)))
+
+    with trio.move_on_after(60):
+        async with trio.open_nursery() as readers:
+            for name in FILES:
+                readers.start_soon(one, name)
+    assert sum(got) >= share * mbit * MBIT / PACKETS * 60 - len(FILES) * READ
+    nursery.cancel_scope.cancel()
+
+
 @pytest.mark.parametrize("mbit", [10, 2])
 async def test_random_reads_take_what_they_read(
     mbit: float, autojump_clock: MockClock, nursery: trio.Nursery
