@@ -39,17 +39,17 @@ from exportfs.model import OptionsSummary, Session, SessionState, State
 from exportfs.record import NOTHING_SENT
 from exportfs.requests import Request, fingerprint
 from exportfs.sessions.catalogue import Catalogue, Entry
-from exportfs.sessions.journal import Journal
+from exportfs.sessions.journal import HANGS_AFTER, Journal
 from exportfs.sessions.ledger import Ledger, Record, RecordState
 from exportfs.sessions.service import SessionService
 from exportfs.timestamps import parse_server, to_server
 
 log = logging.getLogger(__name__)
 
-PREPARED, STARTED, FOUND = 0.5, 0.75, 0.9
-"""Parts of the timeout by which, from the beginning, the list of sessions must have come, StartSession must have been
-answered, and the session of a lost answer been found. Whoever waits for the outcome waits a little longer than that,
-so nothing is sent for somebody who was told of an error already."""
+PREPARED, SENT, STARTED, FOUND = 0.5, 0.7, 0.75, 0.9
+"""Parts of its time by which, from the beginning of a submission, the list of sessions must have come, StartSession
+have been sent, and been answered, and the session of a lost answer been found. Whoever waits for the outcome waits a
+little longer than that."""
 FIRST_PAUSE = 0.1
 LOOK_PAUSE = 0.5
 """Seconds between two looks."""
@@ -69,6 +69,10 @@ class Asked(Protocol):
 
     doubt: ExportfsError | None
     """Set once the answer is lost: what its session's look ends with, where it finds none."""
+    sent: bool
+    """Set while the server is being asked to start it, and where it may have done so."""
+    given_up: bool
+    """Whether somebody who waited for it was told of an error: nothing is to be sent any more."""
 
     @property
     def name(self) -> str:
@@ -101,39 +105,52 @@ class Submitter:
         self._elsewhere: dict[str, str | None] = {}
         """Of the records in the journal, also of other mounts of this server, what session they have."""
 
-    async def submit(self, source: Asked, request: Request) -> Entry:
-        """Starts the session of a request, and returns its entry.
+    async def submit(self, source: Asked, request: Request, within: float) -> Entry:
+        """Starts the session of a request, and returns its entry, in so many seconds.
 
         Raises our errors; after Interrupted, TimedOut or Unreachable it may yet turn up. Calling it again with the
         same request starts no second session while that is open.
         """
         begun = trio.current_time()
+        prepared = begun + within * PREPARED
         any_agent = not request.summary.agent
         wanted = fingerprint(request.options, any_agent=any_agent)
-        async with self._alone(wanted, begun + self._timeout * PREPARED):
-            entry = await self._prepare(source, wanted, request, begun)
+        async with self._alone(wanted, prepared):
+            entry = await self._prepare(source, wanted, request, prepared)
             if entry is None:
                 outline = _outline(request.summary)
                 record = Record(new_key(), source.name, wanted, any_agent, outline, (), at=time.time())
                 record = replace(record, before=tuple(entry.id for entry in self._similar(record)))
-                await self._write_down(record, begun + self._timeout * PREPARED)
+                await self._write_down(record, prepared)
                 self._ledger.records.asking(record)
                 try:
-                    entry = await self._start(source, record, request, begun)
+                    entry = await self._start(source, record, request, begun, within)
                 finally:
                     self._ledger.records.not_waited_for(record.key)
             self._keep(entry.id)
-            await self._journal.written()
+            await self._journal.written(
+                min(HANGS_AFTER, max(0.0, begun + within * FOUND - trio.current_time()))
+            )
             return entry
 
-    async def _start(self, source: Asked, record: Record, request: Request, begun: float) -> Entry:
+    async def _start(
+        self, source: Asked, record: Record, request: Request, begun: float, within: float
+    ) -> Entry:
         """Asks the server, once; again only after an answer that says that nothing happened, and a look."""
-        until, pause = begun + self._timeout * STARTED, FIRST_PAUSE
+        until, pause = begun + within * SENT, FIRST_PAUSE
         while True:
             now = trio.current_time()
+            # However long anything before took, or this process was stopped: not behind the back of who has given up.
+            if source.given_up or now >= until:
+                self._ledger.records.not_started(record.key)
+                raise TimedOut(f"it took too long until the export could be started; {NOTHING_SENT}")
+            source.sent = True
             try:
-                session_id = await self._service.start_session(request.options, within=max(0.1, until - now))
+                session_id = await self._service.start_session(
+                    request.options, within=begun + within * STARTED - now
+                )
             except (Exhausted, NotSent) as error:
+                source.sent = False
                 # A limit passes, and so does a server's restart.
                 if trio.current_time() + pause >= until:
                     self._ledger.records.not_started(record.key)
@@ -156,7 +173,7 @@ class Submitter:
                     f"{error}; whether the export was started is unknown. It is watched for and will be linked here "
                     "if it turns up; writing the same request again does not start a second one"
                 )
-                return await self._look(record, source.doubt, begun + self._timeout * FOUND)
+                return await self._look(record, source.doubt, begun + within * FOUND)
             else:
                 self._ledger.records.answered(record.key, session_id)
                 session = Session(session_id, request.options, request.summary, SessionState(State.RUNNING))
@@ -198,12 +215,12 @@ class Submitter:
                     await self._settle()
             await trio.sleep(WATCH_EVERY)
 
-    async def _prepare(self, source: Asked, wanted: str, request: Request, begun: float) -> Entry | None:
+    async def _prepare(self, source: Asked, wanted: str, request: Request, until: float) -> Entry | None:
         """Gets a list of what there is, asked for now, and from it or the journal the session, if it was started.
 
         Raises Interrupted while it is unknown whether it was; any error means that nothing was sent.
         """
-        with trio.move_on_at(begun + self._timeout * PREPARED):
+        with trio.move_on_at(until):
             try:
                 # Not `fresh`: sessions that others started since must not be taken for ours, should our answer be lost.
                 await self._catalogue.update(since=trio.current_time())

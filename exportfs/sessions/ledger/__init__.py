@@ -7,7 +7,9 @@ A *record* is a request that was sent, or is about to be; it is on disk before. 
 
 | event                  | ASKING   | UNKNOWN                  | STARTED   | UNREPORTED | FORGOTTEN | DESTROYED |
 | ---------------------- | -------- | ------------------------ | --------- | ---------- | --------- | --------- |
-| the server's answer    | STARTED  |                          |           |            |           |           |
+| the server's answer    | (d)      |                          |           |            |           |           |
+| who asked hears of it  |          |                          |           | STARTED    |           |           |
+| ... hears of an error  |          |                          | (d)       |            | (d)       |           |
 | not sent, or refused   | dropped  |                          |           |            |           |           |
 | nobody waits any more  | UNKNOWN  |                          |           |            |           |           |
 | its session turns up   |          | UNREPORTED               |           |            |           |           |
@@ -20,8 +22,9 @@ A *record* is a request that was sent, or is about to be; it is on disk before. 
 | gone for a day         |          |                          | dropped   | dropped    | dropped   | dropped   |
 
 UNKNOWN: the answer was lost, or this mount was killed while it waited. UNREPORTED: an error was said before the
-session turned up, so the same request again is a retry, whatever its name. (a): a new one is asked for only once it
-is known what became of it. (b): stays, for the same reason. (c): unless there is a session that may be it.
+session turned up, or nobody has heard of it yet, so the same request again is a retry, whatever its name. (a): a new
+one is asked for only once it is known what became of it. (b): stays, for the same reason. (c): unless there is a
+session that may be it. (d): UNREPORTED.
 
 A *file* is judged once for each version of its content. What it then asks for is looked for in this order: its own
 submission under way, what it or its name has started, a submission of its name under way. Otherwise one begins.

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
-from exportfs.errors import Exists, ExportfsError, InvalidArgument, TooLarge
+from exportfs.errors import Exists, ExportfsError, InvalidArgument, TimedOut, TooLarge
 from exportfs.record import NOTHING_SENT
 from exportfs.requests.names import REQUEST_ENDING, is_request, link_name
 from exportfs.sessions.ledger.records import Record, Records, RecordState
@@ -23,6 +23,10 @@ class Submission:
     doubt: ExportfsError | None = None
     """Why it is unknown what became of it, while its session is still looked for."""
     error: ExportfsError | None = None
+    sent: bool = False
+    """Whether the server was asked to start it, and has not said that it did not."""
+    given_up: bool = False
+    """Whether somebody who waited for it was told of an error: nothing is sent for it from then on."""
     session_id: str | None = None
     """Of the session that it started."""
 
@@ -50,6 +54,8 @@ class _File:
     name: str
     judged: int = 0
     """The version of its content that was last judged for good; a new one starts empty, which asks for nothing."""
+    failed: int = -1
+    """The version of its content with which a close has failed: the end of that opening asks for nothing more."""
     fingerprint: str | None = None
     """Of what it was last judged to ask for."""
     submission: Submission | None = None
@@ -100,7 +106,7 @@ class Ledger:
         self.clear_error(new)  # it was about the other file
         if not is_request(new):
             return
-        file.judged = -1  # what it was judged to be under another name does not count
+        file.judged = file.failed = -1  # what it was judged to be under another name does not count
         if is_request(old):
             self._move(old, new)
 
@@ -156,14 +162,23 @@ class Ledger:
 
     # Files: what they ask for
 
-    def closing(self, number: int, version: int) -> Closing:
-        """A descriptor of a file was closed, and its content is of this version."""
+    def closing(self, number: int, version: int, *, last: bool = False) -> Closing:
+        """A descriptor of a file was closed, and its content is of this version. last: nobody hears of what comes of
+        it, since close() has returned."""
         file = self._files.get(number)
         if file is None:
             return Closing.NOTHING
         if file.judged == version:
             return Closing.WAIT if self._is_under_way(file) else Closing.NOTHING
-        return Closing.JUDGE if is_request(file.name) else Closing.HINT
+        if not is_request(file.name):
+            return Closing.HINT
+        return Closing.NOTHING if last and file.failed == version else Closing.JUDGE
+
+    def close_failed(self, number: int, version: int) -> None:
+        """Who closed a file with this content, or renamed it, is told of an error."""
+        file = self._files.get(number)
+        if file is not None:
+            file.failed = version
 
     def refused(self, number: int, version: int, error: ExportfsError) -> None:
         """A request cannot be submitted. Where the content is wrong, that is settled for this version of it."""
@@ -265,6 +280,7 @@ class Ledger:
     def started(self, submission: Submission, session_id: str) -> None:
         """It started a session, or found the one that the same request had started."""
         submission.session_id = session_id
+        self.records.told(session_id, of_it=not submission.given_up)
         if not submission.names:
             self.records.forget(submission.last_name, session_id)
         for number in submission.files:
@@ -280,6 +296,24 @@ class Ledger:
         for key in [key for key, value in self._under_way.items() if value is submission]:
             del self._under_way[key]
         submission.error, submission.ended = error, True
+
+    def gave_up(self, submission: Submission) -> ExportfsError:
+        """Somebody who waited for it does so no longer, and is told of the error that this returns. They may ask for
+        the same again, under any name: if it has its session, that is the one they get."""
+        submission.given_up = True
+        if submission.session_id is not None:
+            self.records.told(submission.session_id, of_it=False)
+        if not submission.sent and submission.session_id is None:
+            error: ExportfsError = TimedOut(
+                f"it took too long until the export could be started; {NOTHING_SENT}"
+            )
+        else:
+            error = submission.doubt or TimedOut(
+                "the server has not answered yet; the outcome will show here"
+            )
+        if not submission.ended:
+            self.tell(submission, error)
+        return error
 
     def tell(self, submission: Submission, error: ExportfsError) -> None:
         """Shows an error under its names, where the files ask for nothing else by now."""

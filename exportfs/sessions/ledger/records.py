@@ -40,7 +40,8 @@ class Record:
     stopped: bool = False
     """Whether it was stopped through the mount."""
     reported: bool = True
-    """Whether who asked could hear of the session. Not of one that turned up after an error was said."""
+    """Whether who asked has heard of the session. Not yet while its answer is being written down, and not of one that
+    came after an error was said."""
     forgotten: bool = False
     """Whether the request was removed since."""
     destroyed: bool = False
@@ -141,8 +142,9 @@ class Records:
         self._set(record)
 
     def answered(self, key: str, session_id: str) -> None:
-        """The request started this session, as the server says or a listing shows in time."""
-        self._change(replace(self._records[key], session_id=session_id))
+        """The request started this session, as the server says or a listing shows in time. Nobody has heard of it: a
+        mount that is killed here has told who asked of a failure."""
+        self._change(replace(self._records[key], session_id=session_id, reported=False))
 
     def not_started(self, key: str) -> None:
         """The request started nothing, or its session is gone."""
@@ -176,6 +178,12 @@ class Records:
     def overdue(self, record: Record, since: float) -> bool:
         """Whether its answer was lost before this time."""
         return self._unknown_since.get(record.key, since) < since
+
+    def told(self, session_id: str, *, of_it: bool) -> None:
+        """Who asked for a session hears of it now, or was told of an error instead."""
+        for record in self.all:
+            if record.session_id == session_id and record.reported is not of_it:
+                self._change(replace(record, reported=of_it))
 
     def asked_again(self, record: Record, name: str) -> None:
         """The same request came, under this name, while it is unknown what became of it."""

@@ -187,8 +187,7 @@ class NewDirectory(Directory):
             self._let_go(taken.ino)
         self._touch()
         if is_request(new):
-            await self._submissions.closed(file, last=file.writers == 0, wait=False)
-            await self._submissions.outcome(file, RENAME_WAITS)
+            await self._submissions.renamed(file, min(RENAME_WAITS, self._context.timeout / 2))
 
     async def closed(self, file: RequestFile, *, last: bool) -> None:
         """Judges a file. Raises what is wrong with it, once it can be known."""

@@ -10,12 +10,10 @@ from exportfs.requests.named import AGENT, CAMERA
 from exportfs.site import Camera
 from exportfs.vfs.context import Context
 
-SHARE = 0.5
-"""Part of the timeout that looking names up may take: the rest is for starting the export."""
 
-
-async def resolved(context: Context, request: Request, content: bytes) -> Request:
+async def resolved(context: Context, request: Request, content: bytes, *, until: float) -> Request:
     """The request with access points in place of names. Without names it is as it was, at once, without an await.
+    until: when they must have been looked up, by trio's clock.
 
     Raises RequestError for a name that means nothing or several things, TimedOut and others where the server cannot be
     asked. A server that does not tell of its cameras gets what was written: it decides.
@@ -24,7 +22,7 @@ async def resolved(context: Context, request: Request, content: bytes) -> Reques
     if not names:
         return request
     points: dict[Named, str] = {}
-    with trio.move_on_after(context.timeout * SHARE) as scope:
+    with trio.move_on_at(until) as scope:
         for named in names:
             try:
                 points[named] = await _meaning(context, named)

@@ -38,8 +38,12 @@ _REFUSALS = (InvalidArgument, AccessDenied, Busy, TooLarge, Unsupported)
 """The server's, once a request was sent."""
 
 WAIT_SHARE = 0.95
-"""Part of the timeout that close() waits for the outcome of its submission; a submission takes a little less, and the
+"""Part of the time for a submission that close() waits for its outcome; a submission takes a little less, and the
 handler's own bound is a little more: on a machine that stands still for a moment they come in this order, too."""
+NAMED = 0.5
+"""Part of the timeout, from the beginning of a close, by which names must have been looked up."""
+LEAST = 0.2
+"""And of which so much must be left for a submission."""
 IN_THREAD = 64 * 1024
 """Bytes from which a request is read in a thread, so that the mount answers meanwhile."""
 
@@ -59,30 +63,53 @@ class Submissions:
 
         wait: close() is blocked on the result.
         """
-        version = file.version
-        match self._ledger.closing(file.ino, version):
+        version, begun = file.version, trio.current_time()
+        match self._ledger.closing(file.ino, version, last=last):
             case Closing.WAIT if wait:
                 submission = self._ledger.submission(file.ino)
                 if submission is not None:
-                    await self._outcome(submission, self._deadline())
+                    await self._outcome(submission, begun + self._context.timeout * WAIT_SHARE)
             case Closing.HINT if last:
                 await self._hint(file)
             case Closing.JUDGE:
-                await self._judge(file, version, last=last, wait=wait)
+                try:
+                    await self._judge(file, version, begun, last=last, wait=wait)
+                except BaseException:  # the handler's own bound as well
+                    self._ledger.close_failed(file.ino, version)
+                    raise
             case _:
                 pass
 
-    async def outcome(self, file: RequestFile, within: float) -> None:
-        """Waits for what becomes of a file, for no more than so many seconds. Raises its error."""
-        submission = self._ledger.submission(file.ino)
-        if submission is None or self._ledger.has_started(file.ino):
-            return
+    async def renamed(self, file: RequestFile, within: float) -> None:
+        """A file has got a request's name. Waits for what becomes of it, for no more than so many seconds. Raises its
+        error."""
+        failures: list[ExportfsError] = []
+        judged = trio.Event()
+        self._context.start_soon(self._judge_renamed, file, failures, judged)
         with trio.move_on_after(within):
-            await self._end(submission)
-        if submission.error is not None:
-            raise submission.error
+            await judged.wait()
+            submission = self._ledger.submission(file.ino)
+            if submission is not None and not self._ledger.has_started(file.ino):
+                await self._end(submission)
+                if submission.error is not None:
+                    raise submission.error
+        if failures:
+            raise failures[0]
 
-    async def _judge(self, file: RequestFile, version: int, *, last: bool, wait: bool) -> None:
+    async def _judge_renamed(
+        self, file: RequestFile, failures: list[ExportfsError], judged: trio.Event
+    ) -> None:
+        try:
+            await self.closed(file, last=file.writers == 0, wait=False)
+        except ExportfsError as error:
+            failures.append(error)
+        except Exception as error:  # from a task of the mount it would end it
+            log.exception("judging a file that was renamed failed")
+            failures.append(ExportfsError(f"an unexpected error: {type(error).__name__}"))
+        finally:
+            judged.set()
+
+    async def _judge(self, file: RequestFile, version: int, begun: float, *, last: bool, wait: bool) -> None:
         if file.unwritten is not None:
             self._context.requests.ended(Outcome.INVALID)
             error = type(file.unwritten)(f"{file.unwritten}; {NOTHING_SENT}, since not all was written")
@@ -94,8 +121,13 @@ class Submissions:
             return
         try:
             request = await _aside(self._parse, content)
-            deadline = self._deadline()
-            request = await resolved(self._context, request, content)
+            until = begun + self._context.timeout * NAMED
+            request = await resolved(self._context, request, content, until=until)
+            now = trio.current_time()
+            # Of the time that this close() has, not of its own: nothing is sent once it has failed.
+            left = begun + self._context.timeout - now
+            if left < self._context.timeout * LEAST:
+                raise TimedOut(f"{NOTHING_SENT}: reading the request took too long; write it again")
         except ExportfsError as error:
             invalid = isinstance(error, InvalidArgument | TooLarge)
             self._context.requests.ended(Outcome.INVALID if invalid else Outcome.FAILED)
@@ -114,14 +146,10 @@ class Submissions:
             return
         if begins:
             self._ends[submission] = trio.Event()
-            self._context.start_soon(self._carry_out, submission, request)
+            self._context.start_soon(self._carry_out, submission, request, left)
             self._context.start_soon(self._note_footage, submission, request)
         if wait:
-            await self._outcome(submission, deadline)
-
-    def _deadline(self) -> float:
-        """Until when a close() that begins to wait now waits for the outcome."""
-        return trio.current_time() + self._context.timeout * WAIT_SHARE
+            await self._outcome(submission, now + left * WAIT_SHARE)
 
     async def _end(self, submission: Submission) -> None:
         if not submission.ended:
@@ -129,19 +157,21 @@ class Submissions:
 
     async def _outcome(self, submission: Submission, deadline: float) -> None:
         """Waits for it, and raises its error."""
-        with trio.move_on_at(deadline):
-            await self._end(submission)
-            if submission.error is not None:
-                raise submission.error
-            return
-        error = submission.doubt or TimedOut("the server has not answered yet; the outcome will show here")
-        self._ledger.tell(submission, error)
-        raise error
+        try:
+            with trio.move_on_at(deadline):
+                await self._end(submission)
+        except trio.Cancelled:
+            self._ledger.gave_up(submission)
+            raise
+        if not submission.ended:
+            raise self._ledger.gave_up(submission)
+        if submission.error is not None:
+            raise submission.error
 
-    async def _carry_out(self, submission: Submission, request: Request) -> None:
+    async def _carry_out(self, submission: Submission, request: Request, within: float) -> None:
         error: ExportfsError | None = None
         try:
-            entry = await self._context.submitter.submit(submission, request)
+            entry = await self._context.submitter.submit(submission, request, within)
             if not submission.names:
                 log.info("the request %s was removed while its session was being started", submission.name)
             self._ledger.started(submission, entry.id)

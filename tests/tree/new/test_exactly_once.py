@@ -15,7 +15,7 @@ from exportfs.requests import parse
 from exportfs.simulator import Delay, Fail, Hang, Simulator, SimulatorServer
 from exportfs.wire import export
 from tests.conftest import IMPATIENT, MountFactory
-from tests.support.harness import ARCHIVE_REQUEST, MountProcess, eventually, expect_errno
+from tests.support.harness import ARCHIVE_REQUEST, CAMERA, MountProcess, eventually, expect_errno
 from tests.support.swapping import in_the_way
 
 pytestmark = [pytest.mark.mount, pytest.mark.promise("W12")]
@@ -125,6 +125,31 @@ def test_killed_between_submitting_and_answering(start_mount: MountFactory, simu
     assert starts(simulator) == 1
     (session,) = mount.tree.listdir("sessions")
     assert json.loads(mount.tree.read(f"sessions/{session}/.session.json"))["started_here"] is True
+
+
+@IMPATIENT
+def test_names_that_come_when_close_has_failed(mount: MountProcess, simulator: Simulator) -> None:
+    """The kernel lets go of the file after close(), which is no reason to look at it again."""
+    named = GOOD.replace(CAMERA.encode(), b"Camera 1")
+    assert named != GOOD
+    simulator.faults.add("ListCameras", Hang(), times=None)
+    expect_errno(errno.ETIMEDOUT, mount.tree.write, "new/a.json", named)
+    assert b"nothing was sent" in mount.tree.read("new/a.json.error")
+    simulator.faults.release()
+    # By then the names are known, and nothing of the first request is under way.
+    mount.tree.write("new/b.json", named.replace(b"080411", b"080410"))
+    eventually(lambda: not under_way(mount))
+    assert starts(simulator) == 1
+    assert not linked(mount)
+    mount.tree.write("new/a.json", named)
+    assert starts(simulator) == 2
+    assert linked(mount)
+
+
+def under_way(mount: MountProcess) -> list[object]:
+    """Calls into the mount, but for the reading of this."""
+    operations = json.loads(mount.tree.read(".status.json"))["operations"]
+    return [each for each in operations if each["op"] in ("flush", "release")]
 
 
 @pytest.mark.promise("W3")

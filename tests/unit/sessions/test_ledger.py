@@ -78,6 +78,14 @@ def answer(records: Records) -> None:
     records.answered("key", "session")
 
 
+def hear_of_it(records: Records) -> None:
+    records.told("session", of_it=True)
+
+
+def hear_of_an_error(records: Records) -> None:
+    records.told("session", of_it=False)
+
+
 def turn_up(records: Records) -> None:
     records.turned_up(records.all[0], "session")
 
@@ -101,7 +109,11 @@ def a_day_later(records: Records) -> None:
 @pytest.mark.parametrize(
     ("before", "event", "after"),
     [
-        (RecordState.ASKING, answer, RecordState.STARTED),
+        (RecordState.ASKING, answer, RecordState.UNREPORTED),
+        (RecordState.UNREPORTED, hear_of_it, RecordState.STARTED),
+        (RecordState.STARTED, hear_of_an_error, RecordState.UNREPORTED),
+        (RecordState.FORGOTTEN, hear_of_an_error, RecordState.UNREPORTED),
+        (RecordState.DESTROYED, hear_of_an_error, RecordState.DESTROYED),
         (RecordState.ASKING, lambda records: records.not_started("key"), None),
         (RecordState.ASKING, lambda records: records.not_waited_for("key"), RecordState.UNKNOWN),
         (RecordState.UNKNOWN, turn_up, RecordState.UNREPORTED),
@@ -172,6 +184,30 @@ def test_the_verdict_on_a_content_that_changed_meanwhile_does_not_count() -> Non
     ledger.started(later, "session")
     assert ledger.has_started(1)
     assert ledger.links == {"a": "session"}
+
+
+def test_the_end_of_an_opening_asks_for_nothing_that_its_close_has_failed_with() -> None:
+    ledger = with_file()
+    ledger.refused(1, 1, TimedOut("the names could not be looked up"))
+    ledger.close_failed(1, 1)
+    assert ledger.closing(1, 1, last=True) is Closing.NOTHING
+    assert ledger.closing(1, 1) is Closing.JUDGE  # another close, whose caller hears of it
+    assert ledger.closing(1, 2, last=True) is Closing.JUDGE
+    ledger.renamed(A, B)
+    assert ledger.closing(1, 1, last=True) is Closing.JUDGE
+
+
+@pytest.mark.promise("W12")
+@pytest.mark.parametrize("sent", [False, True])
+def test_who_gives_up_is_told_whether_anything_was_sent(sent: bool) -> None:
+    ledger = with_file()
+    submission, _ = ledger.asks(1, 1, MARK, nothing_exists)
+    assert submission is not None
+    submission.sent = sent
+    error = ledger.gave_up(submission)
+    assert ("nothing was sent" in str(error)) is not sent
+    assert ledger.errors == {A: str(error)}
+    assert submission.given_up
 
 
 def test_a_link_that_would_replace_a_file_is_refused() -> None:
