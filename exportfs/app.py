@@ -114,7 +114,7 @@ class Mount:
             # Also after a signal the login must not stay behind; `close` is bounded.
             with trio.CancelScope(shield=True):
                 if self._journal is not None:
-                    await self._journal.written()
+                    await self._journal.close()
                 await server.close()
 
     async def _check_mountpoint(self) -> None:

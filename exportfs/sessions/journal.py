@@ -162,6 +162,13 @@ class Journal:
         if self._unwritten and all(job.read is not None for job in self._queue):
             self._add(_Job())
 
+    async def close(self) -> None:
+        """Waits for what can be written soon. Should somebody have taken the file away, it is there again for the next
+        mount, which would start the same requests once more."""
+        if not self._read_only:
+            await self.settled()
+        await self.written()
+
     async def written(self, within: float = HANGS_AFTER) -> None:
         """Waits until what has changed is on disk, or cannot be written at the moment."""
         jobs = [job for job in (self._job, *self._queue) if job is not None and job.read is None]

@@ -189,7 +189,7 @@ class JournalFile:
         """A descriptor of the file, alone with it. Raises OSError where another process keeps it for so long."""
         until = time.monotonic() + within
         while True:
-            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            descriptor = self._open()
             try:
                 _lock(descriptor, until)
                 # Another mount may have put a new file in its place meanwhile.
@@ -198,6 +198,28 @@ class JournalFile:
                     return
             finally:
                 os.close(descriptor)
+
+    def _open(self) -> int:
+        """Made where there is none, and so is its directory, which somebody may have taken away as well. But not what
+        that is in: where a home is not there at the moment, what is made in its place is lost when it is back."""
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        try:
+            return os.open(self.path, flags, 0o600)
+        except FileNotFoundError:
+            gone = OSError(
+                errno.ENOENT, f"its directory is gone, and cannot be made in {self.path.parent.parent}"
+            )
+        try:
+            self.path.parent.mkdir(mode=0o700)
+            log.warning("the directory of the journal %s was gone, and is made again", self.path)
+        except FileExistsError:
+            pass  # another mount was first, or it is a link to nothing
+        except FileNotFoundError:
+            raise gone from None
+        try:
+            return os.open(self.path, flags, 0o600)
+        except FileNotFoundError:
+            raise gone from None
 
 
 def _lock(descriptor: int, until: float) -> None:

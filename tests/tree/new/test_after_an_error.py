@@ -268,7 +268,7 @@ def test_who_waited_is_cancelled_in_the_moment_of_the_answer(tmp_path: Path) -> 
                 waiting.cancel()
                 started(*args)
 
-            ledger.started = cancelled  # type: ignore[method-assign] # to be there at that moment
+            ledger.started = cancelled  # type: ignore[method-assign,assignment] # to be there at that moment
             file, handle = await mounted.new.create("a.json", 0o644, os.O_WRONLY)
             assert isinstance(file, RequestFile)
             await handle.write(0, CONTENTS[1])
