@@ -59,6 +59,8 @@ class Downloads:
         self._started: WeakSet[Download | StreamDownload] = WeakSet()
         self._nursery: trio.Nursery | None = None
         self._made: list[Http2Connection] = []
+        self._at_once: int | None = None
+        """Calls that the server takes at once on a connection; None before it has said so."""
         self._misunderstood = 0
         self._backoff = Backoff(AGAIN_AFTER, AGAIN_AFTER_MOST)
         self._streams: Streams | None = None
@@ -150,13 +152,15 @@ class Downloads:
         if free is None:
             assert self._config is not None
             assert self._nursery is not None
-            free = Http2Connection(self._config, self._line, self._connections.roots, self._limited)
+            free = Http2Connection(
+                self._config, self._line, self._connections.roots, self._limited, lambda: self._at_once
+            )
             self._made.append(free)
             self._nursery.start_soon(self._serve, free)
         return free
 
     def _limited(self, at_once: int) -> None:
-        self._connections.at_once = at_once
+        self._at_once = self._connections.at_once = at_once
 
     async def _serve(self, connection: Http2Connection) -> None:
         try:

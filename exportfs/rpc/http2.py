@@ -96,13 +96,18 @@ class Http2Connection:
         line: LineObserver,
         roots: bytes | None,
         limited: Callable[[int], None] = lambda _: None,
+        known: Callable[[], int | None] = lambda: None,
     ) -> None:
         """`roots`: the authorities in PEM, None for the system's; not asked for where the config is `insecure`.
-        `limited` is told how many calls at once the server takes on a connection."""
+        `limited` is told how many calls at once the server takes on a connection; `known`: how many it took on
+        others, None where none has said it."""
         self._config = config
         self._roots = roots
         self.line = line
         self._limited = limited
+        self._known = known
+        self._settled = False
+        """Whether the server has said how many."""
         self._http2: h2.connection.H2Connection | None = None
         self._streams: dict[int, Stream] = {}
         self._waiting: list[tuple[Stream, str, bytes, Metadata]] = []
@@ -184,10 +189,15 @@ class Http2Connection:
     @property
     def full(self) -> bool:
         """Whether another call would have to wait until one of its calls ends."""
-        return self._http2 is not None and len(self._streams) + len(self._waiting) >= self._at_once
+        known = self._at_once if self._settled else self._known()
+        return known is not None and len(self._streams) + len(self._waiting) >= known
 
     @property
     def _at_once(self) -> int:
+        """Before the server has said it as many as it took on another connection, or one: it may refuse what is beyond
+        it, by a reset that does not say why, and each refusal costs the connection and a try."""
+        if not self._settled:
+            return self._known() or 1
         assert self._http2 is not None
         return self._http2.remote_settings.max_concurrent_streams
 
@@ -396,21 +406,29 @@ class Http2Connection:
         elif isinstance(event, h2.events.WindowUpdated):
             self._send_requests()
         elif isinstance(event, h2.events.RemoteSettingsChanged):
+            self._settled = True
             self._limited(max(1, self._at_once))
             self._send_requests()
             self._start_waiting()
+            if len(self._streams) >= self._at_once:
+                self._send_on("the server takes no more calls at once on this connection")
 
     def _server_leaves(self, last: int) -> None:
         """It takes no new calls here, and those numbered above `last` it has not begun: they are for another
         connection. The others go on (RFC 9113, 6.8)."""
         self.usable = False
-        waiting, self._waiting = [stream for stream, *_ in self._waiting], []
+        unheard = []
         for number in [number for number in self._streams if number > last]:
             self._forget(number)
-            waiting.append(self._streams.pop(number))
-        for stream in waiting:
-            stream.ended(Unreachable("the server ends the connection"))
+            unheard.append(self._streams.pop(number))
+        self._send_on("the server ends the connection", *unheard)
         self._close_if_done()
+
+    def _send_on(self, why: str, *others: Stream) -> None:
+        """What waits to be sent, and others of which the server knows nothing, is for another connection."""
+        waiting, self._waiting = [stream for stream, *_ in self._waiting], []
+        for stream in (*waiting, *others):
+            stream.ended(Unreachable(why))
 
     def _data(self, data: Data) -> None:
         self._consumed += len(data.payload) + data.padding

@@ -7,12 +7,14 @@ import contextlib
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable, Iterator
 from enum import Enum
 
 _DATA, _HEADERS, _RST_STREAM, _SETTINGS, _GOAWAY, _CONTINUATION = 0, 1, 3, 4, 7, 9
 _PREFACE = 24
-_REFUSED_STREAM = 7
+_END_STREAM = 1
+REFUSED_STREAM, PROTOCOL_ERROR = 7, 1
 
 
 class Verdict(Enum):
@@ -30,11 +32,23 @@ Judge = Callable[[bytes], Verdict]
 
 
 class FrameProxy:
-    """Before a plaintext server. `judge` is asked about every call, from any thread."""
+    """Before a plaintext server. `judge` is asked about every call, from any thread. at_once: calls that it takes at a
+    time on a connection; late: seconds after which it says so. What is beyond that is reset with this code, and
+    counted."""
 
-    def __init__(self, port: int, judge: Judge) -> None:
+    def __init__(
+        self,
+        port: int,
+        judge: Judge,
+        *,
+        at_once: int | None = None,
+        late: float = 0.0,
+        code: int = REFUSED_STREAM,
+    ) -> None:
         self._to = port
         self._judge = judge
+        self.at_once, self.late, self.code = at_once, late, code
+        self.refused = 0
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.connections = 0
         self._open: list[socket.socket] = []
@@ -60,14 +74,15 @@ class FrameProxy:
                 server = socket.create_connection(("127.0.0.1", self._to))
                 self.connections += 1
                 self._open += [client, server]
-                pair = _Pair(client, server, self._judge)
+                pair = _Pair(client, server, self._judge, self)
                 for work in (pair.upward, pair.downward):
                     threading.Thread(target=work, daemon=True).start()
 
 
 class _Pair:
-    def __init__(self, client: socket.socket, server: socket.socket, judge: Judge) -> None:
-        self._client, self._server, self._judge = client, server, judge
+    def __init__(self, client: socket.socket, server: socket.socket, judge: Judge, proxy: FrameProxy) -> None:
+        self._client, self._server, self._judge, self._proxy = client, server, judge, proxy
+        self._running: set[int] = set()
         self._lock = threading.Lock()
         self._refused: set[int] = set()
         self._lost: set[int] = set()
@@ -85,12 +100,20 @@ class _Pair:
                         self._client.shutdown(socket.SHUT_WR)
                         break
                     self._last = stream
+                    at_once = self._proxy.at_once
+                    if at_once is not None and len(self._running) >= at_once:
+                        self._proxy.refused += 1
+                        verdict = Verdict.REFUSE
+                    else:
+                        self._running.add(stream)
                     if verdict is Verdict.REFUSE:
                         self._refused.add(stream)
-                        self._send(_RST_STREAM, stream, struct.pack(">I", _REFUSED_STREAM))
+                        self._send(_RST_STREAM, stream, struct.pack(">I", self._proxy.code))
                     elif verdict in (Verdict.LOSE, Verdict.LOSE_AFTER_GOAWAY):
                         self._lost.add(stream)
                         self._goaway = verdict is Verdict.LOSE_AFTER_GOAWAY
+                if kind == _RST_STREAM:
+                    self._running.discard(stream)
                 if stream not in self._refused:
                     self._server.sendall(frame)
         self._end()
@@ -103,12 +126,18 @@ class _Pair:
                     settled = True
                     # At the end, where it overrides what the server says of SETTINGS_HEADER_TABLE_SIZE.
                     payload = frame[9:] + struct.pack(">HI", 1, 0)
+                    if self._proxy.at_once is not None:
+                        payload += struct.pack(">HI", 3, self._proxy.at_once)
+                        time.sleep(self._proxy.late)
                     self._send(_SETTINGS, 0, payload)
                     continue
                 if stream in self._lost and kind in (_HEADERS, _DATA):
                     if self._goaway:
                         self._send(_GOAWAY, 0, struct.pack(">II", stream, 0))
                     break
+                ended = kind in (_HEADERS, _DATA) and frame[4] & _END_STREAM
+                if kind == _RST_STREAM or ended:
+                    self._running.discard(stream)
                 with self._lock:
                     self._client.sendall(frame)
         self._end()

@@ -1,6 +1,7 @@
 """A connection of exact downloads, to a server that says what a test has it say."""
 
 import contextlib
+from collections.abc import Callable
 
 import trio
 
@@ -13,8 +14,8 @@ from tests.support.framed_peer import CONFIG, Peer
 class PeerConnection(Http2Connection):
     """To a peer."""
 
-    def __init__(self, peer: Peer) -> None:
-        super().__init__(CONFIG, Line(), None)
+    def __init__(self, peer: Peer, known: Callable[[], int | None] = lambda: None) -> None:
+        super().__init__(CONFIG, Line(), None, known=known)
         self.peer = peer
 
     async def _connect(self) -> trio.SocketStream:

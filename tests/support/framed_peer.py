@@ -86,8 +86,11 @@ class Peer:
         pieces: tuple[int, ...] = (1 << 20,),
         tls: ssl.SSLContext | None = None,
         settings: dict[int, int] | None = None,
+        *,
+        late: bool = False,
     ) -> None:
-        self._settings = settings or {}
+        """late: the settings come after the first call has."""
+        self._settings, self._late = settings or {}, late
         self.ours, self._socket = socket.socketpair()
         self._script, self._pieces, self._tls = script, pieces, tls
         self._piece = 0
@@ -98,6 +101,8 @@ class Peer:
         self._left: set[int] = set()
         self.acknowledged = False
         """Whether the client has heard of the settings."""
+        self.early = 0
+        """Calls that had come before the settings were sent."""
         self.stalled = threading.Event()
         self.thread = threading.Thread(target=self._run, daemon=True)
         self.thread.start()
@@ -106,6 +111,9 @@ class Peer:
         with contextlib.suppress(OSError, EOFError):
             if self._tls is not None:
                 self._socket = self._tls.wrap_socket(self._socket, server_side=True)
+            while self._late and not self._calls:
+                self._hear()
+            self.early = len(self._calls)
             self._send(SettingsFrame(0, self._settings).serialize())
             while True:
                 while not self._calls:

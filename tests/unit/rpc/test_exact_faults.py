@@ -122,6 +122,40 @@ async def test_a_server_that_refuses_calls() -> None:
         assert not connection.usable
 
 
+@pytest.mark.parametrize("known", [None, 1, 2])
+async def test_what_comes_before_the_server_says_how_much_it_takes(known: int | None) -> None:
+    """It refuses what is beyond that. What it took on other connections it takes here as well; otherwise one call is
+    sent, and the others wait for a moment."""
+    at_once = known or 2
+    async with trio.open_nursery() as nursery:
+        peer = Peer(
+            lambda number: [
+                headers(number, OK),
+                data(number, messages(BLOCK, BLOCK)),
+                headers(number, ("grpc-status", "0"), end=True),
+            ],
+            settings={3: at_once},
+            late=True,
+        )
+        connection = PeerConnection(peer, lambda: known)
+        sinks = [Sink() for _ in range(4)]
+        for sink in sinks:
+            assert connection.full is (known is not None and sinks.index(sink) >= known)
+            download = ExactDownload(connection, Fetch("s", "f", BLOCK, 0, 1, size=SIZE), sink)
+            connection.start(download, "/x", b"request", ())
+        nursery.start_soon(connection.serve)
+        with trio.fail_after(60):
+            for sink in sinks:
+                await sink.end.wait()
+        assert peer.early == (known or 1)
+        # Those are for another connection, and not one that was not sent is lost in this one.
+        elsewhere = [sink.error for sink in sinks[at_once:]]
+        assert [sink.error for sink in sinks[:at_once]] == [None] * at_once
+        assert all(isinstance(error, Unreachable) for error in elsewhere)
+        assert connection.usable
+        connection.close()
+
+
 def test_a_block_keeps_no_more_than_itself() -> None:
     _, block = block_of(message((1, 7), (2, b"x" * BLOCK), (9, b"y" * (1 << 20))))
     assert block == b"x" * BLOCK
