@@ -164,6 +164,9 @@ class Result:
             position = -(-download.limit // size) * size
             if position < self.key.size and self._missing(position, position + 1) == position:
                 download.allow(position)
+                # Also where another reader used it last: that one would have it go on beside the new one.
+                download.superseded = True
+                self._end_superseded(download)
                 self._shared.scheduler.share()
                 self._supersede(position, reader)
                 self._open(position, max(goal, position + 1), wide=fast, sequential=True, reader=reader)

@@ -125,6 +125,29 @@ async def test_a_distant_file_is_read_as_fast_as_the_line_carries_it(
     file.reader.close()
 
 
+@pytest.mark.parametrize("steps", [(32 * KIB, 128 * KIB), (128 * KIB, 32 * KIB)])
+@pytest.mark.parametrize(("mbit", "after"), [(150, 0.01), (50, 0.1), (50, 0.2), (10, 0.3)])
+async def test_what_two_read_along_is_sent_once(
+    mbit: float, after: float, steps: tuple[int, int], autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    """One a moment behind the other, also where larger blocks take over from those that the other read last."""
+    line = await used(nursery, mbit * MBIT, 0.04)
+    line.sizes = {"small": 6 * MIB}
+    before = line.carried
+
+    async def one(step: int) -> None:
+        file = line.open("small")
+        for offset in range(0, line.sizes["small"], step):
+            await file.read(offset, step)
+
+    async with trio.open_nursery() as readers:
+        for step in steps:
+            readers.start_soon(one, step)
+            await trio.sleep(after)
+    assert line.carried - before <= 1.002 * line.sizes["small"] * PACKETS
+    nursery.cancel_scope.cancel()
+
+
 async def test_who_reads_little_of_a_distant_file_gets_little(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
