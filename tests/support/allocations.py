@@ -16,11 +16,12 @@ from typing import Any
 import exportfs
 from exportfs.cli.commands import mount
 from exportfs.config import KIB, MIB, MountConfig, ServerConfig
-from exportfs.memory import resident
+from exportfs.memory import Watch, resident
 
 THREADS = 6
 PIECE, PIECES = 64 * KIB, 384
 """Bytes of one, and how many: 24 MiB."""
+BLOCKS = 64
 BLOCK, BUFFER = MIB + 64, MIB + 4 * KIB
 """Bytes of a block of 1 MiB as Python has it, and of pyfuse3's buffer for a request."""
 
@@ -33,9 +34,11 @@ class Told:
     buffers_apart: bool
     kept: int
     """Bytes that are still in memory of 24 MiB at the heap's end that were taken and freed."""
+    huge: int
+    """Bytes of 64 MiB of blocks that lie where huge pages were asked for."""
 
 
-def tell(libc: ctypes.CDLL) -> Told:
+def tell(libc: ctypes.CDLL, watch: Watch) -> Told:
     libc.malloc.argtypes, libc.malloc.restype = [ctypes.c_size_t], ctypes.c_void_p
     places: list[bool] = []
     together = threading.Barrier(THREADS)
@@ -55,7 +58,23 @@ def tell(libc: ctypes.CDLL) -> Told:
     pieces = [b"x" * PIECE for _ in range(PIECES)]
     assert resident() - before > PIECE * PIECES * 3 // 4
     pieces.clear()
-    return Told(len(places) == THREADS and all(places), block, apart, resident() - before)
+    kept = resident() - before
+    return Told(len(places) == THREADS and all(places), block, apart, kept, _huge(libc, watch))
+
+
+def _huge(libc: ctypes.CDLL, watch: Watch) -> int:
+    blocks = list[int]()
+    for _ in range(BLOCKS):
+        blocks.append(libc.malloc(BLOCK))
+        watch.received(BLOCK)
+    asked = list[range]()
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        first, *rest = line.split()
+        if "-" in first:
+            begin, end = (int(text, 16) for text in first.split("-"))
+        elif first == "VmFlags:" and "hg" in rest:
+            asked.append(range(begin, end))
+    return BLOCK * sum(any(block in place for place in asked) for block in blocks)
 
 
 def _in_heap(address: int) -> bool:
@@ -71,7 +90,7 @@ def main() -> None:
     told: list[Told] = []
 
     def run(config: MountConfig, usable: Callable[[], None], **others: Any) -> None:
-        told.append(tell(ctypes.CDLL(None)))
+        told.append(tell(ctypes.CDLL(None), Watch(config.cache_size)))
 
     # The mount itself, in whose place this stands, is imported only then.
     vars(exportfs)["app"] = SimpleNamespace(run=run)
