@@ -8,7 +8,6 @@ https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md
 
 import contextlib
 import logging
-import ssl
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Protocol
@@ -35,13 +34,12 @@ from exportfs.rpc.http2_client import (
     Unusable,
     call_headers,
     connected,
-    handshake_failure,
+    encrypted,
     new_connection,
     say,
     to_send,
 )
 from exportfs.rpc.pings import Pings
-from exportfs.rpc.tls import context
 
 log = logging.getLogger(__name__)
 
@@ -243,32 +241,10 @@ class Http2Connection:
         if config.insecure:
             return tcp
         try:
-            return await self._encrypted(tcp)
+            return await encrypted(config, tcp, self._roots)
         except BaseException:
             await trio.aclose_forcefully(tcp)
             raise
-
-    async def _encrypted(self, tcp: trio.abc.Stream) -> trio.abc.Stream:
-        config = self._config
-        try:
-            made = context(self._roots)
-        except ssl.SSLError as error:
-            raise Unusable(f"TLS: {error}") from None
-        tls = trio.SSLStream(
-            tcp,
-            made,
-            server_hostname=config.tls_server_name or config.host,
-            https_compatible=True,
-        )
-        try:
-            await tls.do_handshake()
-        except trio.BrokenResourceError as error:
-            if isinstance(error.__cause__, ssl.SSLError):
-                raise handshake_failure(error.__cause__) from None
-            raise Unreachable("the server cannot be reached: the TLS handshake broke off") from None
-        if tls.selected_alpn_protocol() != "h2":
-            raise Unusable("TLS: the server does not offer HTTP/2")
-        return tls
 
     async def _serve(self, stream: trio.abc.Stream) -> None:
         http2 = new_connection(WINDOW, FRAME)

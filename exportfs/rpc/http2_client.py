@@ -19,6 +19,7 @@ from exportfs.errors import Interrupted, Unreachable
 from exportfs.rpc import quiet
 from exportfs.rpc.channel import METADATA, Metadata
 from exportfs.rpc.frames import HEAD, RST_STREAM
+from exportfs.rpc.tls import context
 
 # At level debug it logs every header, the token among them.
 logging.getLogger("hpack").setLevel(logging.WARNING)
@@ -133,3 +134,26 @@ async def connected(config: ServerConfig) -> trio.SocketStream:
         raise Unreachable(f"the server cannot be reached: {error}") from None
     tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(quiet.UNHEARD * 1000))
     return tcp
+
+
+async def encrypted(config: ServerConfig, tcp: trio.abc.Stream, roots: bytes | None) -> trio.abc.Stream:
+    """TLS over it. `roots`: the authorities in PEM, None for the system's. Raises Unusable and Unreachable."""
+    try:
+        made = context(roots)
+    except ssl.SSLError as error:
+        raise Unusable(f"TLS: {error}") from None
+    tls = trio.SSLStream(
+        tcp,
+        made,
+        server_hostname=config.tls_server_name or config.host,
+        https_compatible=True,
+    )
+    try:
+        await tls.do_handshake()
+    except trio.BrokenResourceError as error:
+        if isinstance(error.__cause__, ssl.SSLError):
+            raise handshake_failure(error.__cause__) from None
+        raise Unreachable("the server cannot be reached: the TLS handshake broke off") from None
+    if tls.selected_alpn_protocol() != "h2":
+        raise Unusable("TLS: the server does not offer HTTP/2")
+    return tls
