@@ -169,10 +169,22 @@ class Http2Connection:
 
     def suspect(self) -> None:
         """Nothing moves on it: no new calls; where it has not even been made, the others that wait for it need not."""
-        self.usable = False
+        self._take_no_more()
         if not self.ready:
             self._unreachable = True
             self._scope.cancel()
+
+    def _take_no_more(self) -> None:
+        """No new calls on it: what still waits for the server's settings would never be sent here."""
+        self.usable = False
+        if self._waiting:
+            # Not at once: whoever suspects it may be among those, and is about to end.
+            trio.lowlevel.current_trio_token().run_sync_soon(self._leave_to_others)
+
+    def _leave_to_others(self) -> None:
+        if self.ready:
+            self._send_on("nothing more is sent on this connection")
+            self._close_if_done()
 
     @property
     def busy(self) -> bool:
@@ -371,7 +383,7 @@ class Http2Connection:
         elif isinstance(event, h2.events.StreamReset):
             if event.error_code == ErrorCodes.REFUSED_STREAM:
                 # gRPC's servers count calls that were cancelled, some for ever: they would refuse all that come.
-                self.usable = False
+                self._take_no_more()
             self._over(event.stream_id, reset(event.error_code))
         elif isinstance(event, h2.events.PingAckReceived):
             took = self._pings.answered(event.ping_data, trio.current_time())

@@ -156,6 +156,36 @@ async def test_what_comes_before_the_server_says_how_much_it_takes(known: int | 
         connection.close()
 
 
+async def test_what_waits_for_settings_goes_elsewhere_once_nothing_moves() -> None:
+    """Nothing more is sent on a connection that is suspected: it would wait for its own time to run out."""
+
+    class Mute(Peer):
+        """Reads, and says nothing, not even its settings."""
+
+        def _run(self) -> None:
+            with self._socket:
+                while self._socket.recv(1 << 16):
+                    pass
+
+    async with trio.open_nursery() as nursery:
+        connection = PeerConnection(Mute(lambda number: []))
+        sinks = [Sink() for _ in range(3)]
+        calls = [ExactDownload(connection, Fetch("s", "f", BLOCK, 0, 1, size=SIZE), sink) for sink in sinks]
+        for call in calls:
+            connection.start(call, "/x", b"request", ())
+        nursery.start_soon(connection.serve)
+        with trio.fail_after(60):
+            while not connection.ready:
+                await trio.testing.wait_all_tasks_blocked()
+        # One of those that wait, which then ends like any that has stalled.
+        calls[2].suspect()
+        calls[2].cancel()
+        await trio.testing.wait_all_tasks_blocked()
+        assert [type(sink.error) for sink in sinks] == [type(None), Unreachable, type(None)]
+        assert not sinks[0].end.is_set()
+        calls[0].cancel()  # with the last one the connection goes
+
+
 def test_a_block_keeps_no_more_than_itself() -> None:
     _, block = block_of(message((1, 7), (2, b"x" * BLOCK), (9, b"y" * (1 << 20))))
     assert block == b"x" * BLOCK
