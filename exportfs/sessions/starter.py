@@ -117,21 +117,26 @@ class Submitter:
         wanted = fingerprint(request.options, any_agent=any_agent)
         async with self._alone(wanted, prepared):
             entry = await self._prepare(source, wanted, request, prepared)
-            if entry is None:
-                outline = _outline(request.summary)
-                record = Record(new_key(), source.name, wanted, any_agent, outline, (), at=time.time())
-                record = replace(record, before=tuple(entry.id for entry in self._similar(record)))
-                await self._write_down(record, prepared)
-                self._ledger.records.asking(record)
-                try:
-                    entry = await self._start(source, record, request, begun, within)
-                finally:
-                    self._ledger.records.not_waited_for(record.key)
-            self._keep(entry.id)
-            await self._journal.written(
-                min(HANGS_AFTER, max(0.0, begun + within * FOUND - trio.current_time()))
-            )
+            if entry is not None:
+                await self._started(entry, begun + within * FOUND)
+                return entry
+            outline = _outline(request.summary)
+            record = Record(new_key(), source.name, wanted, any_agent, outline, (), at=time.time())
+            record = replace(record, before=tuple(entry.id for entry in self._similar(record)))
+            await self._write_down(record, prepared)
+            self._ledger.records.asking(record)
+            try:
+                entry = await self._start(source, record, request, begun, within)
+                await self._started(entry, begun + within * FOUND)
+            finally:
+                # From here to who hears of it nothing awaits: until then the session is this submission's alone.
+                self._ledger.records.not_waited_for(record.key)
             return entry
+
+    async def _started(self, entry: Entry, until: float) -> None:
+        """Keeps it alive, and waits until it is on disk, for a moment."""
+        self._keep(entry.id)
+        await self._journal.written(min(HANGS_AFTER, max(0.0, until - trio.current_time())))
 
     async def _start(
         self, source: Asked, record: Record, request: Request, begun: float, within: float
@@ -159,6 +164,7 @@ class Submitter:
                 pause *= 2
                 entry = await self._look_once(record, until)
                 if entry is not None:
+                    source.sent = True  # it had been after all
                     return entry
                 if trio.current_time() >= until:
                     self._ledger.records.not_started(record.key)

@@ -24,7 +24,7 @@ A *record* is a request that was sent, or is about to be; it is on disk before. 
 UNKNOWN: the answer was lost, or this mount was killed while it waited. UNREPORTED: an error was said before the
 session turned up, or nobody has heard of it yet, so the same request again is a retry, whatever its name. (a): a new
 one is asked for only once it is known what became of it. (b): stays, for the same reason. (c): unless there is a
-session that may be it. (d): UNREPORTED.
+session that may be it. (d): UNREPORTED; while it is being written down another name waits, as for ASKING.
 
 A *file* is judged once for each version of its content. What it then asks for is looked for in this order: its own
 submission under way, what it or its name has started, a submission of its name under way. Otherwise one begins.

@@ -178,7 +178,7 @@ class Ledger:
         """Who closed a file with this content, or renamed it, is told of an error."""
         file = self._files.get(number)
         if file is not None:
-            file.failed = version
+            file.failed = max(file.failed, version)  # an earlier one may be read for longer
 
     def refused(self, number: int, version: int, error: ExportfsError) -> None:
         """A request cannot be submitted. Where the content is wrong, that is settled for this version of it."""

@@ -80,7 +80,7 @@ class Records:
         self._by_session: dict[str, Record] | None = None
         """Made when it is needed; None after a change."""
         self._asking: set[str] = set()
-        """Keys of records whose answer is waited for."""
+        """Keys of records whose answer is waited for, or is being written down."""
         self._unknown_since: dict[str, float] = {}
 
     @property
@@ -120,6 +120,9 @@ class Records:
         if record.fingerprint != fingerprint:
             return False
         match self.state(record):
+            case RecordState.UNREPORTED if record.key in self._asking:
+                # Who asked is about to hear of it; where they do not, a submission finds it when this one is over.
+                return record.name == name and not record.forgotten
             case RecordState.ASKING | RecordState.UNKNOWN | RecordState.UNREPORTED:
                 return True
             case RecordState.STARTED:

@@ -88,13 +88,13 @@ class Submissions:
         self._context.start_soon(self._judge_renamed, file, failures, judged)
         with trio.move_on_after(within):
             await judged.wait()
+            if failures:
+                raise failures[0]  # not that of what it asked for before
             submission = self._ledger.submission(file.ino)
             if submission is not None and not self._ledger.has_started(file.ino):
                 await self._end(submission)
                 if submission.error is not None:
                     raise submission.error
-        if failures:
-            raise failures[0]
 
     async def _judge_renamed(
         self, file: RequestFile, failures: list[ExportfsError], judged: trio.Event

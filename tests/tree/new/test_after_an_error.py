@@ -13,7 +13,7 @@ import trio
 
 from exportfs.cameras.catalogue import Cameras
 from exportfs.cameras.footage import FootageReader
-from exportfs.errors import ExportfsError, TimedOut
+from exportfs.errors import Exhausted, ExportfsError, TimedOut, Unreachable
 from exportfs.model import Listing
 from exportfs.sessions.journal import Aside, at_once
 from exportfs.vfs.new import submissions
@@ -277,6 +277,121 @@ def test_who_waited_is_cancelled_in_the_moment_of_the_answer(tmp_path: Path) -> 
         ledger.started = started  # type: ignore[method-assign] # as it was
         asking = Asking(server, mounted)
         assert await asking.write("b.json", CONTENTS[1]) is None
+        assert len(server.started) == 1
+
+    play(server, tmp_path, story)
+
+
+@pytest.mark.parametrize("after", [0.0, 0.55, 0.8, 1.2])
+def test_another_name_while_an_answer_is_written_down(after: float, tmp_path: Path) -> None:
+    """Nobody has heard of the session yet, but somebody is about to: another name asks for one of its own."""
+    server = FakeServer(delay=0.01)
+
+    async def story(nursery: trio.Nursery, begin: Begin) -> None:
+        mounted = await begin()
+        mounted.journal._aside = slow(nursery, 0.5)
+        asking = Asking(server, mounted)
+        errors: list[ExportfsError | None] = []
+
+        async def write(name: str) -> None:
+            errors.append(await asking.write(name, CONTENTS[1]))
+
+        async with trio.open_nursery() as writing:
+            writing.start_soon(write, "a.json")
+            await trio.sleep(after)
+            writing.start_soon(write, "b.json")
+        assert errors == [None, None]
+        assert mounted.ledger.links == {"a": "hosts/Server/0", "b": "hosts/Server/1"}
+
+    play(server, tmp_path, story)
+
+
+def test_a_close_that_fails_later_with_an_earlier_content(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two programs have a file open; what the first one closed is read in a thread, for long."""
+    server = FakeServer()
+    read, slowly = submissions._aside, [TIMEOUT * 0.9]
+
+    async def first_slowly(function: Callable[[bytes], Any], content: bytes) -> Any:
+        with trio.CancelScope(shield=True):
+            await trio.sleep(slowly.pop() if slowly else 0.0)
+        return await read(function, content)
+
+    monkeypatch.setattr(submissions, "_aside", first_slowly)
+
+    async def story(nursery: trio.Nursery, begin: Begin) -> None:
+        mounted = await begin()
+        with_names(mounted, TIMEOUT * 0.55)
+        file, one = await mounted.new.create("a.json", 0o644, os.O_WRONLY)
+        await one.write(0, NAMED)
+
+        async def close_one() -> None:
+            with pytest.raises(TimedOut, match="nothing was sent"):
+                await one.flush()
+
+        async with trio.open_nursery() as closing:
+            closing.start_soon(close_one)
+            await trio.sleep(1.0)
+            two = await file.open(os.O_WRONLY)
+            await two.write(0, NAMED)
+            with pytest.raises(TimedOut, match="nothing was sent"):
+                await two.flush()
+            await two.release()
+        await one.release()
+        await trio.sleep(LONG)
+        assert not server.started
+
+    play(server, tmp_path, story)
+
+
+def test_a_rename_fails_with_what_is_wrong_now(tmp_path: Path) -> None:
+    """Not with what the server said of what the file asked for before."""
+    server = FakeServer(starts=itertools.chain(["refused"], itertools.repeat("ok")))
+
+    async def fails() -> None:
+        raise Unreachable("the cameras cannot be asked")
+
+    async def story(nursery: trio.Nursery, begin: Begin) -> None:
+        mounted = await begin()
+        with_names(mounted, 0.0)
+        asking = Asking(server, mounted)
+        assert "INVALID_ARGUMENT" in str(await asking.write("a.json", CONTENTS[1]))
+        file = mounted.new.file("a.json")
+        assert file is not None
+        handle = await file.open(os.O_WRONLY | os.O_TRUNC)
+        await handle.write(0, NAMED)
+        mounted.new._context.cameras.fresh = fails  # type: ignore[method-assign] # now it cannot be asked
+        with pytest.raises(Unreachable, match="nothing was sent"):
+            await mounted.new.rename("a.json", "b.json", replace=True)
+
+    play(server, tmp_path, story)
+
+
+class StartsAndRefuses(FakeServer):
+    """Says that it is at a limit, and starts the export all the same."""
+
+    async def start_session(self, options: bytes, *, within: float) -> str:
+        await super().start_session(options, within=within)
+        raise Exhausted("the server answered RESOURCE_EXHAUSTED")
+
+
+def test_who_gives_up_is_not_told_that_nothing_was_sent_where_its_session_is_there(tmp_path: Path) -> None:
+    server = StartsAndRefuses(delay=0.01)
+
+    async def story(nursery: trio.Nursery, begin: Begin) -> None:
+        mounted = await begin()
+        mounted.journal._aside = slow(nursery, 0.5)
+        _, handle = await mounted.new.create("a.json", 0o644, os.O_WRONLY)
+        await handle.write(0, CONTENTS[1])
+        with trio.move_on_after(1.5) as waiting:
+            await handle.flush()
+        # Two looks at what other mounts know take the disk as well: it is being written down.
+        assert waiting.cancelled_caught
+        assert [record.session_id for record in mounted.ledger.records.all] == ["hosts/Server/0"]
+        assert "nothing was sent" not in mounted.ledger.errors["a.json"]
+        await trio.sleep(LONG)
+        assert mounted.ledger.links == {"a": "hosts/Server/0"}
         assert len(server.started) == 1
 
     play(server, tmp_path, story)

@@ -71,6 +71,18 @@ def test_what_is_the_same_request(state: RecordState, same_name: bool, other_nam
     assert not records.same(A, "another fingerprint")
 
 
+def test_an_answer_that_is_being_written_down_is_not_another_names() -> None:
+    records = in_state(RecordState.ASKING)
+    records.answered("key", "session")
+    assert records.same(A, MARK)
+    assert not records.same(B, MARK)
+    records.forget(A)
+    assert not records.same(A, MARK)
+    records.not_waited_for("key")  # and nobody has heard of it: it is for whoever asks again
+    assert records.same(A, MARK)
+    assert records.same(B, MARK)
+
+
 Event = Callable[[Records], None]
 
 
