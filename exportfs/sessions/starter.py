@@ -59,7 +59,10 @@ WATCH_EVERY = 1.0
 """Seconds between two looks at the journal, and at whether a listing has what is missed."""
 SETTLED_AFTER = 60.0
 """Seconds after a lost answer; a session that has not shown up by then, with the server answering, never will."""
-
+SENT_BEFORE = (
+    "the same was sent before, and what became of it cannot be told at the moment; it was not sent again"
+)
+"""Said of a request where the server cannot be asked for its sessions."""
 _REFUSED = (InvalidArgument, AccessDenied, Busy, NotFound, TooLarge, Unsupported, NotSent)
 """Answers after which certainly nothing was started."""
 
@@ -224,7 +227,7 @@ class Submitter:
     async def _prepare(self, source: Asked, wanted: str, request: Request, until: float) -> Entry | None:
         """Gets a list of what there is, asked for now, and from it or the journal the session, if it was started.
 
-        Raises Interrupted while it is unknown whether it was; any error means that nothing was sent.
+        Raises Interrupted while it is unknown whether it was; any error means that nothing was sent now.
         """
         with trio.move_on_at(until):
             try:
@@ -235,11 +238,14 @@ class Submitter:
             except Interrupted:
                 raise
             except ExportfsError as error:
-                raise type(error)(f"{error}; {NOTHING_SENT}") from None
-        trouble = self._service.trouble
-        if trouble is not None:
-            raise type(trouble)(f"{trouble}; {NOTHING_SENT}")
-        raise TimedOut(f"the list of sessions did not come in time; {NOTHING_SENT}")
+                raise self._not_sent(source, wanted, error) from None
+        trouble = self._service.trouble or TimedOut("the list of sessions did not come in time")
+        raise self._not_sent(source, wanted, trouble)
+
+    def _not_sent(self, source: Asked, wanted: str, error: ExportfsError) -> ExportfsError:
+        """Nor before, or else who reads that nothing was sent may ask for the export elsewhere."""
+        earlier = self._ledger.records.same(source.name, wanted)
+        return type(error)(f"{error}; {SENT_BEFORE if earlier else NOTHING_SENT}")
 
     async def _earlier(self, source: Asked, wanted: str, request: Request) -> Entry | None:
         """The session of the same request, asked for earlier."""

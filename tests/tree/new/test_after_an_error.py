@@ -395,3 +395,29 @@ def test_who_gives_up_is_not_told_that_nothing_was_sent_where_its_session_is_the
         assert len(server.started) == 1
 
     play(server, tmp_path, story)
+
+
+@pytest.mark.parametrize("again", ["a.json", "b.json"])
+@pytest.mark.parametrize("how", ["down", "slow"])
+def test_nothing_was_sent_means_nor_before(again: str, how: str, tmp_path: Path) -> None:
+    """The answer is lost, and then the server cannot be asked: who reads that nothing was sent, as the command does,
+    says that no export was started."""
+    server = SlowLists(starts=iter(["lost after"]), delay=0.01)
+
+    async def story(nursery: trio.Nursery, begin: Begin) -> None:
+        mounted = await begin()
+        server.lists = itertools.repeat("short")
+        asking = Asking(server, mounted)
+        assert "is unknown" in str(await asking.write("a.json", CONTENTS[1]))
+        if how == "down":
+            server.fail = Unreachable("the server cannot be reached")
+        else:
+            server.list_seconds = TIMEOUT
+        mounted.new.unlink("a.json")
+        error = str(await asking.again(again, CONTENTS[1]))
+        assert "sent before" in error
+        assert "nothing was sent" not in error
+        assert "nothing was sent" in str(await asking.again("c.json", CONTENTS[2]))
+        assert len(server.started) == 1
+
+    play(server, tmp_path, story)
