@@ -72,9 +72,9 @@ def test_and_nothing_is_asked_for_any_more(mount: MountProcess, simulator: Simul
     assert starts(simulator) == 1
 
 
-def test_between_the_call_and_its_answer(mount: MountProcess, simulator: Simulator) -> None:
+def waits_for_the_answer(mount: MountProcess, simulator: Simulator) -> "subprocess.Popen[bytes]":
+    """Who writes a request whose session is there, and is not told before the fault is released."""
     simulator.faults.add("StartSession", Hang(after_work=True))
-    folder = folder_of(mount)
     writer = subprocess.Popen(
         ["tee", mount.mountpoint / "new" / "a.json"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL
     )
@@ -82,6 +82,12 @@ def test_between_the_call_and_its_answer(mount: MountProcess, simulator: Simulat
     writer.stdin.write(GOOD)
     writer.stdin.close()
     eventually(lambda: simulator.sessions.ids())
+    return writer
+
+
+def test_between_the_call_and_its_answer(mount: MountProcess, simulator: Simulator) -> None:
+    folder = folder_of(mount)
+    writer = waits_for_the_answer(mount, simulator)
     take_away(folder)
     simulator.faults.release()
     assert writer.wait(20) == 0
@@ -172,14 +178,7 @@ def test_read_only_between_the_call_and_its_answer(
 ) -> None:
     """The record is on disk, and what became of it is not: the next mount finds the session."""
     mount = start_mount()
-    simulator.faults.add("StartSession", Hang(after_work=True))
-    writer = subprocess.Popen(
-        ["tee", mount.mountpoint / "new" / "a.json"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL
-    )
-    assert writer.stdin is not None
-    writer.stdin.write(GOOD)
-    writer.stdin.close()
-    eventually(lambda: simulator.sessions.ids())
+    writer = waits_for_the_answer(mount, simulator)
     remount(disk, "ro")
     simulator.faults.release()
     assert writer.wait(20) == 0
