@@ -12,6 +12,7 @@ has two; huge pages are 2 MiB.
 import contextlib
 import ctypes
 import mmap
+from collections.abc import Callable
 
 from exportfs.config import KIB, MIB
 
@@ -85,26 +86,29 @@ class HugePages:
     systems give them only to who asks, or never to a heap, which grows by less."""
 
     def __init__(self, unused: int) -> None:
-        self._end = max(0, _heap_end() - unused)
+        self._advise, self._sbrk = _of_the_heap()
+        self._end = max(0, self._heap_end() - unused)
         self.ask()
 
     def ask(self) -> None:
-        before, self._end = self._end, _heap_end()
+        before, self._end = self._end, self._heap_end()
         if self._end > before > 0:
             begin = before // HUGE_PAGE * HUGE_PAGE
-            with contextlib.suppress(OSError, AttributeError):
-                advise = ctypes.CDLL(None).madvise
-                advise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
-                advise(begin, self._end - begin, mmap.MADV_HUGEPAGE)
+            self._advise(begin, self._end - begin, mmap.MADV_HUGEPAGE)
+
+    def _heap_end(self) -> int:
+        return int(self._sbrk(0) or 0)
 
 
-def _heap_end() -> int:
-    """Its address; 0 where that cannot be told."""
+def _of_the_heap() -> tuple[Callable[[int, int, int], int], Callable[[int], int | None]]:
+    """madvise(2), and sbrk(2), which says where the heap ends: always at 0 where they are missing."""
     with contextlib.suppress(OSError, AttributeError):
-        sbrk = ctypes.CDLL(None).sbrk
+        libc = ctypes.CDLL(None)
+        advise, sbrk = libc.madvise, libc.sbrk
+        advise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
         sbrk.argtypes, sbrk.restype = [ctypes.c_ssize_t], ctypes.c_void_p
-        return int(sbrk(0) or 0)
-    return 0
+        return advise, sbrk
+    return (lambda *_: 0), (lambda _: 0)
 
 
 class Watch:
