@@ -40,6 +40,7 @@ from exportfs.rpc.http2_client import (
     to_send,
 )
 from exportfs.rpc.pings import Pings
+from exportfs.rpc.turns import Call, Stream, Turns
 
 log = logging.getLogger(__name__)
 
@@ -71,20 +72,6 @@ class LineObserver(Protocol):
         ...
 
 
-class Stream(Protocol):
-    """A call on a connection. All in trio's thread."""
-
-    def opened(self, number: int) -> None:
-        """Its headers are on their way."""
-
-    def data(self, data: memoryview, more: int) -> None:
-        """more: bytes of the same frame that are still to come, for which there is room or it is against the rules.
-        Raises Misunderstood where gRPC may be able to read what comes: all calls end with NoExact, and nothing that
-        comes after it is taken, since it would be put where this belongs."""
-
-    def ended(self, error: ExportfsError | None) -> None: ...
-
-
 class Http2Connection:
     """Connects when it is run. `start` may be called before that and queues."""
 
@@ -97,18 +84,13 @@ class Http2Connection:
         known: Callable[[], int | None] = lambda: None,
     ) -> None:
         """`roots`: the authorities in PEM, None for the system's; not asked for where the config is `insecure`.
-        `limited` is told how many calls at once the server takes on a connection; `known`: how many it took on
-        others, None where none has said it."""
+        `limited`, `known`: see `Turns`."""
         self._config = config
         self._roots = roots
         self.line = line
-        self._limited = limited
-        self._known = known
-        self._settled = False
-        """Whether the server has said how many."""
         self._http2: h2.connection.H2Connection | None = None
         self._streams: dict[int, Stream] = {}
-        self._waiting: list[tuple[Stream, str, bytes, Metadata]] = []
+        self._turns = Turns(limited, known)
         self._calls: dict[int, Answer] = {}
         self._unsent: dict[int, bytes] = {}
         """What the server's windows have not let go of requests yet."""
@@ -156,9 +138,8 @@ class Http2Connection:
             error = Unreachable(f"the server cannot be reached: the connection broke: {failure}")
         finally:
             self.usable = False
-            streams = [*self._streams.values(), *(waiting[0] for waiting in self._waiting)]
+            streams = [*self._streams.values(), *self._turns.dissolve()]
             self._streams.clear()
-            self._waiting.clear()
             for stream_ in streams:
                 stream_.ended(error)
 
@@ -177,7 +158,7 @@ class Http2Connection:
     def _take_no_more(self) -> None:
         """No new calls on it: what still waits for the server's settings would never be sent here."""
         self.usable = False
-        if self._waiting:
+        if self._turns.waiting:
             # Not at once: whoever suspects it may be among those, and is about to end.
             trio.lowlevel.current_trio_token().run_sync_soon(self._leave_to_others)
 
@@ -189,7 +170,7 @@ class Http2Connection:
     @property
     def busy(self) -> bool:
         """Whether any call is on it."""
-        return bool(self._streams or self._waiting)
+        return bool(self._streams or self._turns.waiting)
 
     @property
     def forgotten(self) -> bool:
@@ -199,21 +180,11 @@ class Http2Connection:
     @property
     def full(self) -> bool:
         """Whether another call would have to wait until one of its calls ends."""
-        known = self._at_once if self._settled else self._known()
-        return known is not None and len(self._streams) + len(self._waiting) >= known
-
-    @property
-    def _at_once(self) -> int:
-        """Before the server has said it as many as it took on another connection, or one: it may refuse what is beyond
-        it, by a reset that does not say why, and each refusal costs the connection and a try."""
-        if not self._settled:
-            return self._known() or 1
-        assert self._http2 is not None
-        return self._http2.remote_settings.max_concurrent_streams
+        return self._turns.full(len(self._streams))
 
     def start(self, stream: Stream, method: str, request: bytes, metadata: Metadata) -> None:
         """Makes a call of a server-streaming method as soon as there is a connection."""
-        self._waiting.append((stream, method, request, metadata))
+        self._turns.add(Call(stream, method, request, metadata))
         self._start_waiting()
 
     def window(self, number: int, amount: int) -> None:
@@ -231,7 +202,7 @@ class Http2Connection:
     def cancel(self, stream: Stream, number: int | None) -> None:
         """Ends a call; it hears nothing more."""
         if number is None:
-            self._waiting = [waiting for waiting in self._waiting if waiting[0] is not stream]
+            self._turns.withdraw(stream)
             self._close_if_done()
             return
         if self._streams.pop(number, None) is None:
@@ -317,36 +288,28 @@ class Http2Connection:
 
     def _start_waiting(self) -> None:
         http2 = self._http2
-        while http2 is not None and self.usable and self._waiting:
-            if http2.open_outbound_streams >= self._at_once:
+        while http2 is not None and self.usable:
+            call = self._turns.next(http2.open_outbound_streams)
+            if call is None:
                 return
-            waiting = self._waiting.pop(0)
             try:
-                self._call(http2, *waiting)
+                self._call(http2, call)
             except h2.exceptions.ProtocolError:
                 # Closed, and we have not come to that yet: `run` ends what waits.
-                self._waiting.append(waiting)
+                self._turns.add(call)
                 self.usable = False
                 self._scope.cancel()
-                return
 
-    def _call(
-        self,
-        http2: h2.connection.H2Connection,
-        stream: Stream,
-        method: str,
-        request: bytes,
-        metadata: Metadata,
-    ) -> None:
+    def _call(self, http2: h2.connection.H2Connection, call: Call) -> None:
         if not self._streams and self._pings.due(trio.current_time()):
             self._ping()
         number = http2.get_next_available_stream_id()
-        http2.send_headers(number, call_headers(self._config, method, metadata))
-        self._unsent[number] = b"\0" + len(request).to_bytes(4, "big") + request
+        http2.send_headers(number, call_headers(self._config, call.method, call.metadata))
+        self._unsent[number] = b"\0" + len(call.request).to_bytes(4, "big") + call.request
         self._send_requests()
-        self._streams[number] = stream
-        self._calls[number] = Answer(metadata)
-        stream.opened(number)
+        self._streams[number] = call.stream
+        self._calls[number] = Answer(call.metadata)
+        call.stream.opened(number)
         self._send.set()
 
     def _send_requests(self) -> None:
@@ -394,11 +357,11 @@ class Http2Connection:
         elif isinstance(event, h2.events.WindowUpdated):
             self._send_requests()
         elif isinstance(event, h2.events.RemoteSettingsChanged):
-            self._settled = True
-            self._limited(max(1, self._at_once))
+            assert self._http2 is not None
+            self._turns.say(self._http2.remote_settings.max_concurrent_streams)
             self._send_requests()
             self._start_waiting()
-            if len(self._streams) >= self._at_once:
+            if not self._turns.room(len(self._streams)):
                 self._send_on("the server takes no more calls at once on this connection")
 
     def _server_leaves(self, last: int) -> None:
@@ -414,8 +377,7 @@ class Http2Connection:
 
     def _send_on(self, why: str, *others: Stream) -> None:
         """What waits to be sent, and others of which the server knows nothing, is for another connection."""
-        waiting, self._waiting = [stream for stream, *_ in self._waiting], []
-        for stream in (*waiting, *others):
+        for stream in (*self._turns.dissolve(), *others):
             stream.ended(Unreachable(why))
 
     def _data(self, data: Data) -> None:
