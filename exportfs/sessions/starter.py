@@ -118,7 +118,7 @@ class Submitter:
         prepared = begun + within * PREPARED
         any_agent = not request.summary.agent
         wanted = fingerprint(request.options, any_agent=any_agent)
-        async with self._alone(wanted, prepared):
+        async with self._alone(source, wanted, prepared):
             entry = await self._prepare(source, wanted, request, prepared)
             if entry is not None:
                 await self._started(entry, begun + within * FOUND)
@@ -196,7 +196,7 @@ class Submitter:
             raise type(error)(f"{error}; mend that and write the request again; {NOTHING_SENT}") from None
 
     @contextlib.asynccontextmanager
-    async def _alone(self, wanted: str, until: float) -> AsyncIterator[None]:
+    async def _alone(self, source: Asked, wanted: str, until: float) -> AsyncIterator[None]:
         """One submission of a fingerprint at a time."""
         lock = self._locks[wanted]
         acquired = False
@@ -204,7 +204,8 @@ class Submitter:
             await lock.acquire()
             acquired = True
         if not acquired:
-            raise TimedOut(f"the same request is being submitted under another name; {NOTHING_SENT}")
+            busy = TimedOut("the same request is being submitted under another name")
+            raise self._not_sent(source, wanted, busy)
         try:
             yield
         finally:
