@@ -14,6 +14,7 @@ from hyperframe.frame import DataFrame, HeadersFrame, SettingsFrame
 from exportfs.config import ServerConfig
 from exportfs.model import Fetch
 from exportfs.rpc.framed import FramedConnection
+from exportfs.rpc.frames import FRAME
 from exportfs.rpc.handle import Sink
 from exportfs.rpc.stream import StreamDownload
 from exportfs.rpc.streams import Streams
@@ -35,7 +36,7 @@ class Say:
 
 @dataclass(frozen=True)
 class Data:
-    """In one frame, or as many as the stream's window makes of it."""
+    """In one frame, or as many as the windows and the longest that the client takes make of it."""
 
     payload: bytes
     padding: int | None = None
@@ -96,6 +97,8 @@ class Peer:
         self._piece = 0
         self._in = bytearray()
         self._preface = False
+        self.window = 65535
+        """Of the connection: bytes that it has room for, on all streams."""
         self._windows: dict[int, int] = {}
         self._calls: list[int] = []
         self._left: set[int] = set()
@@ -128,12 +131,13 @@ class Peer:
         if isinstance(step, Say):
             if step.counts <= self._windows[number]:
                 self._windows[number] -= step.counts
+                self.window -= step.counts
                 self._send(step.raw)
             return
         if isinstance(step, Data):
             rest = step.payload
             while rest:
-                while not (room := self._windows[number]):
+                while (room := min(self._windows[number], self.window, FRAME)) <= 0:
                     self._hear()
                     if number in self._left or self._calls:
                         raise _Left
@@ -183,6 +187,8 @@ class Peer:
                 self._left.add(number)
             elif kind == 8 and number:
                 self._windows[number] = self._windows.get(number, 0) + int.from_bytes(payload, "big")
+            elif kind == 8:
+                self.window += int.from_bytes(payload, "big")
 
 
 class Peers(Streams):

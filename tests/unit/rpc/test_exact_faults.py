@@ -7,7 +7,7 @@ import trio
 import trio.testing
 from hyperframe.frame import PingFrame, RstStreamFrame
 
-from exportfs.errors import ExportfsError, Unreachable
+from exportfs.errors import Corrupt, ExportfsError, Unreachable
 from exportfs.model import Fetch
 from exportfs.rpc.blocks import block_of
 from exportfs.rpc.exact import ExactDownload
@@ -15,7 +15,19 @@ from exportfs.rpc.http2_client import NoExact
 from exportfs.rpc.wire_format import message
 from tests.support.downloads import Sink, downloads_from, plain
 from tests.support.exact_peer import PeerConnection
-from tests.support.framed_peer import STALL, Peer, Say, Script, Step, data, headers, messages
+from tests.support.fake_source import content
+from tests.support.framed_peer import (
+    AWAIT_LEAVE,
+    STALL,
+    Data,
+    Peer,
+    Say,
+    Script,
+    Step,
+    data,
+    headers,
+    messages,
+)
 
 BLOCK, SIZE = 8 << 10, 64 << 10
 OK = (":status", "200")
@@ -184,6 +196,69 @@ async def test_what_waits_for_settings_goes_elsewhere_once_nothing_moves() -> No
         assert [type(sink.error) for sink in sinks] == [type(None), Unreachable, type(None)]
         assert not sinks[0].end.is_set()
         calls[0].cancel()  # with the last one the connection goes
+
+
+async def test_the_window_of_the_connection_is_opened_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the real one, of 2 GiB, everything would stand still after so much."""
+    most = 80 << 10
+    for module in ("http2", "http2_client"):
+        monkeypatch.setattr(f"exportfs.rpc.{module}.CONNECTION_WINDOW", most)
+
+    def script(number: int) -> Iterator[Step]:
+        yield headers(number, OK)
+        yield Data(messages(SIZE, BLOCK))
+        yield headers(number, ("grpc-status", "0"), end=True)
+
+    async with trio.open_nursery() as nursery:
+        peer = Peer(script)
+        connection = PeerConnection(peer)
+        nursery.start_soon(connection.serve)
+        for _ in range(4):
+            sink = Sink()
+            download = ExactDownload(
+                connection, Fetch("s", "f", BLOCK, 0, SIZE // BLOCK + 1, size=SIZE), sink
+            )
+            connection.start(download, "/x", b"request", ())
+            download.window(1 << 20)
+            assert await sink.whole() == content("f", 0, SIZE)
+            assert peer.window <= most
+        connection.close()
+
+
+@pytest.mark.promise("R6")
+@pytest.mark.parametrize("end", [None, 2 * BLOCK + 100])
+async def test_what_is_no_block_ends_its_download_and_no_other(end: int | None) -> None:
+    """The whole of it, or the beginning of one of which no more is wanted."""
+    block = 2 * BLOCK  # of which the first window has no room for two
+    garbage = b"\x08" + b"\xff" * block  # a number that has no end
+
+    def script(number: int) -> Iterator[Step]:
+        yield headers(number, OK)
+        if number == 1:
+            yield Data(messages(block, block) + b"\0" + len(garbage).to_bytes(4, "big") + garbage)
+            yield AWAIT_LEAVE
+        else:
+            yield Data(messages(SIZE, block))
+            yield headers(number, ("grpc-status", "0"), end=True)
+
+    async with trio.open_nursery() as nursery:
+        connection = PeerConnection(Peer(script))
+        nursery.start_soon(connection.serve)
+        bad, good = Sink(), Sink()
+        fetches = (
+            Fetch("s", "f", block, 0, 2, size=SIZE, stop=True, end=end),
+            Fetch("s", "f", block, 0, 9, size=SIZE),
+        )
+        for fetch, sink in zip(fetches, (bad, good), strict=True):
+            download = ExactDownload(connection, fetch, sink)
+            connection.start(download, "/x", b"request", ())
+            download.window(1 << 20)
+        with pytest.raises(Corrupt):
+            await bad.whole()
+        assert bad.data == content("f", 0, block)
+        assert await good.whole() == content("f", 0, SIZE)
+        assert connection.usable
+        connection.close()
 
 
 def test_a_block_keeps_no_more_than_itself() -> None:

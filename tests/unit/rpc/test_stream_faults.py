@@ -117,6 +117,21 @@ async def test_no_thread_for_it() -> None:
         assert await again.whole() == content("f", 0, SIZE)
 
 
+async def test_the_window_of_the_connection_is_opened_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the real one, of 2 GiB, everything would stand still after so much."""
+    most = 80 * KIB
+    for module in ("framed", "http2_client"):
+        monkeypatch.setattr(f"exportfs.rpc.{module}.CONNECTION_WINDOW", most)
+    async with served(Peers(lambda: Peer(good))) as peers:
+        for _ in range(4):
+            sink = Sink()
+            download = peers.begin(fetch(), sink)
+            assert await sink.whole() == content("f", 0, SIZE)
+            await until(lambda: let_go(download))  # noqa: B023
+            assert peers.made[-1].window <= most
+        assert len(peers.made) == 1
+
+
 async def test_a_server_that_takes_no_more_calls_on_a_connection() -> None:
     none_at_once = Say(SettingsFrame(0, {SettingsFrame.MAX_CONCURRENT_STREAMS: 0}).serialize())
     async with served(Peers(lambda: Peer(lambda number: good(number, none_at_once)))) as peers:
