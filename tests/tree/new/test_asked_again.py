@@ -2,7 +2,10 @@
 is told, and how long a session that turns up late is waited for, on a clock that jumps."""
 
 import itertools
+import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -11,6 +14,7 @@ from exportfs.errors import ExportfsError, TimedOut, Unreachable
 from exportfs.model import Session, SessionState, State
 from exportfs.requests import summarize
 from exportfs.sessions.starter import SETTLED_AFTER
+from exportfs.vfs.new import submissions
 from tests.support.fake_server import TIMEOUT, FakeServer
 from tests.tree.new.on_a_clock import LONG, Begin, look, play, write
 from tests.tree.new.test_after_an_error import Asking, SlowLists, slow
@@ -99,6 +103,134 @@ def test_a_request_that_cannot_be_written_down(tmp_path: Path) -> None:
         await trio.sleep(LONG)
         assert asking.sent == 0
         assert await asking.again("b.json", CONTENTS[1]) is None
+
+    play(server, tmp_path, story)
+
+
+def test_who_has_given_up_before_anything_is_sent(tmp_path: Path) -> None:
+    """The handler's own bound, while the record is being written: the same may be asked for at once."""
+    server = FakeServer()
+
+    async def story(nursery: trio.Nursery, begin: Begin) -> None:
+        mounted = await begin()
+        mounted.journal._aside = slow(nursery, 0.5)
+        asking = Asking(server, mounted)
+        with trio.move_on_after(0.3) as waiting:
+            await write(mounted, "a.json")
+        assert waiting.cancelled_caught
+        assert "nothing was sent" in mounted.ledger.errors["a.json"]
+        await trio.sleep(2.0)
+        await write(mounted, "b.json")
+        await trio.sleep(LONG)
+        assert mounted.ledger.links == {"b": "hosts/Server/0"}
+        assert asking.sent == 1
+
+    play(server, tmp_path, story)
+
+
+class Deaf(FakeServer):
+    """Answers when it likes."""
+
+    async def start_session(self, options: bytes, *, within: float) -> str:
+        self.on_start(options)
+        await trio.sleep(2 * TIMEOUT)
+        return self._start(options)
+
+
+def test_an_answer_that_nobody_waits_for_any_more(tmp_path: Path) -> None:
+    """close() has not succeeded, nor is it told that nothing was sent; whatever asks for it has that session."""
+    server = Deaf()
+
+    async def story(nursery: trio.Nursery, begin: Begin) -> None:
+        mounted = await begin()
+        asking = Asking(server, mounted)
+        assert "has not answered yet" in str(await asking.write("a.json", CONTENTS[1]))
+        await trio.sleep(LONG)
+        await write(mounted, "b.json")
+        assert mounted.ledger.links == {"a": "hosts/Server/0", "b": "hosts/Server/0"}
+        assert asking.sent == 1
+
+    play(server, tmp_path, story)
+
+
+def test_a_session_that_the_list_has_no_more(tmp_path: Path) -> None:
+    """Only once the server says that it is gone the same request starts another one."""
+    server = FakeServer()
+
+    async def story(nursery: trio.Nursery, begin: Begin) -> None:
+        mounted = await begin()
+        asking = Asking(server, mounted)
+        assert await asking.write("a.json", CONTENTS[1]) is None
+        await look(mounted, 2 * SETTLED_AFTER)
+        del server.sessions["hosts/Server/0"]
+        await look(mounted, 2 * SETTLED_AFTER)
+        file = mounted.new.file("a.json")
+        assert file is not None
+
+        async def once_more() -> None:
+            handle = await file.open(os.O_WRONLY | os.O_TRUNC)
+            await handle.write(0, CONTENTS[1])
+            try:
+                await handle.flush()
+            finally:
+                await handle.release()
+
+        server.failing["hosts/Server/0"] = 0.0, Unreachable("the server cannot be reached")
+        with pytest.raises(Unreachable, match="sent before"):
+            await once_more()
+        assert asking.sent == 1
+        server.failing.clear()
+        await once_more()
+        assert mounted.ledger.links == {"a": "hosts/Server/1"}
+        assert mounted.ledger.records.session_ids() == {"hosts/Server/1"}
+
+    play(server, tmp_path, story)
+
+
+@pytest.mark.parametrize("to", [None, "a.json~"])
+def test_a_file_that_is_no_request_any_more_once_it_has_been_read(
+    to: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = FakeServer()
+    read = submissions._aside
+
+    async def slowly(function: Callable[[bytes], Any], content: bytes) -> Any:
+        await trio.sleep(1.0)
+        return await read(function, content)
+
+    monkeypatch.setattr(submissions, "_aside", slowly)
+
+    async def story(nursery: trio.Nursery, begin: Begin) -> None:
+        mounted = await begin()
+        nursery.start_soon(write, mounted, "a.json")
+        await trio.sleep(0.5)
+        if to is None:
+            mounted.new.unlink("a.json")
+        else:
+            await mounted.new.rename("a.json", to, replace=True)
+        await trio.sleep(LONG)
+        assert (server.started, mounted.ledger.links) == ([], {})
+
+    play(server, tmp_path, story)
+
+
+@pytest.mark.promise("E5")
+def test_a_rename_that_fails_as_nobody_foresaw(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The mount goes on."""
+    server = FakeServer()
+
+    def breaks(*_: object, **__: object) -> None:
+        raise RuntimeError("nobody foresaw this")
+
+    async def story(nursery: trio.Nursery, begin: Begin) -> None:
+        mounted = await begin()
+        await write(mounted, "a.json~")
+        with monkeypatch.context() as patch:
+            patch.setattr(submissions, "parse", breaks)
+            with pytest.raises(ExportfsError, match="unexpected error: RuntimeError"):
+                await mounted.new.rename("a.json~", "a.json", replace=True)
+        await write(mounted, "b.json")
+        assert mounted.ledger.links == {"b": "hosts/Server/0"}
 
     play(server, tmp_path, story)
 

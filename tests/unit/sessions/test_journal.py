@@ -6,10 +6,12 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from exportfs.errors import ExportfsError
+from exportfs.sessions import journal_file
 from exportfs.sessions.journal import Journal, at_once
 from exportfs.sessions.journal_file import JournalFile
 from exportfs.sessions.ledger import Drop, Put, Record
@@ -134,6 +136,56 @@ async def test_what_is_taken_away_is_there_again(
     found.pop("theirs", None)
     assert found == {"a": "session", "c": None}
     assert "had lost 1 of its requests" in caplog.text
+
+
+async def test_one_that_is_taken_away_while_its_lock_is_waited_for(
+    journal: Journal, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is written into a file that has no name any more is lost."""
+    await journal.put(record("a"), SOON)
+    lock, again = journal_file._lock, [None]
+
+    def taken_away_first(descriptor: int, until: float) -> None:
+        if again:
+            again.pop()
+            path.unlink()
+        lock(descriptor, until)
+
+    monkeypatch.setattr(journal_file, "_lock", taken_away_first)
+    await journal.put(record("b"), SOON)
+    assert sorted(keys(path)) == ["a", "b"]
+
+
+async def test_what_nobody_foresaw(
+    journal: Journal, path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The record may be there nevertheless, and is taken back: nothing was sent."""
+    append = JournalFile.append
+
+    def breaks(*args: Any) -> None:
+        append(*args)
+        raise RuntimeError("nobody foresaw this")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(JournalFile, "append", breaks)
+        with pytest.raises(ExportfsError, match="nobody foresaw this"):
+            await journal.put(record("a"), SOON)
+    await journal.put(record("b"), SOON)
+    assert keys(path) == ["b"]
+    caplog.clear()
+
+
+async def test_no_thread_for_it(journal: Journal, path: Path) -> None:
+    def none(work: Callable[[], None], after: Callable[[], None]) -> None:
+        raise RuntimeError("can't start new thread")
+
+    journal._aside = none
+    journal.change(Put(record("a")))
+    with pytest.raises(ExportfsError, match="can't start new thread"):
+        await journal.put(record("b"), SOON)
+    journal._aside = at_once
+    await journal.put(record("c"), SOON)
+    assert keys(path) == ["a", "c"]
 
 
 async def test_also_what_was_found_and_when_it_is_only_looked_at(journal: Journal, path: Path) -> None:
