@@ -326,6 +326,50 @@ def test_killed_between_name_and_manifest(
     check_sums(out / "a")
 
 
+@pytest.mark.parametrize("there", [CONTENT[::-1], CONTENT[:-1], None])
+def test_what_has_become_of_it_since_it_was_killed_there(
+    run: Any, mount: Any, out: Path, monkeypatch: pytest.MonkeyPatch, there: bytes | None
+) -> None:
+    """What is under the name is not taken for the result because a state file says that this was written there."""
+    session = mount.session("a", files={"a.mp4": CONTENT})
+
+    def killed(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("exportfs.client.manifest.Manifest.save", killed)
+        assert run("copy", session, out).exit_code == 130
+    target = out / "a" / "a.mp4"
+    target.unlink()
+    if there is not None:
+        target.write_bytes(there)
+    assert run("copy", session, out).exit_code == 0
+    assert target.read_bytes() == CONTENT
+    aside = target.with_name("a.mp4.other1")
+    assert (aside.read_bytes() if aside.exists() else None) == there
+    check_sums(out / "a")
+
+
+def test_killed_while_it_copies_again(
+    run: Any, mount: Any, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither manifest nor sums nor a report promise what is not there any more."""
+    session = mount.session("a", files={"a.mp4": CONTENT, "b.mp4": b"b"})
+    assert run("copy", session, out).exit_code == 0
+    (out / "a" / "a.mp4").write_bytes(b"altered")
+
+    def killed(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("exportfs.client.copy_session.copy_result", killed)
+        assert run("copy", session, out).exit_code == 130
+    manifest = json.loads((out / "a" / "manifest.json").read_text())
+    assert [entry["name"] for entry in manifest["files"]] == ["b.mp4"]
+    assert check_sums(out / "a") == "b.mp4: OK\nmanifest.json: OK\n"
+    assert "report.html" not in visible(out / "a")
+
+
 def test_a_result_is_held_open_for_sessions_whose_turn_is_yet_to_come(
     run: Any, mount: Any, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
