@@ -266,6 +266,66 @@ def test_a_late_session_is_waited_for_from_when_its_answer_was_lost(tmp_path: Pa
     play(server, tmp_path, story)
 
 
+@pytest.mark.promise("W7")
+@pytest.mark.parametrize(("starts", "again"), [("slow", "hosts/Server/1"), ("late", "hosts/Server/0")])
+def test_a_file_that_was_removed_gets_no_link(starts: str, again: str, tmp_path: Path) -> None:
+    """Neither when its answer comes nor when its session turns up. The same request again is a new one, but where
+    nobody has heard of that session."""
+    server = FakeServer(starts=itertools.chain([starts], itertools.repeat("ok")))
+
+    async def story(nursery: trio.Nursery, begin: Begin) -> None:
+        mounted = await begin()
+        asking = Asking(server, mounted)
+        nursery.start_soon(asking.write, "a.json", CONTENTS[1])
+        await trio.sleep(1.0)
+        mounted.new.unlink("a.json")
+        await look(mounted, LONG)
+        assert (len(server.started), mounted.ledger.links) == (1, {})
+        await write(mounted, "a.json")
+        assert mounted.ledger.links == {"a": again}
+
+    play(server, tmp_path, story)
+
+
+@pytest.mark.promise("W7")
+def test_one_that_was_removed_while_its_earlier_session_was_looked_for(tmp_path: Path) -> None:
+    """It has got that one, so the same under its name is a new request."""
+    server = SlowLists(starts=iter(["late", "ok"]))
+
+    async def story(nursery: trio.Nursery, begin: Begin) -> None:
+        mounted = await begin()
+        asking = Asking(server, mounted)
+        assert "is unknown" in str(await asking.write("a.json", CONTENTS[1]))
+        await trio.sleep(16.0)
+        assert server.started  # and nobody has looked since
+        server.list_seconds = 2.0
+        nursery.start_soon(asking.again, "b.json", CONTENTS[1])
+        await trio.sleep(1.0)
+        mounted.new.unlink("b.json")
+        await trio.sleep(LONG)
+        assert mounted.ledger.links == {"a": "hosts/Server/0"}
+        await write(mounted, "b.json")
+        assert mounted.ledger.links == {"a": "hosts/Server/0", "b": "hosts/Server/1"}
+
+    play(server, tmp_path, story)
+
+
+def test_a_request_that_has_started_nothing_after_all(tmp_path: Path) -> None:
+    """It says so, and may be sent again."""
+    server = FakeServer(starts=iter(["lost before", "ok"]))
+
+    async def story(nursery: trio.Nursery, begin: Begin) -> None:
+        mounted = await begin()
+        asking = Asking(server, mounted)
+        assert "is unknown" in str(await asking.write("a.json", CONTENTS[1]))
+        await look(mounted, LONG)
+        assert "did not start this export" in mounted.ledger.errors["a.json"]
+        await write(mounted, "b.json")
+        assert mounted.ledger.links == {"b": "hosts/Server/0"}
+
+    play(server, tmp_path, story)
+
+
 @pytest.mark.promise("K1")
 def test_a_session_that_turns_up_late_is_kept_alive(tmp_path: Path) -> None:
     server = FakeServer(starts=iter(["late"]))

@@ -170,6 +170,16 @@ def test_source_that_fails(job: Job) -> None:
     assert not job.target.exists()
 
 
+def test_source_that_goes_while_its_copy_is_verified(job: Job) -> None:
+    def report(phase: str, done: int) -> None:
+        if phase == copy_file.VERIFY:
+            job.source.unlink(missing_ok=True)
+
+    with pytest.raises(SourceTrouble, match="source"):
+        copy_result(job, report)
+    assert not job.target.exists()
+
+
 def test_link_in_the_place_of_a_part_is_not_followed(job: Job, tmp_path: Path) -> None:
     victim = tmp_path / "victim"
     victim.write_text("mine")

@@ -259,6 +259,66 @@ def test_room_is_made_by_what_is_done_with() -> None:
     assert ledger.done_with([(4, 2)]) is None  # it was changed since
 
 
+@pytest.mark.promise("W15")
+def test_no_room_is_made_by_what_has_an_error_and_is_not_done_with() -> None:
+    """Under way, of unknown outcome, and scratch with a hint."""
+    ledger = Ledger([record("old.json")], keys())
+    for number, name in enumerate(("waits.json", "unknown.json", "scratch.txt"), 1):
+        ledger.created(number, name)
+    waits, _ = ledger.asks(1, 1, "waits", nothing_exists)
+    unknown, _ = ledger.asks(2, 1, MARK, nothing_exists)
+    assert waits is not None
+    assert unknown is not None
+    ledger.gave_up(waits)
+    ledger.ended(unknown, TimedOut("unknown"))
+    ledger.tell(unknown, TimedOut("unknown"))
+    ledger.failed("scratch.txt", InvalidArgument("name it .json"))
+    assert set(ledger.errors) == set(ledger.names)
+    assert ledger.done_with([(1, 1), (2, 1), (3, 0)]) is None
+
+
+@pytest.mark.promise("W5", "W7")
+@pytest.mark.parametrize(
+    ("known", "linked"),
+    [
+        ({"session_id": "session"}, True),
+        ({"session_id": "session", "reported": False}, True),
+        ({"session_id": "session", "forgotten": True}, False),
+        ({"session_id": "session", "reported": False, "forgotten": True}, False),
+        ({"session_id": "session", "destroyed": True}, False),
+        ({"session_id": "gone"}, False),
+        ({}, False),
+    ],
+)
+def test_links_after_a_remount(known: dict[str, Any], linked: bool) -> None:
+    ledger = Ledger([record(**known)], keys())
+    ledger.show_links(lambda session_id: session_id == "session")
+    assert ledger.links == ({"a": "session"} if linked else {})
+
+
+@pytest.mark.promise("T12", "W5")
+@pytest.mark.parametrize("known", [{}, {"forgotten": True}, {"destroyed": True}])
+def test_links_to_what_another_mount_has_heard_of(known: dict[str, Any]) -> None:
+    ledger = Ledger([record()], keys())
+    ledger.heard(record(session_id="session", **known))
+    assert ledger.links == ({} if known else {"a": "session"})
+    assert ledger.records.session_ids() == {"session"}
+
+
+def test_who_shows_a_link_is_told_of_each_change_of_it() -> None:
+    """The kernel would go on showing what it has."""
+    ledger, told = with_file(), list[str]()
+    ledger.on_shown = told.append
+    submission, _ = ledger.asks(1, 1, MARK, nothing_exists)
+    assert submission is not None
+    for session_id in ("one", "one", "two"):
+        ledger.started(submission, session_id)
+    assert told == [A, A]
+    ledger.link_removed("a")
+    assert told == [A, A, A]
+    assert ledger.links == {}
+
+
 MARKS = st.sampled_from(("x", "x", "x", "y"))
 NAMES = st.sampled_from((A, A, B, B, "scratch"))
 
