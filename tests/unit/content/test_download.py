@@ -6,7 +6,7 @@ from exportfs.config import KIB, MIB
 from exportfs.content.cache import Block
 from exportfs.content.download import Download, FileKey, Phase, WrongLength
 from exportfs.content.source import Sink
-from exportfs.errors import Corrupt, ExportfsError
+from exportfs.errors import Corrupt, ExportfsError, Interrupted, TimedOut
 from exportfs.model import Fetch
 
 SIZE = 16 * KIB
@@ -18,12 +18,14 @@ class Owner:
     def __init__(self) -> None:
         self.blocks: list[Block] = []
         self.error: ExportfsError | None = None
+        self.finishes = 0
 
     def arrived(self, download: Download, index: int, block: Block) -> None:
         self.blocks.append(block)
 
     def finished(self, download: Download, error: ExportfsError | None) -> None:
         self.error = error
+        self.finishes += 1
 
     def awaited(self, download: Download) -> bool:
         return True
@@ -39,6 +41,7 @@ class Nothing:
     """A source of nothing, and what it gives."""
 
     fetch: Fetch
+    cancelled = False
 
     def start(self, fetch: Fetch, sink: Sink) -> "Nothing":
         self.fetch = fetch
@@ -46,7 +49,9 @@ class Nothing:
 
     def allow(self, until: int) -> None: ...
     def window(self, amount: int) -> None: ...
-    def cancel(self) -> None: ...
+    def cancel(self) -> None:
+        self.cancelled = True
+
     def suspect(self) -> None: ...
 
 
@@ -78,3 +83,66 @@ def test_the_beginning_of_a_block_is_checked_as_all_of_it(
         assert type(owner.error) is error
         assert len(owner.blocks) == 1
     assert download.phase is Phase.ENDED
+
+
+HALF = SIZE // 2
+LOST, STALLED = Interrupted("lost"), TimedOut("stalled")
+Said = tuple[int, int] | ExportfsError | None
+"""A block's number and length, or what the stream ends with; STALLED: that nothing more comes."""
+
+
+@pytest.mark.promise("R6")
+@pytest.mark.parametrize(
+    ("said", "delivered", "error"),
+    [
+        pytest.param([(0, SIZE), (1, SIZE), (2, HALF), None], 3, None, id="whole"),
+        pytest.param(
+            [(0, 0), (0, SIZE), (1, SIZE), (2, HALF), (3, 0), None], 3, None, id="empty blocks around"
+        ),
+        pytest.param([(0, SIZE), (1, SIZE), (2, HALF), STALLED], 3, None, id="no end of the stream"),
+        pytest.param([(0, SIZE), (1, SIZE), (2, HALF), LOST], 2, LOST, id="lost before the end"),
+        pytest.param([(0, SIZE), (1, SIZE), (2, HALF), (3, 1), None], 2, Corrupt, id="longer"),
+        pytest.param([(0, SIZE), (1, SIZE), (2, HALF), (2, HALF), None], 2, Corrupt, id="the end twice"),
+        pytest.param([(0, SIZE), (1, SIZE), (2, SIZE), None], 2, WrongLength, id="longer in the last block"),
+        pytest.param([(0, SIZE), (1, SIZE), None], 2, Corrupt, id="shorter by a block"),
+        pytest.param([(0, SIZE), (1, SIZE - 1), (2, HALF), None], 1, WrongLength, id="shorter by a byte"),
+        pytest.param([None], 0, Corrupt, id="nothing"),
+        pytest.param([(0, SIZE), STALLED], 1, STALLED, id="stalled"),
+        pytest.param([(1, SIZE), (0, SIZE), (1, SIZE), (2, HALF), None], 0, Corrupt, id="out of order"),
+        pytest.param([(0, SIZE), (0, SIZE), (1, SIZE), (2, HALF), None], 1, Corrupt, id="repeated"),
+        pytest.param([(0, SIZE), (2, HALF), None], 1, Corrupt, id="left out"),
+    ],
+)
+def test_what_is_let_through(
+    said: list[Said], delivered: int, error: type[ExportfsError] | ExportfsError | None
+) -> None:
+    """Of a file of two and a half blocks. Whatever comes after what is wrong, nobody sees."""
+    owner, source = Owner(), Nothing()
+    download = Download(owner, FileKey("s", "f", 2 * SIZE + HALF), SIZE, 0, wide=True, clock=lambda: 0.0)
+    download.allow(MIB)
+    download.begin(source)
+    for each in said:
+        if isinstance(each, tuple):
+            download.block(each[0], memoryview(bytes(each[1])))
+        elif each is STALLED:
+            download.stalled(STALLED)
+        else:
+            download.ended(each)
+    assert [block.start for block in owner.blocks] == [0, SIZE, 2 * SIZE][:delivered]
+    assert owner.finishes == 1
+    assert owner.error is error if not isinstance(error, type) else type(owner.error) is error
+    assert (download.refusal is not None) is (delivered == 0)
+    assert source.cancelled
+
+
+@pytest.mark.promise("R6")
+@pytest.mark.parametrize(("until", "error"), [(1, type(None)), (2, Corrupt)])
+def test_a_stream_that_ends_before_the_file_does(until: int, error: type[ExportfsError | None]) -> None:
+    """As it was asked to, or too early."""
+    owner, source = Owner(), Nothing()
+    download = Download(owner, FileKey("s", "f", MIB), SIZE, 0, wide=False, stop=True, clock=lambda: 0.0)
+    download.allow(until * SIZE)
+    download.begin(source)
+    download.block(0, memoryview(bytes(SIZE)))
+    download.ended(None)
+    assert type(owner.error) is error
