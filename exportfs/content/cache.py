@@ -50,7 +50,8 @@ class BlockCache:
             self._sizes = sorted([*self._sizes, chunk_size], reverse=True)
         cache = self._small if chunk_size <= SMALL else self._ahead
         if _size(block) < chunk_size:  # a beginning only, where somebody else may have had all
-            held = cache.get((file, chunk_size, index))
+            key = (file, chunk_size, index)
+            held = cache.get(key) or self._behind.get(key)
             if held is not None and _size(held) > _size(block):
                 return
         if _size(block) <= cache.maxsize:
