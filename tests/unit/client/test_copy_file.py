@@ -107,7 +107,9 @@ def test_killed_copy_goes_on_at_the_checkpoint(job: Job, monkeypatch: pytest.Mon
     assert job.target.read_bytes() == CONTENT
 
 
-@pytest.mark.parametrize("spoil", ["part", "short", "gone", "state", "identity", "size", "no state"])
+@pytest.mark.parametrize(
+    "spoil", ["part", "short", "gone", "state", "fields", "offset", "identity", "size", "no state"]
+)
 def test_remnant_that_cannot_be_trusted_is_not_used(job: Job, spoil: str) -> None:
     with pytest.raises(Killed):
         copy_result(job, killed_at(5 * CHUNK))
@@ -122,6 +124,10 @@ def test_remnant_that_cannot_be_trusted_is_not_used(job: Job, spoil: str) -> Non
         job.part.unlink()
     elif spoil == "state":
         job.state.write_text("{")
+    elif spoil == "fields":  # as another version may have them
+        job.state.write_text(json.dumps({**state, "more": 1}))
+    elif spoil == "offset":
+        job.state.write_text(json.dumps({**state, "offset": str(state["offset"])}))
     elif spoil == "identity":
         job.state.write_text(json.dumps({**state, "identity": "of another"}))
     elif spoil == "size":
@@ -178,6 +184,20 @@ def test_source_that_goes_while_its_copy_is_verified(job: Job) -> None:
     with pytest.raises(SourceTrouble, match="source"):
         copy_result(job, report)
     assert not job.target.exists()
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_nothing_stays_open(job: Job, fails: bool) -> None:
+    """Of thousands of results the last ones could not be copied."""
+    if fails:
+        os.truncate(job.source, len(CONTENT) - 1)
+    with contextlib.ExitStack() as stack:
+        if fails:
+            stack.enter_context(pytest.raises(SourceTrouble))
+        copy_result(job, silent)
+    links = [Path("/proc/self/fd", name) for name in os.listdir("/proc/self/fd")]
+    places = {os.readlink(link) for link in links if link.is_symlink()}
+    assert not any(place.startswith(f"{job.source.parent}/") for place in places)
 
 
 def test_link_in_the_place_of_a_part_is_not_followed(job: Job, tmp_path: Path) -> None:

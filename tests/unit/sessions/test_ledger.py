@@ -259,6 +259,62 @@ def test_room_is_made_by_what_is_done_with() -> None:
     assert ledger.done_with([(4, 2)]) is None  # it was changed since
 
 
+def of_sessions(*session_ids: str | None, at: float = 1e9) -> Records:
+    """Records of A, one of each session, whose keys are their numbers."""
+    made = [Record(str(n), A, MARK, False, "outline", (), each, at=at) for n, each in enumerate(session_ids)]
+    return Records(made, keys())
+
+
+@pytest.mark.promise("W3", "W12")
+@pytest.mark.parametrize(
+    ("session_id", "days", "stays"),
+    [
+        ("there", 2.0, True),
+        ("gone", 0.9, True),  # a server that is just starting lists nothing
+        ("gone", 1.1, False),
+        (None, 2.0, True),
+    ],
+)
+def test_what_is_dropped_in_time(session_id: str | None, days: float, stays: bool) -> None:
+    """The same request would start another export."""
+    records = of_sessions(session_id)
+    told: list[Change] = []
+    records.on_change = told.append
+    records.session_ids()
+    records.prune({"there"}, 1e9 + days * 86400)
+    assert bool(records.all) is stays
+    assert told == ([] if stays else [Drop("0")])
+    assert records.session_ids() == ({session_id} if stays and session_id else set())
+
+
+@pytest.mark.promise("W3", "S2")
+def test_what_happens_to_one_session_happens_to_no_other() -> None:
+    def marked(event: Callable[[Records], None], attribute: str) -> list[object]:
+        records = of_sessions("one", "two", None)
+        told: list[Change] = []
+        records.on_change = told.append
+        event(records)
+        event(records)
+        assert {change.record.key for change in told if isinstance(change, Put)} == {"0"}
+        return [getattr(each, attribute) for each in records.all]
+
+    assert marked(lambda records: records.destroyed("one"), "destroyed") == [True, False, False]
+    assert marked(lambda records: records.stopped("one"), "stopped") == [True, False, False]
+    assert marked(lambda records: records.forget(A, "one"), "forgotten") == [True, False, False]
+    assert marked(lambda records: records.told("one", of_it=False), "reported") == [False, True, True]
+    assert marked(lambda records: records.footage_told("one", {"x": 1}), "footage") == [{"x": 1}, None, None]
+
+
+def test_renames_and_removals_of_one_name_leave_the_others() -> None:
+    records = Records([record(), Record("b", B, MARK, False, "outline", ())], keys())
+    records.forget(A)
+    records.renamed(
+        A, "c.json"
+    )  # another file has come to be A since: that of the one removed stays what it was
+    records.renamed(B, "d.json")
+    assert [(each.name, each.forgotten) for each in records.all] == [(A, True), ("d.json", False)]
+
+
 @pytest.mark.promise("W15")
 def test_no_room_is_made_by_what_has_an_error_and_is_not_done_with() -> None:
     """Under way, of unknown outcome, and scratch with a hint."""
