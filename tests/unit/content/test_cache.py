@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from exportfs.config import KIB, MIB
 from exportfs.content.cache import Block, BlockCache
-from exportfs.content.tuning import BEHIND
+from exportfs.content.tuning import BEHIND, SMALL
 
-SIZES = 16 * KIB, 128 * KIB, MIB
+SIZES = 16 * KIB, SMALL, 128 * KIB, MIB
 FILES = "f", "g"
 FILE_SIZE = 2 * MIB + 5000
 BYTES = {file: memoryview(random.Random(file).randbytes(FILE_SIZE)) for file in FILES}
@@ -58,7 +58,7 @@ def test_whatever_is_put_and_read(puts: list[tuple[str, int, int, int | None, bo
 
 def test_the_largest_is_found() -> None:
     cache = BlockCache(64 * MIB)
-    for size in (SIZES[1], SIZES[2], SIZES[0]):
+    for size in (128 * KIB, MIB, 16 * KIB):
         cache.put("f", size, 0, block("f", size, 0))
     found = cache.find("f", 100)
     assert found is not None
@@ -68,8 +68,10 @@ def test_the_largest_is_found() -> None:
 def test_a_beginning_takes_nothing_away() -> None:
     cache = BlockCache(64 * MIB)
     size = SIZES[0]
-    for length in (5000, 9000, None, 5000):
+    for length, longest in ((5000, 5000), (9000, 9000), (5000, 9000), (None, size), (5000, size)):
         cache.put("f", size, 1, block("f", size, 1, length))
+        assert cache.find("f", size + longest - 1) is not None
+        assert cache.used == longest
     found = cache.find("f", size + 10000)
     assert found is not None
     assert len(found.data) == size
@@ -109,3 +111,4 @@ def test_small_ones_stay_when_a_large_file_is_copied() -> None:
     for index in range(100):
         cache.put("g", MIB, index, Block(index * MIB, data))
     assert cache.find("f", 0) is not None
+    assert cache.used == SIZES[0] + (cache.blocks - 1) * MIB
