@@ -21,7 +21,7 @@ from exportfs.content.tuning import (
 
 @dataclass(slots=True)
 class Plan:
-    """What one read is part of. Only `leave` changes it."""
+    """What one read is part of. Only its methods change it."""
 
     proven: bool
     """Whether it belongs to sequential reading."""
@@ -35,10 +35,19 @@ class Plan:
     """Whether it goes on from a first read as copies make it."""
     guess: bool = False
     """Whether it is most probably the kernel's guess: nobody has come to its first byte yet."""
+    continued: bool = False
+    """Whether it goes on from an earlier read: while reading goes on elsewhere it is the kernel's read-ahead."""
+    unwanted: bool = False
+    """Whether nobody waits for it any more."""
 
     def leave(self) -> None:
         """Reading went on elsewhere meanwhile: nothing is to come beyond this read."""
         self.proven = self.lingering = self.bulk = False
+
+    def refuse(self) -> None:
+        """The same, and nothing of this read either."""
+        self.leave()
+        self.unwanted = True
 
 
 @dataclass(slots=True)
@@ -78,7 +87,7 @@ class Position:
         ahead of several is sent twice where they meet (1.15 bytes for each, measured)."""
         enough = PROVEN + KERNEL_WINDOWS * kernel_ahead
         run = self._continued(offset, enough)
-        jumped = False
+        continued, jumped = run is not None, False
         before = run.read if run is not None and run.start == 0 else 0
         if run is not None:
             run.doubled = (offset, length) == (run.end, 2 * run.last)
@@ -108,7 +117,7 @@ class Position:
         # So the kernel's windows grow ahead of small reads, each asked for when somebody comes to the one before. The
         # largest come again and again; and a program that asks for so much itself does not begin with so little.
         guess = not run.proven and run.doubled and GUESSED <= length < kernel_ahead
-        return Plan(run.proven, read > length or offset == 0, read, jumped, run.bulk, guess)
+        return Plan(run.proven, read > length or offset == 0, read, jumped, run.bulk, guess, continued)
 
     @property
     def _reordered(self) -> bool:

@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import trio
 
@@ -13,6 +14,15 @@ from exportfs.content.result import Result
 from exportfs.content.shared import Shared
 from exportfs.content.tuning import FAIL_FAST, FAILURES, GUESS_AMONG
 from exportfs.errors import ExportfsError, Unwanted
+
+
+@dataclass(slots=True, eq=False)
+class _Read:
+    """One that is under way."""
+
+    offset: int
+    end: int
+    plan: Plan
 
 
 class Reader:
@@ -31,8 +41,13 @@ class Reader:
         self._sequential = shared.sequential
         self._guesses = guesses
         self._guess: Guess | None = None
-        self._plans: list[Plan] = []
-        """Of reads under way."""
+        self._reads: list[_Read] = []
+        """Under way."""
+        self._refused: list[_Read] = []
+        """Those that were refused for `_refused_for` lately, or as a descriptor was closed."""
+        self._refused_for: _Read | None = None
+        self._by_one = True
+        """Whether one program reads, one place after the other, as far as is known."""
         self._failed = deque[tuple[int, int, float, ExportfsError]](maxlen=FAILURES)
         """From where to where and when reads failed lately after they had waited, and with what."""
 
@@ -52,19 +67,23 @@ class Reader:
         plan = self._position.read(offset, end - offset, self._line.kernel_ahead, fast=self._line.fast)
         if plan.proven:
             self._sequential.add(self)
+        if self._refused:
+            self._look_whether_somebody_waited(offset, end)
+        read = _Read(offset, end, plan)
         self._shared.reading += 1
-        self._plans.append(plan)
+        self._reads.append(read)
         try:
             if self._guess is not None:
                 await self._after(self._guess, offset, plan)
             if plan.guess and self._guesses and self._line.quick and self._shared.reading <= GUESS_AMONG:
                 await self._wait_for_somebody(end)
-            return await self._read(offset, end, plan)
+            return await self._read(read)
         finally:
             self._shared.reading -= 1
-            self._plans = [other for other in self._plans if other is not plan]
+            self._reads.remove(read)
 
-    async def _read(self, offset: int, end: int, plan: Plan) -> bytes | memoryview:
+    async def _read(self, read: _Read) -> bytes | memoryview:
+        offset, end, plan = read.offset, read.end, read.plan
         result, cache = self._result, self._cache
         pieces: list[memoryview] = []
         position, since = offset, trio.current_time()
@@ -73,7 +92,7 @@ class Reader:
             block: Block | None = result.cached(position)
             if block is None:
                 if plan.jumped and not missed:
-                    self._leave(plan)
+                    self._leave(read)
                 missed = True
                 block = await self._wait_for(position, end, plan, since)
             piece = block.data[position - block.start : end - block.start]
@@ -89,12 +108,38 @@ class Reader:
         result.ahead(end, plan, self)
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
-    def _leave(self, plan: Plan) -> None:
-        """This read went elsewhere: of those from before nothing comes but what they asked for."""
-        for other in self._plans:
-            if other is not plan:
-                other.leave()
+    def _leave(self, read: _Read) -> None:
+        """This read went elsewhere: of those from before nothing comes but what they asked for, if that."""
+        for other in self._reads:
+            if other is not read:
+                other.plan.leave()
+        self._refuse(read)
         self._result.leave(self)
+
+    def _refuse(self, cause: _Read | None) -> bool:
+        """A read went elsewhere, or the file was closed (None): those that went on from others were made by the
+        kernel, ahead of who waits for them no more. Says whether there are any.
+
+        On a fast line they are soon there, and who reads with several threads has most of them under way there.
+        """
+        if not self._by_one or not self._guesses or self._line.fast:
+            return False
+        refused = [read for read in self._reads if read is not cause and read.plan.continued]
+        for read in refused:
+            read.plan.refuse()
+        if refused:
+            self._refused, self._refused_for = refused, cause
+        return bool(refused)
+
+    def _look_whether_somebody_waited(self, offset: int, end: int) -> None:
+        """Of what was refused something is asked for again while the read for which it was refused is under way; or
+        anything, though a descriptor was closed. So there is another thread, or another descriptor, and it is not to
+        be refused what it waits for again and again."""
+        again = any(other.offset < end and offset < other.end for other in self._refused)
+        if self._refused_for is None or (self._refused_for in self._reads and again):
+            self._by_one = False
+        if self._refused_for not in self._reads:
+            self._refused = []
 
     async def _after(self, guess: Guess, offset: int, plan: Plan) -> None:
         """This read tells whether somebody came to what the kernel read ahead before; that is asked for first."""
@@ -118,6 +163,8 @@ class Reader:
         """A descriptor of it was closed, most probably the last one."""
         if self._guess is not None:
             self._guess.settle(wanted=False)
+        if self._refuse(None):
+            self._result.leave(self)
 
     async def _wait_for(self, position: int, end: int, plan: Plan, since: float) -> Block:
         asked = trio.current_time()

@@ -24,6 +24,7 @@ from exportfs.errors import (
     NotFound,
     OutOfRange,
     TimedOut,
+    Unwanted,
 )
 from exportfs.retry import Patience
 
@@ -53,7 +54,8 @@ class Result:
     async def block_at(self, offset: int, end: int, plan: Plan, reader: object, since: float) -> Block:
         """The block that holds the byte at `offset`, of a read by `reader` that began at `since` and goes up to `end`.
 
-        Raises Gone, Corrupt, AccessDenied, Busy, TimedOut, Unreachable and others, when trying again does not help.
+        Raises Gone, Corrupt, AccessDenied, Busy, TimedOut, Unreachable and others, when trying again does not help; and
+        Unwanted once the read is.
         """
         patience = Patience(self._shared.patience, trio.current_time())
         failures = sizes_tried = attempt = 0
@@ -62,18 +64,22 @@ class Result:
             block = self.cached(offset)
             if block is not None:
                 return block
+            if plan.unwanted:
+                raise Unwanted("reading went on elsewhere")
             download = self._serving(
                 offset, end, plan, reader, since, small=failures >= SMALL_AFTER, whole=failures > 0
             )
             attempt += 1
             try:
-                block = await self._waiting.wait(offset, end, since, download, patience)
+                block = await self._waiting.wait(offset, end, plan, since, download, patience)
                 if trio.current_time() - begun >= SLOW_BLOCK:
                     self._note(offset, attempt, begun, "is here")
                 return block
             except Preempted as preempted:
                 self._note(offset, attempt, begun, f"is asked for again: {preempted}")
                 await trio.lowlevel.checkpoint()
+            except Unwanted:
+                raise
             except ExportfsError as error:
                 self._note(
                     offset, attempt, begun, f"failed in blocks of {download.chunk_size >> 10} KiB: {error}"
@@ -98,7 +104,7 @@ class Result:
         while not self._ended_empty:
             download = self._open(0, 0, wide=False, sequential=False, stop=True, reader=reader)
             try:
-                await self._waiting.wait(0, 0, trio.current_time(), download, patience)
+                await self._waiting.wait(0, 0, None, trio.current_time(), download, patience)
             except Preempted:
                 await trio.lowlevel.checkpoint()
             except (InvalidArgument, NotFound):
@@ -366,7 +372,9 @@ class Result:
         return download
 
     def leave(self, reader: object) -> None:
-        """A reader went elsewhere: nothing more is sent of what it left, before anything else is asked for."""
+        """A reader went elsewhere: nothing more is sent of what it left, before anything else is asked for. Reads that
+        are unwanted by now end."""
+        self._waiting.refuse()
         for download in list(self._downloads):
             if download.reader is reader:
                 if self.awaited(download):

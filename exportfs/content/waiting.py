@@ -6,19 +6,23 @@ import trio
 
 from exportfs.content.cache import Block
 from exportfs.content.download import Download, Phase, Preempted
+from exportfs.content.read_ahead import Plan
 from exportfs.content.shared import Shared
-from exportfs.errors import ExportfsError, Interrupted, TimedOut
+from exportfs.errors import ExportfsError, Interrupted, TimedOut, Unwanted
 from exportfs.retry import Patience
 
 
 class _Waiter:
     """Somebody needs the byte at `offset`, and then what follows up to `end`."""
 
-    __slots__ = ("block", "brought", "download", "end", "error", "event", "offset", "since")
+    __slots__ = ("block", "brought", "download", "end", "error", "event", "offset", "plan", "since")
 
-    def __init__(self, offset: int, end: int, since: float, download: Download, brought: int) -> None:
+    def __init__(
+        self, offset: int, end: int, plan: Plan | None, since: float, download: Download, brought: int
+    ) -> None:
         self.offset = offset
         self.end = end
+        self.plan = plan
         self.since = since
         self.download = download
         self.brought = brought
@@ -36,11 +40,12 @@ class Waiting:
         self._waiters: list[_Waiter] = []
 
     async def wait(
-        self, offset: int, end: int, since: float, download: Download, patience: Patience
+        self, offset: int, end: int, plan: Plan | None, since: float, download: Download, patience: Patience
     ) -> Block:
         """The block that holds the byte at `offset`, of a read that began at `since` and goes up to `end`, as soon as
-        it is there, from `download` or another. Raises what the download ended with, and TimedOut."""
-        waiter = _Waiter(offset, end, since, download, self._shared.bytes)
+        it is there, from `download` or another. Raises what the download ended with, TimedOut, and Unwanted once the
+        read is."""
+        waiter = _Waiter(offset, end, plan, since, download, self._shared.bytes)
         self._waiters.append(waiter)
         self._shared.scheduler.share()
         try:
@@ -110,6 +115,13 @@ class Waiting:
                 waiter.error = Preempted("the download is too slow to be waited for")
                 waiter.event.set()
 
+    def refuse(self) -> None:
+        """Reads that nobody wants wait no longer."""
+        for waiter in self._waiters:
+            if waiter.plan is not None and waiter.plan.unwanted and not waiter.event.is_set():
+                waiter.error = Unwanted("reading went on elsewhere")
+                waiter.event.set()
+
     def fail(self, download: Download, error: ExportfsError) -> None:
         """Its download has ended."""
         for waiter in self._of(download):
@@ -128,9 +140,13 @@ class Waiting:
         since = (
             waiter.since
             for waiter in self._waiters
-            if waiter.download is download and (waiter.block is None or waiter.block.end < waiter.end)
+            if waiter.download is download
+            and waiter.error is None
+            and (waiter.block is None or waiter.block.end < waiter.end)
         )
         return min(since, default=None)
 
     def _of(self, download: Download) -> list[_Waiter]:
-        return [waiter for waiter in self._waiters if waiter.download is download and waiter.block is None]
+        return [
+            waiter for waiter in self._waiters if waiter.download is download and not waiter.event.is_set()
+        ]

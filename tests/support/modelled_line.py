@@ -19,7 +19,7 @@ from exportfs.content.library import Library
 from exportfs.content.line import Line
 from exportfs.content.reader import Reader
 from exportfs.content.source import Sink
-from exportfs.errors import ExportfsError
+from exportfs.errors import ExportfsError, Unwanted
 from exportfs.model import Fetch
 from exportfs.rpc.exact import ExactDownload
 from exportfs.rpc.http2_client import WINDOW
@@ -205,6 +205,8 @@ class KernelFile:
         self._last = -1
         self._end = -(-reader.key.size // PAGE)
         self.requests: list[tuple[int, int]] = []
+        self.in_vain = 0
+        """Pages of refused requests that somebody waited for."""
 
     async def read(self, offset: int, length: int) -> float:
         """Gives the seconds that a program has waited for it."""
@@ -218,7 +220,10 @@ class KernelFile:
                 self._marked.discard(page)
                 self._go_on(last - offset // PAGE)
             await self._pages[page].wait()
-            page += 1
+            if page in self._pages:
+                page += 1
+            else:
+                self.in_vain += 1
         self._last = last - 1
         return trio.current_time() - begun
 
@@ -265,7 +270,12 @@ class KernelFile:
 
     async def _fetch(self, pages: list[int]) -> None:
         offset, length = pages[0] * PAGE, len(pages) * PAGE
-        data = await self.reader.read(offset, length)
+        try:
+            data = await self.reader.read(offset, length)
+        except Unwanted:  # the mount has them dropped
+            for page in pages:
+                self._pages.pop(page).set()
+            return
         key = self.reader.key
         assert bytes(data) == content(key.file_id, offset, min(length, key.size - offset))
         for page in pages:

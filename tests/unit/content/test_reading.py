@@ -646,10 +646,10 @@ async def test_a_jump_ends_what_it_left(autojump_clock: MockClock, nursery: trio
 async def test_of_what_a_jump_left_only_what_was_asked_for_comes(
     breaks: bool, fast: bool, step: int, block: int, autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
-    """The kernel's requests cannot be called off; what was to come ahead of them can, also where they have to be made
-    anew."""
+    """Where the requests of before may be a program's own, they are answered; what was to come ahead of them does not
+    come, also where they have to be made anew."""
     source = FakeSource(nursery, {"f": 100 * MIB}, fast=fast, delay=0.1)
-    reader = source.library().open(source.key("f"))
+    reader = source.library().open(source.key("f"), guesses=False)
     await read_all(reader, 5 * MIB, step)
     faults = list[ExportfsError]()
     async with trio.open_nursery() as reading:
@@ -663,6 +663,134 @@ async def test_of_what_a_jump_left_only_what_was_asked_for_comes(
     await trio.sleep(10)
     assert not faults
     assert source.sent <= 5 * MIB + 4 * step + 2 * block
+    nursery.cancel_scope.cancel()
+
+
+class Story:
+    """A reader of 5 MiB of a thin line's file; then requests of the kernel's for what follows are under way."""
+
+    def __init__(self, nursery: trio.Nursery) -> None:
+        self.source = FakeSource(nursery, {"f": 100 * MIB}, fast=False, delay=0.1)
+        self.reader = self.source.library().open(self.source.key("f"))
+        self.nursery = nursery
+        self.next = 5 * MIB
+        self.answers = list[bytes | None]()
+        """Of what `ask` asked for; None where it was refused."""
+
+    async def ask(self, offset: int | None = None, length: int = KERNEL) -> None:
+        """Has the kernel ask for what follows, or for a place."""
+        if offset is None:
+            offset, self.next = self.next, self.next + length
+
+        async def read(offset: int) -> None:
+            try:
+                data = bytes(await self.reader.read(offset, length))
+                assert data == content("f", offset, length)
+                self.answers.append(data)
+            except Unwanted:
+                self.answers.append(None)
+
+        self.nursery.start_soon(read, offset)
+        await trio.testing.wait_all_tasks_blocked()
+
+
+async def test_what_the_kernel_asked_for_before_a_jump_is_refused(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    """Nobody waits for it: who jumps has come to none of it. So nothing of it is sent."""
+    story = Story(nursery)
+    await read_all(story.reader, 5 * MIB)
+    await story.ask()
+    await story.ask()
+    before = story.source.sent
+    assert await story.reader.read(80 * MIB, KERNEL) == content("f", 80 * MIB, KERNEL)
+    assert story.answers == [None, None]
+    await trio.sleep(10)
+    assert story.source.sent == before + KERNEL
+    # Who comes back gets it.
+    await story.ask(5 * MIB)
+    await trio.sleep(5)
+    assert story.answers[2] is not None
+    nursery.cancel_scope.cancel()
+
+
+async def test_what_a_read_began_with_is_never_refused(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    """Whatever reads at many places at once waits for each of them."""
+    story = Story(nursery)
+    for place in (5, 80, 20, 60):
+        await story.ask(place * MIB)
+    await trio.sleep(30)
+    assert len(story.answers) == 4
+    assert None not in story.answers
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_thread_that_waits_is_refused_once(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    """The kernel asks for the page once more, while the other thread still waits for its own."""
+    story = Story(nursery)
+    await read_all(story.reader, 5 * MIB)
+    await story.ask()
+    await story.ask(80 * MIB)
+    assert story.answers == [None]
+    await story.ask(5 * MIB, 4 * KIB)
+    await story.ask(5 * MIB + 4 * KIB)
+    for place in (20, 60):
+        await story.ask(place * MIB)
+    await trio.sleep(30)
+    assert story.answers.count(None) == 1
+    assert len(story.answers) == 6
+    nursery.cancel_scope.cancel()
+
+
+async def test_what_the_kernel_asked_for_before_a_close_is_refused(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    story = Story(nursery)
+    await read_all(story.reader, 5 * MIB)
+    await story.ask()
+    await story.ask()
+    before = story.source.sent
+    story.reader.flushed()
+    await trio.testing.wait_all_tasks_blocked()
+    assert story.answers == [None, None]
+    assert story.source.running == 0
+    story.reader.close()
+    await trio.sleep(10)
+    assert story.source.sent == before
+    nursery.cancel_scope.cancel()
+
+
+async def test_who_has_another_descriptor_is_refused_once(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    """`flush` comes for each one that is closed, as by the children of a shell that reads a file line by line."""
+    story = Story(nursery)
+    await read_all(story.reader, 5 * MIB)
+    await story.ask()
+    story.reader.flushed()
+    await trio.testing.wait_all_tasks_blocked()
+    assert story.answers == [None]
+    for _ in range(3):
+        await story.ask(5 * MIB)
+        calls = len(story.source.fetches)
+        story.reader.flushed()
+        await trio.sleep(5)
+        assert len(story.source.fetches) == calls
+    assert story.answers.count(None) == 1
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_flush_while_nothing_is_asked_for_ends_nothing(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    story = Story(nursery)
+    await read_all(story.reader, 5 * MIB)
+    assert story.source.running == 1
+    story.reader.flushed()
+    await trio.testing.wait_all_tasks_blocked()
+    assert story.source.running == 1
     nursery.cancel_scope.cancel()
 
 
