@@ -75,7 +75,7 @@ class Download:
         self.reader = reader
         """Who used it last."""
         self.left_at: float | None = None
-        """When its reader went elsewhere while somebody, most probably the kernel's read-ahead, still waited for it."""
+        """When its reader went elsewhere while somebody still waited for it."""
         self.superseded = False
         """Whether another download goes on where this one was last allowed to go."""
         self.first = first

@@ -22,8 +22,6 @@ from exportfs.content.tuning import (
     FIRSTS,
     FULL_SECONDS,
     IDLE_SECONDS,
-    LEFT_SECONDS,
-    LEFT_WINDOW,
     SILENT_SECONDS,
     STUCK_SECONDS,
     TIME_SLICE,
@@ -128,7 +126,7 @@ class Scheduler:
     def share(self) -> None:
         """Divides the line's window among exact downloads. To be called when what is wanted has changed."""
         exact = [download for download in self._running if not download.wide and download.wanted]
-        if len(exact) == 1 and exact[0].left_at is None:
+        if len(exact) == 1:
             exact[0].window(self._line.window)
         elif exact:
             for download, amount in shares(exact, self._line.window, self._clock()):
@@ -238,21 +236,18 @@ class Scheduler:
         return max(sated, key=lambda download: download.delivered, default=None)
 
 
-AWAITED, AHEAD, LEFT = range(3)
+AWAITED, AHEAD = range(2)
 
 
 def shares(downloads: Iterable[Download], window: int, now: float) -> list[tuple[Download, int]]:
     """Of each download that wants something, the bytes that it may have on their way.
 
-    In this order each gets what remains of the window: awaited before read-ahead before what a jump left behind; then
-    who was served least lately; then who has waited longest. What was left gets little: the reader's next read, which
-    comes in a moment, is not to wait for it.
+    In this order each gets what remains of the window: awaited before read-ahead; then who was served least lately;
+    then who has waited longest.
     """
     found, left = [], window
     ranked = ((_rank(download, now), download) for download in downloads)
-    for rank, download in sorted(ranked, key=operator.itemgetter(0)):
-        if rank[0] == LEFT:
-            left = min(left, LEFT_WINDOW)
+    for _, download in sorted(ranked, key=operator.itemgetter(0)):
         amount = min(left, download.wanted_sent)
         # The last one to get anything may have all the rest: it may want more in a moment.
         found.append((download, left if amount == left else amount))
@@ -262,6 +257,5 @@ def shares(downloads: Iterable[Download], window: int, now: float) -> list[tuple
 
 def _rank(download: Download, now: float) -> tuple[int, float, float]:
     since = download.owner.awaited_since(download)
-    again = -math.inf if download.left_at is None else download.left_at + LEFT_SECONDS
-    rank = LEFT if now < again else AHEAD if since is None else AWAITED
-    return rank, download.owner.served(now), max(again, download.started_at if since is None else since)
+    rank = AHEAD if since is None else AWAITED
+    return rank, download.owner.served(now), download.started_at if since is None else since

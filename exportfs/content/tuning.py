@@ -209,11 +209,6 @@ REAP_EVERY = 1.0
 """Seconds between looks for downloads that nobody uses."""
 SERVED_HALVES = 2.0
 """Seconds in which half of what a file was served is forgotten: who had least lately comes first on the line."""
-LEFT_SECONDS = 5.0
-"""Seconds for which requests that a jump left behind wait for everybody else."""
-LEFT_WINDOW = 16 * KIB
-"""Bytes that they may have on their way meanwhile. With the whole window a second jump took 98 ms at 10 Mbit/s in place
-of 65, and 1 MiB in sequence 1,010 in place of 900."""
 
 # --- What is kept (content/cache.py) ----------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ from exportfs.config import KIB, MIB
 from exportfs.content.cache import Block
 from exportfs.content.download import Download, FileKey
 from exportfs.content.scheduler import shares
-from exportfs.content.tuning import LEFT_SECONDS, WRAPPING
+from exportfs.content.tuning import WRAPPING
 from exportfs.errors import ExportfsError
 
 NOW = 100.0
@@ -38,13 +38,10 @@ class Owner:
         return self.lately
 
 
-def download(
-    name: str, wanted: int, *, lately: float = 0.0, since: float | None = None, left: float | None = None
-) -> Download:
+def download(name: str, wanted: int, *, lately: float = 0.0, since: float | None = None) -> Download:
     key = FileKey("session", name, 100 * MIB)
     made = Download(Owner(lately, since), key, 16 * KIB, 0, wide=False, clock=lambda: NOW - 10)
     made.allow(wanted)
-    made.left_at = left
     return made
 
 
@@ -65,15 +62,6 @@ def download(
         ),
         # of equals, who has waited longest
         ([download("late", MIB, since=99), download("early", MIB, since=98)], {"early": WINDOW, "late": 0}),
-        # what a jump left comes last, but not for ever
-        (
-            [download("left", MIB, since=90, left=NOW - 0.5), download("ahead", MIB, lately=5e6)],
-            {"ahead": WINDOW, "left": 0},
-        ),
-        (
-            [download("left", MIB, since=90, left=NOW - LEFT_SECONDS - 1), download("ahead", MIB)],
-            {"left": WINDOW, "ahead": 0},
-        ),
     ],
 )
 def test_shares(downloads: list[Download], expected: dict[str, int]) -> None:

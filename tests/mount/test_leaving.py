@@ -1,0 +1,122 @@
+"""What a program leaves behind when it reads elsewhere, or closes a file, over a line that is thin."""
+
+import json
+import os
+import random
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from exportfs.simulator import Config, LoginConfig, Proxy, Simulator, SimulatorServer
+from tests.support.harness import MountProcess, eventually
+
+pytestmark = [pytest.mark.mount, pytest.mark.slow]
+
+KIB, MIB = 1 << 10, 1 << 20
+STEP = 64 * KIB
+SIZE = 64 * MIB
+WINDOW = 128 * KIB
+"""Bytes that the server has sent, at most, by the time that it hears that nobody wants them; with headers."""
+
+
+@dataclass
+class Scene:
+    """A file behind a line of 1 MiB/s and 20 ms."""
+
+    proxy: Proxy
+    mount: MountProcess
+    path: Path
+    content: bytes = field(repr=False)
+
+    def right(self, data: bytes, offset: int) -> bool:
+        return data == self.content[offset : offset + len(data)]
+
+    def settled(self) -> int:
+        """Bytes that the line has carried, once no download goes on."""
+
+        def ended() -> bool:
+            status = json.loads((self.mount.mountpoint / ".status.json").read_bytes())
+            return not status["downloads"]["running"]
+
+        eventually(ended)
+        return self.proxy.carried
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Iterator[Scene]:
+    simulator = Simulator(Config(login=LoginConfig(required=False)))
+    with SimulatorServer(simulator) as server, Proxy(server.port) as proxy:
+        proxy.latency, proxy.bandwidth = 0.02, MIB
+        session_id = simulator.add_computed(SIZE)
+        (file,) = simulator.files(session_id)
+        mount = MountProcess(proxy.address, tmp_path, "--insecure", "--refresh", "60")
+        try:
+            mount.start()
+            (path,) = mount.mountpoint.glob(f"sessions/*/{file.path}")
+            yield Scene(proxy, mount, path, simulator.content(session_id, file.path))
+            mount.check_log()
+        finally:
+            mount.clean_up()
+    simulator.close()
+
+
+def in_sequence(scene: Scene, file: int, start: int, end: int) -> None:
+    for offset in range(start, end, STEP):
+        data = os.pread(file, STEP, offset)
+        assert len(data) == STEP
+        assert scene.right(data, offset)
+
+
+def test_a_jump(scene: Scene) -> None:
+    file = os.open(scene.path, os.O_RDONLY)
+    try:
+        in_sequence(scene, file, 0, 2 * MIB)
+        before = scene.proxy.carried
+        in_sequence(scene, file, 48 * MIB, 48 * MIB + STEP)
+        assert scene.settled() - before <= STEP + WINDOW
+        # Whoever comes to it later reads it.
+        in_sequence(scene, file, 2 * MIB, 2 * MIB + 8 * STEP)
+    finally:
+        os.close(file)
+
+
+def test_a_close(scene: Scene) -> None:
+    file = os.open(scene.path, os.O_RDONLY)
+    in_sequence(scene, file, 0, 2 * MIB)
+    before = scene.proxy.carried
+    os.close(file)
+    assert scene.settled() - before <= WINDOW
+    with open(scene.path, "rb") as again:
+        in_sequence(scene, again.fileno(), 2 * MIB, 2 * MIB + 8 * STEP)
+
+
+def test_threads_that_share_a_descriptor(scene: Scene) -> None:
+    """The jumps of one are no reason to refuse another what it waits for."""
+    file = os.open(scene.path, os.O_RDONLY)
+
+    def one(seed: int) -> None:
+        chance = random.Random(seed)
+        for _ in range(4):
+            start = chance.randrange(SIZE // STEP - 5) * STEP
+            in_sequence(scene, file, start, start + 5 * STEP)
+
+    try:
+        with ThreadPoolExecutor(3) as threads:
+            for done in [threads.submit(one, seed) for seed in range(3)]:
+                done.result()
+    finally:
+        os.close(file)
+
+
+def test_descriptors_that_are_closed_beside_a_reader(scene: Scene) -> None:
+    """As children of a shell do that inherit the file which it reads."""
+    file = os.open(scene.path, os.O_RDONLY)
+    try:
+        for number in range(20):
+            os.close(os.dup(file))
+            in_sequence(scene, file, number * 2 * STEP, (number + 1) * 2 * STEP)
+    finally:
+        os.close(file)
