@@ -4,9 +4,10 @@ Large blocks cost half the CPU of small ones; a seek wants one small block. Whic
 (recommended: 16 to 64 KiB), and so is the status with which it refuses one: INVALID_ARGUMENT, but also what its gRPC
 answers where a message is too large for it, or whatever its code lets escape. So a size that was never yet served and
 fails is avoided for that one file (`FileSizes`), since it may be the file that is wrong; only when another size then
-works is it not asked for again (`BlockSizes`). On a slow line a large block is a long time without anything to show,
-and the more to be sent again when the line breaks: there blocks are as small as they have to be to come about every
-second.
+works is it not asked for again (`BlockSizes`). A server may also raise sizes to a smallest one, and number by that:
+then what comes is of another place, which its length tells, unless it is the end of the file and happens to be as long
+as what was asked for (`ends_alike`). On a slow line a large block is a long time without anything to show, and the more
+to be sent again when the line breaks: there blocks are as small as they have to be to come about every second.
 """
 
 import logging
@@ -81,7 +82,8 @@ class BlockSizes:
         return size in self._served
 
     def right(self, size: int, took: float, *, whole: bool) -> None:
-        """A block came as it should, after so many seconds; `whole`: with as many bytes as were asked for."""
+        """A block came as it should, after so many seconds; `whole`: with as many bytes as were asked for, and the file
+        has more."""
         if whole:
             self._served.add(size)
             self._doubts.pop(size, None)
@@ -93,6 +95,10 @@ class BlockSizes:
                 self._down -= 1
                 self._quick = 0
                 self._note("larger blocks are tried again: they came quickly")
+
+    def longer(self, got: int) -> None:
+        """A block came with so many bytes, more than were asked for: sizes below that are to be proved again."""
+        self._served = {size for size in self._served if size >= got}
 
     def stalled(self, size: int) -> None:
         """Not even one block of this size came before the download was given up."""
@@ -143,24 +149,41 @@ class FileSizes:
         """Bytes in a block of a first read."""
         return self._instead_of(self._block_sizes.seek)
 
-    def right(self, size: int, got: int, took: float) -> None:
-        """A block of this size came as it should, with so many bytes after so many seconds."""
+    def right(self, size: int, took: float, *, whole: bool) -> None:
+        """As `BlockSizes.right`."""
         self._wrong.clear()
         if size not in self._avoided:
             for other, proof in self._avoided.items():
                 self._block_sizes.worse(other, proof=proof)
             self._avoided.clear()
-        self._block_sizes.right(size, took, whole=got == size)
+        self._block_sizes.right(size, took, whole=whole)
 
-    def wrong_length(self, size: int, got: int) -> None:
-        """A block of this size came with another length: as from a server that has a largest, or a smallest one."""
+    def doubtful(self, size: int, index: int, total: int) -> bool:
+        """Whether a block of this size and number, of a file of `total` bytes, could be another place's though it is as
+        long as it should be: the end of the file, as `ends_alike` says. Not once the server has served the size."""
+        return not self._block_sizes.served(size) and ends_alike(size, size, index, total)
+
+    def wrong_length(self, size: int, got: int, index: int, total: int) -> bool:
+        """A block of this size and number came with another length: as from a server that has a largest, or a smallest
+        one. Whether another size is to be tried at once."""
+        if not self._block_sizes.served(size):
+            served, sizes = self._block_sizes.served, self._block_sizes.sizes
+            if got > size:
+                return self._avoid({other: False for other in sizes if other < got and not served(other)})
+            if ends_alike(size, got, index, total):
+                return self._avoid({size: False})
+            self._avoid(
+                {other: False for other in sizes if other == size or (other > got and not served(other))}
+            )
+            return False
+        if got > size:
+            self._block_sizes.longer(got)
         self._wrong[size] = self._wrong.get(size, 0) + 1
         if self._wrong[size] >= WRONG_BEFORE_DOWN:
             sizes = self._block_sizes.sizes
             if got < size:
                 self._avoid({other: True for other in sizes if other > got})
-            elif got in sizes:
-                self._avoid({other: True for other in sizes if other < got})
+        return False
 
     def failed(self, size: int, error: ExportfsError, *, alone: bool) -> bool:
         """A download ended before its first block; `alone`: no other one ran.
@@ -196,6 +219,15 @@ class FileSizes:
             other for other in self._block_sizes.sizes if other not in self._avoided
         ] or self._block_sizes.sizes
         return next((other for other in good if other <= size), good[-1])
+
+
+def ends_alike(size: int, length: int, index: int, total: int) -> bool:
+    """Whether the block of this number may be `length` bytes long since blocks are larger than `size`, and the file, of
+    `total` bytes, ends with it."""
+    if index <= 0 or (index + 1) * size >= total:
+        return False
+    larger, rest = divmod(total - length, index)
+    return not rest and larger > size
 
 
 def names_size(error: ExportfsError) -> bool:

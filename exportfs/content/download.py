@@ -57,6 +57,7 @@ class Download:
         stop: bool = False,
         whole: bool = True,
         patient: bool = False,
+        doubtful: bool = False,
         reader: object = None,
         clock: Callable[[], float],
     ) -> None:
@@ -96,6 +97,10 @@ class Download:
         self._until = first
         self._running: Running | None = None
         self._held: Block | None = None
+        self._proof = (first + 1) * chunk_size + 1 if doubtful else 0
+        """Offset up to which it has to come before its first block is believed: that may be the end of the file in
+        larger blocks, of a server that numbers by those, and then nothing follows it."""
+        self._doubted: Block | None = None
         self._blocks = -(-key.size // chunk_size)
 
     @property
@@ -120,7 +125,7 @@ class Download:
     @property
     def delivered(self) -> int:
         """Bytes, of whole blocks."""
-        return (self.next - self.first) * self.chunk_size
+        return 0 if self._doubted is not None else (self.next - self.first) * self.chunk_size
 
     @property
     def bounded(self) -> bool:
@@ -147,6 +152,7 @@ class Download:
 
     def allow(self, offset: int) -> None:
         """Lets it read up to `offset` at least, in whole blocks."""
+        offset = max(offset, self._proof)
         until = -(-min(offset, self.key.size) // self.chunk_size)
         if until > self._until and not self.bounded:
             if self.next >= self._until:
@@ -195,7 +201,7 @@ class Download:
         self._over(None if self._release_held() else error)
 
     def block(self, index: int, data: memoryview, length: int | None = None) -> None:
-        if self.phase is Phase.ENDED:
+        if self._has_ended:
             return
         if not data:
             return  # how some servers end a file, or begin one
@@ -215,12 +221,23 @@ class Download:
         elif index == self._blocks - 1:
             # Whether this is the end shows only when the stream ends: until then nobody gets the last block.
             self._held = Block(start, data)
+            self._believe()
         else:
             self.next += 1
-            self.owner.arrived(self, index, Block(start, data))
+            if self._proof and index == self.first:
+                self._doubted = Block(start, data)
+                return
+            self._believe()
+            if not self._has_ended:
+                self.owner.arrived(self, index, Block(start, data))
 
     def ended(self, error: ExportfsError | None) -> None:
         stopped = self.stop and self.next >= self._until
+        if error is None and self._doubted is not None:
+            larger = (self.key.size - self.chunk_size) // self.first
+            error = WrongLength(
+                f"nothing follows block {self.first}: it may be one of {larger} bytes", larger
+            )
         if error is None and not self._release_held() and not stopped:
             at = self.offset
             error = Corrupt(f"the download ended at byte {at} of {self.key.size}")
@@ -228,8 +245,18 @@ class Download:
             self.refusal = error
         self._over(error)
 
+    def _believe(self) -> None:
+        """What follows the first block shows that it is of the size that was asked for."""
+        if self._doubted is not None:
+            block, self._doubted = self._doubted, None
+            self.owner.arrived(self, self.first, block)
+
+    @property
+    def _has_ended(self) -> bool:
+        return self.phase is Phase.ENDED
+
     def _release_held(self) -> bool:
-        if self._held is None or self.phase is Phase.ENDED:
+        if self._held is None or self._has_ended:
             return False
         block, self._held = self._held, None
         self.next += 1

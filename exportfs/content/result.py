@@ -223,7 +223,8 @@ class Result:
         if index == download.first:
             shared.began(now - download.started_at)
         self._served, self._served_at = self.served(now) + size, now
-        self._sizes.right(download.chunk_size, size, download.took)
+        whole = size == download.chunk_size < self.key.size
+        self._sizes.right(download.chunk_size, download.took, whole=whole)
         if download.wide:
             shared.line.wide(size, download.took / max(1, shared.scheduler.wide), now)
         shared.cache.put(self.key, download.chunk_size, index, block)
@@ -253,7 +254,9 @@ class Result:
         if isinstance(error, Exhausted) and not download.other_size:
             self._shared.scheduler.server_is_full()
         if isinstance(error, WrongLength):
-            self._sizes.wrong_length(download.chunk_size, error.got)
+            download.other_size = self._sizes.wrong_length(
+                download.chunk_size, error.got, download.next, self.key.size
+            )
         elif isinstance(error, TimedOut) and not download.delivered:
             self._shared.block_sizes.stalled(download.chunk_size)
             # Either its connection is dead, or the server takes its time: the next one, on another, is given longer.
@@ -353,6 +356,7 @@ class Result:
             stop=stop,
             whole=whole or sequential,
             patient=self._shared.slow,
+            doubtful=sizes.doubtful(size, offset // size, self.key.size),
             reader=reader,
             clock=trio.current_time,
         )

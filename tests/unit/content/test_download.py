@@ -55,6 +55,48 @@ class Nothing:
     def suspect(self) -> None: ...
 
 
+def doubted() -> tuple[Owner, Download]:
+    """One of block 3, which has come."""
+    owner, source = Owner(), Nothing()
+    key = FileKey("session", "file", 20 * SIZE)
+    download = Download(
+        owner, key, SIZE, 3, wide=False, stop=True, whole=False, doubtful=True, clock=lambda: 0.0
+    )
+    download.allow(3 * SIZE + 1)
+    download.begin(source)
+    assert (source.fetch.first, source.fetch.until, source.fetch.end) == (3, 5, 4 * SIZE + 1)
+    download.block(3, memoryview(bytes(SIZE)))
+    assert not owner.blocks
+    assert not download.delivered
+    return owner, download
+
+
+@pytest.mark.promise("R6")
+def test_what_might_be_the_end_is_believed_once_more_comes() -> None:
+    owner, download = doubted()
+    download.block(4, memoryview(bytes(1)), SIZE)
+    assert [(block.start, len(block.data)) for block in owner.blocks] == [(3 * SIZE, SIZE), (4 * SIZE, 1)]
+    download.ended(None)
+    assert owner.error is None
+
+
+@pytest.mark.promise("R6")
+def test_it_is_dropped_where_nothing_does() -> None:
+    for error in (None, Interrupted("broken")):
+        owner, download = doubted()
+        download.ended(error)
+        assert not owner.blocks
+        assert owner.error is error or isinstance(owner.error, WrongLength)
+    owner, download = doubted()
+    download.stalled(Interrupted("silent"))
+    assert not owner.blocks
+    assert isinstance(owner.error, Interrupted)
+    owner, download = doubted()
+    download.block(4, memoryview(bytes(1)), 2 * SIZE)
+    assert not owner.blocks
+    assert isinstance(owner.error, WrongLength)
+
+
 @pytest.mark.parametrize(
     ("index", "length", "error"),
     [(8, SIZE, None), (8, 2 * SIZE, WrongLength), (8, 4 * KIB, WrongLength), (9, SIZE, Corrupt)],

@@ -8,6 +8,8 @@ from collections.abc import Callable
 import pytest
 import trio
 import trio.testing
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from trio.testing import MockClock
 
 from exportfs.config import KIB, MIB
@@ -388,6 +390,67 @@ async def test_a_server_that_sends_larger_blocks(autojump_clock: MockClock, nurs
     assert bytes(await reader.read(5 * MIB, KERNEL)) == content("f", 5 * MIB, KERNEL)
     await read_all(reader, 8 * MIB + 5)
     nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize(
+    ("size", "smallest", "offset"), [(448, 128, 231), (320, 128, 154), (416, 64, 204), (100, 64, 37)]
+)
+@pytest.mark.parametrize("fast", [True, False])
+@pytest.mark.promise("R6")
+async def test_the_end_of_a_file_is_not_taken_for_another_place(
+    autojump_clock: MockClock, nursery: trio.Nursery, size: int, smallest: int, offset: int, fast: bool
+) -> None:
+    """All in KiB. As such a server numbers, a block that we ask for is what is left at the end, and as long as ours."""
+    source = FakeSource(nursery, {"f": size * KIB}, smallest=smallest * KIB, fast=fast)
+    reader = source.library().open(source.key("f"))
+    assert bytes(await reader.read(offset * KIB, 1)) == content("f", offset * KIB, 1)
+    nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize(("index", "more"), [(1, 1), (2, 1), (5, 0)])
+async def test_what_is_proved_costs_a_moment_once(
+    autojump_clock: MockClock, nursery: trio.Nursery, index: int, more: int
+) -> None:
+    """Where a first block might be the end in larger ones, the next one tells by its first bytes."""
+    source = FakeSource(nursery, {"f": 20 * 16 * KIB, "g": 20 * 16 * KIB}, fast=False)
+    library = source.library()
+    for name in "fg":
+        await library.open(source.key(name)).read(index * 16 * KIB, 16 * KIB)
+    ends = [None if fetch.end is None else fetch.end - (index + 1) * 16 * KIB for fetch in source.fetches]
+    assert ends == [more, 0]
+    nursery.cancel_scope.cancel()
+
+
+@settings(max_examples=60)
+@given(
+    size=st.integers(1, 300).map(lambda number: number * 16 * KIB) | st.integers(1, 5 * MIB),
+    limit=st.sampled_from(["smallest", "largest"]),
+    block=st.sampled_from([16, 32, 64, 128, 256, 512, 1024]) | st.integers(16, 1024),
+    places=st.lists(
+        st.tuples(st.floats(0, 1), st.sampled_from([1, 64 * KIB, KERNEL])), min_size=1, max_size=5
+    ),
+    fast=st.booleans(),
+)
+@pytest.mark.promise("R6")
+def test_whatever_blocks_a_server_makes_of_ours(
+    size: int, limit: str, block: int, places: list[tuple[float, int]], fast: bool
+) -> None:
+    """Wherever one begins to read: never another place's bytes, and an error only where all sizes are wrong."""
+    usable = limit == "smallest" or block in (16, 32, 64, 256, 512, 1024)
+
+    async def read_all() -> None:
+        async with trio.open_nursery() as nursery:
+            source = FakeSource(nursery, {"f": size}, fast=fast)
+            setattr(source, limit, block * KIB)
+            reader = source.library().open(source.key("f"))
+            for place, length in places:
+                offset = int(place * (size - 1))
+                with contextlib.nullcontext() if usable else contextlib.suppress(Corrupt):
+                    data = bytes(await reader.read(offset, length))
+                    assert data == content("f", offset, min(length, size - offset))
+            nursery.cancel_scope.cancel()
+
+    trio.run(read_all, clock=MockClock(autojump_threshold=0))
 
 
 async def test_a_server_that_sends_smaller_blocks(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
