@@ -91,9 +91,13 @@ class Line:
         """`busy` gives the seconds in which the thread that takes what arrives has worked, or waited for a core."""
         self._ours_lately, self._ours_sampled, self._ours_wide = _Ours(busy), _Ours(busy), _Ours(busy)
         """Over a while of adjusting the window, in a sample of the rate, and while wide streams brought something."""
+        self.busy = busy
+        """As given."""
         self._proven_thin_at = -math.inf
         self._round_trips: deque[float] = deque(maxlen=REMEMBERED)
         self._round_trip = 0.0
+        self._at_least = math.inf
+        """Seconds of the round trip without what was ours of it, the least so far."""
         self._rates: deque[tuple[float, float]] = deque()
         """Samples and their moments, each lower than the one before."""
         self._window = float(WINDOW_FIRST)
@@ -119,8 +123,10 @@ class Line:
 
     # --- What is measured ---
 
-    def round_trip_took(self, seconds: float) -> None:
-        """A ping was answered after so long."""
+    def round_trip_took(self, seconds: float, *, ours: float = 0.0, least: float = 0.0) -> None:
+        """A ping was answered after so long. ours: seconds of it in which our thread was busy. least: the round trip as
+        the kernel has it, which is no longer than the server's, but may end at somebody between."""
+        self._at_least = min(self._at_least, max(seconds - ours, least))
         self._remember(seconds)
         self._begin()
         self.changed()
@@ -191,6 +197,7 @@ class Line:
     def delayed(self, now: float, delay: float, *, limited: bool) -> None:
         """What was granted `delay` seconds ago has arrived. limited: more was wanted than the window let through."""
         if delay < self.round_trip:
+            self._at_least = min(self._at_least, delay)
             self._remember(delay)
         if not limited or now - delay < self._adjusted:
             return
@@ -294,7 +301,9 @@ class Line:
     @property
     def near(self) -> bool:
         """Whether the server is on the local network, or this machine, as far as is known."""
-        return self.round_trip < (NEAR if len(self._round_trips) >= NEAR_PROVEN_BY else NEAR_AT_FIRST)
+        if len(self._round_trips) >= NEAR_PROVEN_BY:
+            return self.round_trip < NEAR
+        return not self._round_trips or self._at_least < NEAR_AT_FIRST
 
     @property
     def nearby(self) -> bool:

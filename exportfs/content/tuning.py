@@ -81,7 +81,8 @@ NEAR = 0.002
 NEAR_AT_FIRST, NEAR_PROVEN_BY = 0.006, 4
 """The same as long as fewer round trips than this have been measured: pings are answered by our own thread in the end,
 and the first ones meet a mount that has just begun. A near server that counted as distant let one first file in four
-be read at half the speed, on two slow cores."""
+be read at half the speed, on two slow cores. What our thread worked, or waited for a core, meanwhile is not counted,
+down to what the kernel measured: beside the load of three cores that was still 6 of 30."""
 NEAR_HINT = 4 * MIB
 """Bytes a second: a first arrival slower than this speaks against it. 1 MiB of read-ahead is a quarter of a second
 then."""

@@ -36,6 +36,7 @@ from exportfs.rpc.http2_client import (
     connected,
     encrypted,
     new_connection,
+    round_trip_of,
     say,
     to_send,
 )
@@ -54,7 +55,11 @@ reads none would fill the memory."""
 class LineObserver(Protocol):
     """Who measures the line. Times are monotonic seconds, amounts bytes."""
 
-    def round_trip_took(self, seconds: float) -> None: ...
+    def busy(self) -> float:
+        """Seconds in which our thread has worked, or waited for a core."""
+        ...
+
+    def round_trip_took(self, seconds: float, *, ours: float, least: float) -> None: ...
     def received(self, now: float, amount: int) -> None: ...
     def granted(self, now: float, amount: int) -> None: ...
     def arrived(self, now: float, amount: int) -> None: ...
@@ -97,6 +102,9 @@ class Http2Connection:
         self._unreachable = False
         self._send = trio.Event()
         self._pings = Pings()
+        self._busy_then = 0.0
+        """As `LineObserver.busy`, when the last ping was sent."""
+        self._tcp_round_trip = 0.0
         self._consumed = 0
         self._frames = Frames()
         self._out = bytearray()
@@ -221,6 +229,7 @@ class Http2Connection:
     async def _connect(self) -> trio.abc.Stream:
         config = self._config
         tcp = await connected(config)
+        self._tcp_round_trip = round_trip_of(tcp)
         if config.insecure:
             return tcp
         try:
@@ -327,6 +336,7 @@ class Http2Connection:
         assert self._http2 is not None
         payload = self._pings.ping(trio.current_time())
         if payload is not None:
+            self._busy_then = self.line.busy()
             self._http2.ping(payload)
 
     def _event(self, event: h2.events.Event) -> None:
@@ -351,7 +361,8 @@ class Http2Connection:
         elif isinstance(event, h2.events.PingAckReceived):
             took = self._pings.answered(event.ping_data, trio.current_time())
             if took is not None:
-                self.line.round_trip_took(took)
+                ours = self.line.busy() - self._busy_then
+                self.line.round_trip_took(took, ours=ours, least=self._tcp_round_trip)
                 if self._pings.beginning and not self._streams:
                     self._ping()
         elif isinstance(event, h2.events.WindowUpdated):

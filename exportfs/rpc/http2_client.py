@@ -5,6 +5,7 @@ import contextlib
 import logging
 import socket
 import ssl
+import sys
 
 import h2.config
 import h2.connection
@@ -26,6 +27,8 @@ logging.getLogger("hpack").setLevel(logging.WARNING)
 
 WINDOW = 16 * KIB + 16
 """Bytes that a stream may send from its start: a block of 16 KiB and what it is wrapped in."""
+TCPI_RTT = slice(68, 72)
+"""Of struct tcp_info (linux/tcp.h), in microseconds."""
 CONNECTION_WINDOW = (1 << 31) - 1
 """Bytes of the connection's window, which bounds nothing: the streams' windows do."""
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -134,6 +137,16 @@ async def connected(config: ServerConfig) -> trio.SocketStream:
         raise Unreachable(f"the server cannot be reached: {error}") from None
     tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(quiet.UNHEARD * 1000))
     return tcp
+
+
+def round_trip_of(tcp: trio.SocketStream) -> float:
+    """Seconds of its handshake, which the kernels at both ends make, however busy the machines are; 0 where that is not
+    told. Behind a tunnel it is only the way to that."""
+    try:
+        told = tcp.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCPI_RTT.stop)
+    except OSError:
+        return 0.0
+    return int.from_bytes(told[TCPI_RTT], sys.byteorder) / 1e6
 
 
 async def encrypted(config: ServerConfig, tcp: trio.abc.Stream, roots: bytes | None) -> trio.abc.Stream:

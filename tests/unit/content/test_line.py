@@ -104,6 +104,29 @@ def test_a_server_is_nearby_once_that_is_measured(round_trips: tuple[float, ...]
     assert line.nearby == nearby
 
 
+@pytest.mark.parametrize(
+    ("pings", "near"),
+    [
+        ([(0.005, 0, 0)], True),
+        ([(0.007, 0, 0)], False),  # the server's: it may be the line's
+        ([(0.012, 0.0105, 0)], True),
+        ([(0.012, 0.02, 0.00003)], True),  # the two are counted by different clocks
+        ([(0.012, 0.0105, 0.008)], False),  # the kernel knows better
+        ([(0.04, 0.01, 0)], False),
+        ([(0.012, 0.0105, 0), (0.04, 0, 0)], True),
+        ([(0.012, 0.0105, 0)] * 4, False),  # so often it would have been seen
+    ],
+)
+def test_what_was_ours_of_a_ping_makes_no_server_distant(
+    pings: list[tuple[float, float, float]], near: bool
+) -> None:
+    line = Line()
+    for seconds, ours, least in pings:
+        line.round_trip_took(seconds, ours=ours, least=least)
+    assert line.near == near
+    assert line.round_trip == min(seconds for seconds, _, _ in pings)  # what is known to have come so soon
+
+
 @pytest.mark.parametrize(("mbit", "round_trip"), LINES)
 def test_a_stream_fills_the_line_and_leaves_its_queue_short(mbit: float, round_trip: float) -> None:
     model = Model(mbit * MBIT, round_trip)

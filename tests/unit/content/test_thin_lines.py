@@ -434,6 +434,20 @@ async def test_a_busy_start_makes_no_server_distant(autojump_clock: MockClock, n
     nursery.cancel_scope.cancel()
 
 
+@pytest.mark.parametrize(("least", "ahead"), [(0.00003, MIB), (0.011, 128 * KIB)])
+async def test_nor_does_one_that_is_busier(
+    least: float, ahead: int, autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    """It was late by itself, unless the kernel says that the line is as long."""
+    known = Line()
+    known.round_trip_took(0.012, ours=0.011, least=least)
+    line = ModelledLine(nursery, FILES, 1000 * MBIT, 0.011, line=known)
+    line.round_trip = 0.0002
+    await line.library.measure(line.open("whole").reader)
+    assert line.line.kernel_ahead == ahead
+    nursery.cancel_scope.cancel()
+
+
 async def test_opening_waits_for_no_distant_server(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
     line = ModelledLine(nursery, FILES, 1000 * MBIT, 0.04)
     begun, file = trio.current_time(), line.open("whole")

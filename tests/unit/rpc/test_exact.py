@@ -1,5 +1,6 @@
 """Exact downloads from a real gRPC server: what is asked for comes, and nothing is sent beyond it."""
 
+import itertools
 import math
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -17,7 +18,7 @@ from exportfs.model import Fetch
 from exportfs.rpc.blocks import wire_size
 from exportfs.rpc.download import Downloads
 from exportfs.rpc.exact import HEAD, ExactDownload
-from exportfs.rpc.http2_client import WINDOW
+from exportfs.rpc.http2_client import WINDOW, round_trip_of
 from exportfs.rpc.server import Server
 from exportfs.rpc.wire_format import message
 from exportfs.simulator import Config, LoginConfig, Simulator, SimulatorServer, make_certificates
@@ -35,6 +36,7 @@ class Counting(Line):
         self.got = 0
         self.let = 0
         self.pings = 0
+        self.told = 0.0, 0.0, 0.0
 
     def granted(self, now: float, amount: int) -> None:
         self.let += amount
@@ -44,9 +46,10 @@ class Counting(Line):
         self.got += amount
         super().arrived(now, amount)
 
-    def round_trip_took(self, seconds: float) -> None:
+    def round_trip_took(self, seconds: float, *, ours: float = 0.0, least: float = 0.0) -> None:
         self.pings += 1
-        super().round_trip_took(seconds)
+        self.told = seconds, ours, least
+        super().round_trip_took(seconds, ours=ours, least=least)
 
 
 class Scene:
@@ -231,6 +234,27 @@ async def test_the_first_ping_is_not_the_only_one(scene: Scene) -> None:
         nursery.start_soon(scene.downloads.run)
         await measured.wait()
         nursery.cancel_scope.cancel()
+
+
+async def test_what_was_ours_of_a_ping_is_told(scene: Scene) -> None:
+    """And what it took the kernels, on the very connection."""
+    measured = trio.Event()
+    busy = itertools.count(100.0, 7.0)
+    scene.line.busy = lambda: next(busy)
+    scene.line.changed = measured.set
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(scene.downloads.run)
+        await measured.wait()
+        nursery.cancel_scope.cancel()
+    seconds, ours, least = scene.line.told
+    assert ours == 7
+    assert 0 < least < seconds
+
+
+async def test_of_what_is_no_tcp_nothing_is_told() -> None:
+    one, other = trio.socket.socketpair()
+    with one, other:
+        assert round_trip_of(trio.SocketStream(one)) == 0
 
 
 @pytest.mark.parametrize("ping", [False, True], ids=["the call", "the ping before it"])
