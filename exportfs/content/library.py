@@ -116,7 +116,15 @@ class Library:
         # tells. That is asked for with it where the server is near for sure; otherwise whether it is shows with the
         # first one: pings before it met a mount that was busy with its start.
         asked = 2 * SEEK if line.nearby else SEEK
-        until = trio.current_time() + (SAMPLE_FIRST if line.round_trip else SAMPLE_UNMEASURED)
+        begun = trio.current_time()
+        until = begun + (SAMPLE_FIRST if line.round_trip and line.near else SAMPLE_UNMEASURED)
+        if not line.near:
+            # By pings, which may have met a server that waits for a core: what comes sooner tells better. Nobody waits
+            # for longer, since the first read wants just that.
+            if not await self._comes_at_once(reader, SEEK, SEEK, until, distant=True):
+                return None
+            line.round_trip_took(trio.current_time() - begun)
+            until = begun + SAMPLE_FIRST
         # Block by block: over a thin line nobody may want what is on its way by the time that shows.
         for length in range(SEEK, FIRST_SAMPLE + 1, SEEK):
             if length > asked:
@@ -127,9 +135,11 @@ class Library:
                 until = trio.current_time() + SAMPLE_REST
         return False
 
-    async def _comes_at_once(self, reader: Reader, length: int, asked: int, until: float) -> bool:
+    async def _comes_at_once(
+        self, reader: Reader, length: int, asked: int, until: float, *, distant: bool = False
+    ) -> bool:
         """Has the first `length` bytes of the file fetched; false where they come bit by bit, or not by that time, or
-        the server proves distant."""
+        the server proves distant. distant: it counts as that already."""
         line = self.line
         failure: ExportfsError | None = None
         here = trio.Event()
@@ -146,7 +156,7 @@ class Library:
             nursery.start_soon(fetch)
             while (
                 not here.is_set()
-                and line.near
+                and (line.near or distant)
                 and not line.trickles(now := trio.current_time())
                 and now < until
             ):
@@ -155,7 +165,7 @@ class Library:
             nursery.cancel_scope.cancel()
         if failure is not None:
             raise failure
-        return here.is_set() and line.near
+        return here.is_set() and (line.near or distant)
 
     def _room(self) -> int:
         """Downloads at a time that the memory has room for. Exact ones share the line's window, however many."""

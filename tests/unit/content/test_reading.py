@@ -105,6 +105,7 @@ async def test_opening_waits_no_longer_than_a_moment_for_a_first_block(
     source = FakeSource(nursery, {"f": 10 * MIB if trouble != "small" else 1000}, fast=trouble == "fast")
     library = source.library()
     if trouble == "far":
+        source.round_trip = 0.02
         library.line.round_trip_took(0.02)
     if trouble == "silent":
         source.always = Trouble("stall")

@@ -442,9 +442,22 @@ async def test_nor_does_one_that_is_busier(
     known = Line()
     known.round_trip_took(0.012, ours=0.011, least=least)
     line = ModelledLine(nursery, FILES, 1000 * MBIT, 0.011, line=known)
-    line.round_trip = 0.0002
+    line.round_trip = max(0.0002, least)
     await line.library.measure(line.open("whole").reader)
     assert line.line.kernel_ahead == ahead
+    nursery.cancel_scope.cancel()
+
+
+async def test_nor_does_a_server_that_waits_for_a_core(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    """It answered the first pings late, which tells less than a first block that is soon there."""
+    line = ModelledLine(nursery, FILES, 1000 * MBIT, 0.02)
+    line.line.round_trip_took(0.02)
+    assert not line.line.near
+    line.round_trip = 0.0002
+    await line.library.measure(line.open("whole").reader)
+    assert line.line.kernel_ahead == MIB
     nursery.cancel_scope.cancel()
 
 
