@@ -37,6 +37,9 @@ SERVICE = "/axxonsoft.bl.mmexport.ExportService/"
 _PAGE_SIZES = (1000, 100)
 """Sessions a page: few calls for many sessions; 100 is what was observed, should a server refuse more."""
 _LONGEST_LISTING = 512 * MIB
+ONCE = (("x-envoy-max-retries", "0"),)
+"""Envoy sends no call again that has this header, but where it counts as a client's from outside. Istio's sidecars do
+so by default after a 503 or UNAVAILABLE, which another sidecar answers also where the server had the call by then."""
 LEAST_LEFT = 0.1
 """Share of its time that starting an export needs: sent with less, its answer would be lost."""
 
@@ -131,7 +134,7 @@ class Server:
                 raise NotSent("the login took too long to start the export afterwards")
             try:
                 raw = await self._bridge.call(
-                    SERVICE + "StartSession", message((2, options)), self.login.metadata(), left
+                    SERVICE + "StartSession", message((2, options)), self.login.metadata(), left, hints=ONCE
                 )
             except Unauthenticated as error:  # refused before any work
                 patience.after(error, trio.current_time())

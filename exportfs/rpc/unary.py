@@ -33,8 +33,11 @@ class Bridge:
     def __init__(self, connections: Connections) -> None:
         self._connections = connections
 
-    async def call(self, method: str, request: bytes, metadata: Metadata, timeout: float) -> bytes:
-        """Makes one unary call with serialized messages and gives it `timeout` seconds.
+    async def call(
+        self, method: str, request: bytes, metadata: Metadata, timeout: float, *, hints: Metadata = ()
+    ) -> bytes:
+        """Makes one unary call with serialized messages and gives it `timeout` seconds. hints: headers that are no
+        secret, beside those of the login.
 
         Raises one of our errors. When the caller is cancelled, so is the call.
         """
@@ -51,7 +54,8 @@ class Bridge:
             try:
                 start: Any = connection.channel.unary_unary(method, _identity, _identity)
                 call = self._connections.begin(
-                    connection, lambda: start.future(request, timeout=timeout, metadata=metadata)
+                    connection,
+                    lambda: start.future(request, timeout=timeout, metadata=(*metadata, *hints)),
                 )
                 call.add_done_callback(wake)
                 with trio.move_on_after(timeout + _LATE) as scope:

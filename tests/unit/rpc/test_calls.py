@@ -82,7 +82,7 @@ async def test_an_export_is_not_started_after_its_time(
     """Its session would be the answer to nobody; who wrote the request has been told of an error by then."""
     tries: list[float] = []
 
-    async def call(method: str, request: bytes, metadata: Any, timeout: float) -> bytes:
+    async def call(method: str, request: bytes, metadata: Any, timeout: float, *, hints: Any = ()) -> bytes:
         if not method.endswith("StartSession"):
             await trio.sleep(login_takes)
             code = auth.AuthenticateResponseEx.AUTHENTICATE_CODE_OK

@@ -13,7 +13,7 @@ import trio
 from h2.connection import H2Connection
 
 from exportfs.config import KIB, MIB, ServerConfig
-from exportfs.errors import Exhausted, ExportfsError, Interrupted
+from exportfs.errors import Exhausted, ExportfsError, Interrupted, Unreachable
 from exportfs.model import Fetch
 from exportfs.rpc import quiet
 from exportfs.rpc.download import AGAIN_AFTER, AGAIN_AFTER_MOST, MISUNDERSTOOD, Downloads
@@ -268,6 +268,27 @@ async def test_an_answer_without_a_message() -> None:
     async with client_of(Silent(), timeout=10) as client:
         with trio.fail_after(60), pytest.raises(Interrupted, match="without an answer"):
             await client.start_session(b"", within=5)
+
+
+@pytest.mark.promise("W12")
+async def test_a_proxy_that_sends_again_what_failed() -> None:
+    """As Istio's do, where nobody forbids it: each time the server has the call, and its answer is lost."""
+    started: list[bytes] = []
+
+    class Mesh(grpc.GenericRpcHandler):
+        def service(self, details: grpc.HandlerCallDetails) -> Any:
+            again = int(dict(details.invocation_metadata).get("x-envoy-max-retries", 2))
+
+            def answer(request: bytes, context: grpc.ServicerContext) -> bytes:
+                started.extend([request] * (1 + again))
+                context.abort(grpc.StatusCode.UNAVAILABLE, "upstream connect error: reset 10 times")
+
+            return grpc.unary_unary_rpc_method_handler(answer)
+
+    async with client_of(Mesh(), timeout=10) as client:
+        with trio.fail_after(60), pytest.raises(Unreachable, match="reset 10 times"):
+            await client.start_session(b"", within=5)
+    assert len(started) == 1
 
 
 @pytest.mark.promise("E1")
