@@ -295,7 +295,13 @@ def _service(config: ServerConfig, within: float) -> list[Finding]:
             if DROPPED_HEADER in str(error):
                 fix = (
                     "any proxy must pass on the header that the login names; in nginx: `underscores_in_headers on;`, "
-                    "in Caddy: `expected_underscore_headers` with its name, among the options of `servers`"
+                    "in Caddy: `expected_underscore_headers` with its name, among the options of `servers`; "
+                    "in Envoy: `headers_with_underscores_action: ALLOW`"
+                )
+            elif found and "RST_STREAM" in str(error):
+                fix = (
+                    "where a proxy ends each call after the login so, it does not take the login's header: in Envoy "
+                    "`headers_with_underscores_action` has to be ALLOW"
                 )
             return [*found, Finding(False, title, str(error), fix)]
         finally:

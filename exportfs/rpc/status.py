@@ -66,8 +66,15 @@ more metadata than we take. The server may have done what it was asked for all t
 
 DROPPED_HEADER = "it may drop the header"
 """Our words where a proxy may have dropped the token of a login."""
-PASSED_ON = {"nginx": "underscores_in_headers on", "Caddy": "expected_underscore_headers {header}"}
-"""Settings without which these proxies drop headers that are written with an underscore."""
+PASSED_ON = {
+    "nginx": "underscores_in_headers on",
+    "Caddy": "expected_underscore_headers {header}",
+    "Envoy": "headers_with_underscores_action: ALLOW",
+}
+"""Settings without which these proxies drop headers that are written with an underscore; Envoy does so only where it is
+set otherwise."""
+_SERVERS = ("kestrel",)
+"""What calls itself so is a gRPC server, and no proxy that drops headers: .NET's."""
 _HTTP = re.compile(r"Received http2 header with status: (\d{3})")
 """gRPC's words for an answer that is not a gRPC answer: a proxy's."""
 _HTTP_REFUSALS: dict[int, type[ExportfsError]] = {
@@ -198,9 +205,9 @@ def _of_a_proxy(status: int, code: grpc.StatusCode) -> ExportfsError:
 def _dropped_header(proxy: str | None, metadata: Sequence[tuple[str, str]]) -> str:
     """What to look at where the login's header may have been lost on the way."""
     name = next((key for key, _ in metadata if "_" in key), None)
-    if name is None or proxy is None:
+    if name is None or proxy is None or proxy.lower() in _SERVERS:
         return ""
-    who = "Caddy" if "caddy" in proxy.lower() else "nginx"
+    who = next((known for known in PASSED_ON if known.lower() in proxy.lower()), "nginx")
     setting = PASSED_ON[who].format(header=name)
     return f" (a proxy is in between, {proxy}: {DROPPED_HEADER} {name}, as {who} does without `{setting}`)"
 

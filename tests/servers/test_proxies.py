@@ -27,6 +27,7 @@ from exportfs.errors import (
 from exportfs.rpc.server import Server
 from exportfs.simulator import Config, Simulator, SimulatorServer, make_certificates
 from tests.servers.conftest import needed
+from tests.servers.frames import INTERNAL_ERROR, FrameProxy, Verdict
 from tests.servers.fronts import Nginx, ReloadedNginx
 from tests.servers.test_retries import options
 from tests.support.harness import ARCHIVE_REQUEST, MountProcess, security
@@ -125,6 +126,23 @@ async def test_a_proxy_that_drops_the_login(guarded: SimulatorServer, tmp_path: 
         async with client(nginx.address, login=True) as calls:
             await calls.login.start()
             await calls.list_sessions()
+
+
+@pytest.mark.promise("E1")
+def test_a_proxy_that_refuses_the_header_of_the_login(guarded: SimulatorServer) -> None:
+    """As Envoy does at the edge: each call that has one with an underscore in its name is reset."""
+    seen: list[bytes] = []
+
+    def judge(headers: bytes) -> Verdict:
+        if b"auth_token" in headers:  # later ones refer to it by its number
+            seen.append(headers)
+        return Verdict.REFUSE if seen else Verdict.PASS
+
+    with FrameProxy(guarded.port, judge, code=INTERNAL_ERROR) as proxy:
+        findings = diagnose_server(config_of(proxy.address, login=True), within=1.0)
+    (bad,) = [finding for finding in findings if finding.ok is False]
+    assert "RST_STREAM" in bad.detail
+    assert "headers_with_underscores_action" in bad.fix
 
 
 @pytest.mark.mount

@@ -297,6 +297,7 @@ async def test_a_proxy_that_sends_again_what_failed() -> None:
     [
         ("nginx/1.22.1", "`underscores_in_headers on`"),
         ("2.0 Caddy", "`expected_underscore_headers auth_token`"),
+        ("envoy", "`headers_with_underscores_action: ALLOW`"),
         ("something", "`underscores_in_headers on`"),
     ],
 )
@@ -304,6 +305,15 @@ def test_the_setting_of_a_proxy_that_drops_the_login(proxy: str, setting: str) -
     error = translate_status(grpc.StatusCode.UNAUTHENTICATED, "no token", (("auth_token", "x"),), proxy=proxy)
     assert setting in str(error)
     assert proxy in str(error)
+
+
+@pytest.mark.promise("E1")
+def test_a_server_of_dotnet_is_no_proxy() -> None:
+    """Kestrel names itself in each answer, and drops no header."""
+    error = translate_status(
+        grpc.StatusCode.UNAUTHENTICATED, "no token", (("auth_token", "x"),), proxy="Kestrel"
+    )
+    assert str(error).endswith("no token")
 
 
 def test_words_of_a_server_move_no_cursor() -> None:
