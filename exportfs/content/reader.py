@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from mmap import PAGESIZE
 
 import trio
 
@@ -12,7 +13,7 @@ from exportfs.content.guesses import Guess
 from exportfs.content.read_ahead import Plan, Position
 from exportfs.content.result import Result
 from exportfs.content.shared import Shared
-from exportfs.content.tuning import FAIL_FAST, FAILURES, GUESS_AMONG
+from exportfs.content.tuning import FAIL_FAST, FAILURES, GUESS_AMONG, REFUSED
 from exportfs.errors import ExportfsError, Unwanted
 
 
@@ -43,9 +44,10 @@ class Reader:
         self._guess: Guess | None = None
         self._reads: list[_Read] = []
         """Under way."""
-        self._refused: list[_Read] = []
-        """Those that were refused for `_refused_for` lately, or as a descriptor was closed."""
-        self._refused_for: _Read | None = None
+        self._refused = deque[_Read](maxlen=REFUSED)
+        """Lately, since reading went on elsewhere."""
+        self._cause: _Read | None = None
+        """The read for which the last of them were refused; None: a descriptor was closed."""
         self._by_one = True
         """Whether one program reads, one place after the other, as far as is known."""
         self._failed = deque[tuple[int, int, float, ExportfsError]](maxlen=FAILURES)
@@ -120,26 +122,36 @@ class Reader:
         """A read went elsewhere, or the file was closed (None): those that went on from others were made by the
         kernel, ahead of who waits for them no more. Says whether there are any.
 
-        On a fast line they are soon there, and who reads with several threads has most of them under way there.
+        Where somebody waits all the same the kernel asks once more, page by page. Were that refused, a program would
+        see it. On a fast line they are soon there, and who reads with several threads has most of them under way
+        there.
         """
         if not self._by_one or not self._guesses or self._line.fast:
             return False
-        refused = [read for read in self._reads if read is not cause and read.plan.continued]
+        refused = [
+            read
+            for read in self._reads
+            if read is not cause
+            and read.plan.continued
+            and read.end - read.offset > PAGESIZE
+            and not self._was_refused(read.offset, read.end)
+        ]
         for read in refused:
             read.plan.refuse()
         if refused:
-            self._refused, self._refused_for = refused, cause
+            self._refused.extend(refused)
+            self._cause = cause
         return bool(refused)
+
+    def _was_refused(self, offset: int, end: int) -> bool:
+        return any(read.offset < end and offset < read.end for read in self._refused)
 
     def _look_whether_somebody_waited(self, offset: int, end: int) -> None:
         """Of what was refused something is asked for again while the read for which it was refused is under way; or
         anything, though a descriptor was closed. So there is another thread, or another descriptor, and it is not to
         be refused what it waits for again and again."""
-        again = any(other.offset < end and offset < other.end for other in self._refused)
-        if self._refused_for is None or (self._refused_for in self._reads and again):
+        if self._cause is None or (self._cause in self._reads and self._was_refused(offset, end)):
             self._by_one = False
-        if self._refused_for not in self._reads:
-            self._refused = []
 
     async def _after(self, guess: Guess, offset: int, plan: Plan) -> None:
         """This read tells whether somebody came to what the kernel read ahead before; that is asked for first."""
@@ -175,6 +187,8 @@ class Reader:
                 raise failure.with_traceback(None)
         try:
             return await self._result.block_at(position, end, plan, self, since)
+        except Unwanted:
+            raise
         except ExportfsError as error:
             if (now := trio.current_time()) - asked >= self._stall:
                 self._failed.append((position, end, now, error))

@@ -244,6 +244,10 @@ FAILURES = 16
 """Reads of one open file whose answers are remembered for that: the kernel reads ahead in several requests, and they
 may fail in the same moment."""
 
+REFUSED = 64
+"""Requests of the kernel's read-ahead that were refused, per open file, which are remembered: what of them is asked for
+again somebody waits for."""
+
 # --- The kernel (fuse/session.py asks content/line.py) ----------------------------------------------------------
 
 KERNEL_AHEAD = (1024 * KIB, 128 * KIB, 32 * KIB)

@@ -1,8 +1,11 @@
 """What a program leaves behind when it reads elsewhere, or closes a file, over a line that is thin."""
 
+import hashlib
 import json
 import os
 import random
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -109,6 +112,39 @@ def test_threads_that_share_a_descriptor(scene: Scene) -> None:
                 done.result()
     finally:
         os.close(file)
+
+
+MAPPED = """
+import hashlib, mmap, os, random, sys
+file = os.open(sys.argv[1], os.O_RDONLY)
+memory = mmap.mmap(file, 0, prot=mmap.PROT_READ)
+memory.madvise(mmap.MADV_RANDOM if sys.argv[2] == "random" else mmap.MADV_NORMAL)
+children = []
+for seed in range(3):
+    child = os.fork()
+    if not child:
+        chance = random.Random(seed)
+        for _ in range(4):
+            start = chance.randrange(len(memory) // 65536 - 5) * 65536
+            for offset in range(start, start + 5 * 65536, 4096):
+                digest = hashlib.sha256(memory[offset : offset + 4096]).hexdigest()
+                os.write(1, f"{offset} {digest}\\n".encode())
+        os._exit(0)
+    children.append(child)
+sys.exit(max(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children))
+"""
+
+
+@pytest.mark.parametrize("access", ["random", "normal"])
+def test_processes_that_share_the_file_in_their_memory(scene: Scene, access: str) -> None:
+    """What cannot be read of it would end them with SIGBUS."""
+    words = [sys.executable, "-c", MAPPED, os.fspath(scene.path), access]
+    told = subprocess.run(words, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert len(told) == 3 * 4 * 5 * 16
+    for line in told:
+        offset, digest = line.split()
+        page = scene.content[int(offset) : int(offset) + 4 * KIB]
+        assert digest == hashlib.sha256(page).hexdigest()
 
 
 def test_descriptors_that_are_closed_beside_a_reader(scene: Scene) -> None:

@@ -219,11 +219,13 @@ class KernelFile:
             if page in self._marked:
                 self._marked.discard(page)
                 self._go_on(last - offset // PAGE)
-            await self._pages[page].wait()
-            if page in self._pages:
+            here = self._pages[page]
+            await here.wait()
+            if self._pages.get(page) is here:
                 page += 1
-            else:
+            elif page not in self._pages:
                 self.in_vain += 1
+                await self._fetch_alone(page)
         self._last = last - 1
         return trio.current_time() - begun
 
@@ -267,6 +269,14 @@ class KernelFile:
                 self._pages[one] = trio.Event()
             self.requests.append((pages[0] * PAGE, len(pages) * PAGE))
             self._nursery.start_soon(self._fetch, pages)
+
+    async def _fetch_alone(self, page: int) -> None:
+        """For who waits for a page of a request that failed. What is raised here, programs see."""
+        self._pages[page] = trio.Event()
+        offset, key = page * PAGE, self.reader.key
+        data = await self.reader.read(offset, PAGE)
+        assert bytes(data) == content(key.file_id, offset, min(PAGE, key.size - offset))
+        self._pages[page].set()
 
     async def _fetch(self, pages: list[int]) -> None:
         offset, length = pages[0] * PAGE, len(pages) * PAGE

@@ -4,6 +4,7 @@ import contextlib
 import logging
 import re
 from collections.abc import Callable
+from mmap import PAGESIZE
 
 import pytest
 import trio
@@ -805,6 +806,60 @@ async def test_a_thread_that_waits_is_refused_once(autojump_clock: MockClock, nu
     await trio.sleep(30)
     assert story.answers.count(None) == 1
     assert len(story.answers) == 6
+    nursery.cancel_scope.cancel()
+
+
+async def test_what_was_refused_is_not_refused_again(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    """Whoever waits for it may have waited for a core, until the jump was over: a page that the kernel asks for once
+    more is its reader's answer, whatever else goes on."""
+    story = Story(nursery)
+    await read_all(story.reader, 5 * MIB)
+    await story.ask()
+    await story.ask(8 * MIB)
+    await trio.sleep(5)
+    assert story.answers == [None, content("f", 8 * MIB, KERNEL)]
+    for number in range(3):
+        await story.ask(5 * MIB + number * 8 * KIB, 8 * KIB)
+    await story.ask(60 * MIB)
+    await trio.sleep(30)
+    assert story.answers.count(None) == 1
+    assert len(story.answers) == 6
+    nursery.cancel_scope.cancel()
+
+
+async def test_single_pages_are_never_refused(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    """The kernel reads none ahead: threads with the file in their memory, whose access is `random`, wait for each."""
+    story = Story(nursery)
+    for number in range(4):
+        await story.reader.read(5 * MIB + number * PAGESIZE, PAGESIZE)
+    await story.ask(5 * MIB + 4 * PAGESIZE, PAGESIZE)
+    await story.ask(80 * MIB, PAGESIZE)
+    await trio.sleep(30)
+    assert len(story.answers) == 2
+    assert None not in story.answers
+    nursery.cancel_scope.cancel()
+
+
+async def test_what_was_refused_after_a_long_wait_is_asked_for_anew(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    """It is no failure, of which the kernel's second asking would hear without a call."""
+    story = Story(nursery)
+    library, source = story.source.library(timeout=30), story.source
+    story.reader = library.open(source.key("f"))
+    await read_all(story.reader, 5 * MIB)
+    source.fault = lambda download, index: "stall"
+    await story.ask()
+    await trio.sleep(library.scheduler._stall + 1)
+    source.fault = None
+    await story.ask(80 * MIB)
+    assert story.answers == [None]
+    await story.ask(5 * MIB)
+    await trio.sleep(10)
+    assert None not in story.answers[1:]
+    assert len(story.answers) == 3
     nursery.cancel_scope.cancel()
 
 
