@@ -36,6 +36,7 @@ from exportfs.naming import encode
 from exportfs.vfs.filesystem import FRAGMENT, NAME_MAX, Filesystem
 from exportfs.vfs.node import Attributes, Changes, Node, Opening, Owner
 from exportfs.vfs.status import Activity, Operation
+from exportfs.waits import CALL, Wait
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +51,8 @@ _EXPECTED = (NotFound, NoAttribute, Unsupported, Unwanted)
 _ON_HANDLES = frozenset({"read", "write", "flush", "fsync", "release", "readdir", "releasedir", "fsyncdir"})
 
 READ_TIMEOUT_FACTOR = 4
-"""A read may take longer than the timeout as long as blocks come; this many times it is still too long."""
+"""A read may take longer than the timeout as long as blocks come, and what waits for a listing as long as sessions do;
+this many times it is still too long."""
 
 
 def handler(function: Handler[P, R]) -> Handler[P, R]:
@@ -63,9 +65,13 @@ def handler(function: Handler[P, R]) -> Handler[P, R]:
         bound = self.bound * (READ_TIMEOUT_FACTOR if name == "read" else 1)
         number = self.number = self.number + 1
         activity.operations[number] = self.operation(name, args)
+        begun = trio.current_time()
+        wait = Wait(bound, self.bound * READ_TIMEOUT_FACTOR)
+        CALL.set(wait)
         try:
-            with trio.fail_after(bound):
+            with wait.scope:
                 return await function(self, *args, **kwargs)
+            raise trio.TooSlowError
         except FUSEError:
             raise
         except ExportfsError as error:
@@ -74,8 +80,9 @@ def handler(function: Handler[P, R]) -> Handler[P, R]:
                 activity.failed(name, str(error))
             raise FUSEError(errno_of(error)) from None
         except trio.TooSlowError:
-            log.warning("%s took longer than %.0f s", name, bound)
-            activity.failed(name, f"took longer than {bound:.0f} s")
+            taken = trio.current_time() - begun
+            log.warning("%s took longer than %.0f s", name, taken)
+            activity.failed(name, f"took longer than {taken:.0f} s")
             raise FUSEError(errno_of(TimedOut())) from None
         except Exception as error:
             log.exception("%s failed", name)

@@ -29,35 +29,48 @@ async def collect(
     most: int,
     *,
     first_within: float,
+    moved: Callable[[T], None] | None = None,
 ) -> list[T]:
     """All messages of a server-streaming call, each put through `take` in the thread that reads them.
 
     Raises one of our errors; `take` may raise them too. A stream that never ends does: the whole call has
-    `timeout` seconds and `most` bytes (Corrupt beyond). Where nothing at all has come within `first_within`
-    seconds, the connection is given up (TimedOut).
+    `timeout` seconds and `most` bytes (Corrupt beyond). With `moved`, which is told in trio's thread what `take` made
+    of each message, only the next message has `timeout` seconds, and how long all may take is the caller's to bound.
+    Where nothing at all has come within `first_within` seconds, or the next one in time, the connection is given up
+    (TimedOut).
     """
     with counted(connections.calls, method) as answered:
         token = trio.lowlevel.current_trio_token()
         begun, done = trio.Event(), trio.Event()
         outcome: list[T] = []
         failure: list[ExportfsError] = []
-        connection, call = _start(connections, method, request, metadata, timeout)
+        whole = timeout if moved is None else None
+        connection, call = _start(connections, method, request, metadata, whole)
+        rest = trio.CancelScope()
 
-        def tell(event: trio.Event) -> None:
+        def came(taken: T) -> None:
+            assert moved is not None
+            rest.deadline = trio.current_time() + timeout
+            moved(taken)
+
+        def tell(what: Callable[..., object], *args: T) -> None:
             with contextlib.suppress(trio.RunFinishedError):
-                token.run_sync_soon(event.set)
+                token.run_sync_soon(what, *args)
 
         def read() -> None:
             total = 0
             try:
                 for message in call:
                     if not total:
-                        tell(begun)
+                        tell(begun.set)
                     # Empty messages cost memory, too.
                     total += len(message) + _OVERHEAD
                     if total > most:
                         raise Corrupt("the server's answer does not end")
-                    outcome.append(take(message))
+                    taken = take(message)
+                    outcome.append(taken)
+                    if moved is not None:
+                        tell(came, taken)
             except grpc.RpcError as error:
                 if call.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
                     connections.suspect(connection)
@@ -69,8 +82,8 @@ async def collect(
             finally:
                 call.cancel()
                 connections.release(connection)
-                tell(begun)
-                tell(done)
+                tell(begun.set)
+                tell(done.set)
 
         try:
             threading.Thread(target=read, name="listing", daemon=True).start()
@@ -85,7 +98,13 @@ async def collect(
                 connections.suspect(connection)
                 raise TimedOut("the server did not answer in time")
             answered()
-            await done.wait()
+            if moved is not None:
+                rest.deadline = trio.current_time() + timeout
+            with rest:
+                await done.wait()
+            if rest.cancelled_caught:
+                connections.suspect(connection)
+                raise TimedOut("the server did not go on with its answer in time")
         finally:
             call.cancel()
         if failure:
@@ -94,9 +113,10 @@ async def collect(
 
 
 def _start(
-    connections: Connections, method: str, request: bytes, metadata: Metadata, timeout: float
+    connections: Connections, method: str, request: bytes, metadata: Metadata, timeout: float | None
 ) -> tuple[Connection, Any]:
-    """The call, and the connection that it keeps until it is released. Raises one of our errors."""
+    """The call, of so many seconds if any, and the connection that it keeps until it is released. Raises one of our
+    errors."""
     connection = connections.acquire(Lane.CALLS)
     try:
         start = connection.stream(method)

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Set
+from collections.abc import Callable, Iterable, Set
 
 import trio
 
@@ -59,7 +59,7 @@ class Server:
         self._bridge = Bridge(self.connections)
         self.login = Login(config, self._bridge, call_timeout=self._try_timeout, ask_code=ask_code)
         self._known: dict[bytes, Session] = {}
-        self._page_size = _PAGE_SIZES[0]
+        self._page_size = self._largest_page = _PAGE_SIZES[0]
         self._listed: Set[str] = frozenset()
         self._pages = 0
         """Of the last listing, its ids, and how many calls it took."""
@@ -73,26 +73,42 @@ class Server:
         """Returns when there is a connection. Raises Unreachable at once where none can be made, or TimedOut."""
         await self._bridge.connect(within)
 
-    async def list_sessions(self) -> Listing:
-        """All sessions with their options and states. Resets none of the server's timers (documented)."""
+    async def list_sessions(self, moved: Callable[[], None] = lambda: None) -> Listing:
+        """All sessions with their options and states. Resets none of the server's timers (documented).
+
+        Takes as long as more sessions come, of which `moved` is told: a thin line needs minutes for thousands.
+        """
         patience = self._patience()
+        scope = trio.CancelScope()
+
+        def more() -> None:
+            patience.progress(trio.current_time())
+            scope.deadline = patience.deadline
+            moved()
+
+        progress = _Progress(more)
         first_within = self._try_timeout * (2 if self._slow_list else 1)
         while True:
             asked = trio.current_time()
+            scope = trio.CancelScope(deadline=patience.deadline)
             try:
-                with trio.fail_at(patience.deadline):
-                    listing = await self._list_whole(first_within)
-                self._slow_list = trio.current_time() - asked > self._try_timeout
-                return listing
-            except trio.TooSlowError:
-                raise TimedOut("the server did not finish the list of sessions in time") from None
+                with scope:
+                    listing = await self._list_whole(first_within, progress)
+                    self._slow_list = trio.current_time() - asked > self._try_timeout
+                    if not self._slow_list:
+                        self._page_size = self._largest_page
+                    return listing
             except ExportfsError as error:
                 if isinstance(error, InvalidArgument) and self._page_size != _PAGE_SIZES[-1]:
-                    self._page_size = _PAGE_SIZES[-1]
+                    self._page_size = self._largest_page = _PAGE_SIZES[-1]
                     continue
                 if isinstance(error, TimedOut):
+                    # A page in one message, over a thin line, moves for nobody to see; small ones are seen to come.
+                    self._page_size = _PAGE_SIZES[-1]
                     first_within, self._slow_list = self._timeout, False
                 await self._pause("ListSessions", patience, error)
+            else:
+                raise TimedOut("the server did not finish the list of sessions in time")
 
     async def get_session_state(self, session_id: str) -> SessionState:
         """Resets the timers that stop a running session and delete a completed one's files (documented)."""
@@ -178,19 +194,21 @@ class Server:
         await self.login.close()
         self.connections.close()
 
-    async def _list_whole(self, first_within: float) -> Listing:
+    async def _list_whole(self, first_within: float, progress: "_Progress") -> Listing:
         """A listing that has lost nothing between two pages: where a session of the first page goes, a server that
         counts may skip one of the next. So what is missing of several pages has to be missing twice."""
-        before, listing = self._listed, await self._list_once(first_within)
+        before, listing = self._listed, await self._list_once(first_within, progress)
         found = {session.id: session for session in listing.sessions}
         if self._pages > 1 and not before <= found.keys():
-            again = await self._list_once(first_within)
+            progress.once_more()
+            again = await self._list_once(first_within, progress)
             found |= {session.id: session for session in again.sessions}
             listing = Listing(tuple(found.values()), listing.cost + again.cost, listing.size + again.size)
         self._listed = found.keys()
         return listing
 
-    async def _list_once(self, first_within: float) -> Listing:
+    async def _list_once(self, first_within: float, progress: "_Progress") -> Listing:
+        progress.begin()
         known: dict[bytes, Session] = {}
         sessions: dict[str, Session] = {}
         token, cost, room = "", 0.0, _LONGEST_LISTING
@@ -206,10 +224,11 @@ class Server:
                     SERVICE + "ListSessions",
                     request,
                     metadata,
-                    self._timeout,
+                    2 * self._try_timeout,
                     _page,
                     room,
                     first_within=first_within,
+                    moved=lambda page: progress.brought(page[0]),
                 )
             except InvalidArgument as error:
                 if not token:
@@ -290,6 +309,33 @@ class Server:
     def _heard(self, asked: float) -> None:
         self.last_contact = trio.current_time()
         self.trouble = None
+
+
+class _Progress:
+    """What a listing has brought, where that is more than in any try before: one that breaks off at the same place
+    again and again, or that goes round in circles, gets nowhere."""
+
+    def __init__(self, more: Callable[[], None]) -> None:
+        self._more = more
+        self._most = 0
+        self._seen: set[bytes] = set()
+        self._again = False
+
+    def begin(self) -> None:
+        """From the first page."""
+        self._seen = set()
+
+    def once_more(self) -> None:
+        """All that there is is asked for a second time, which takes as long."""
+        if not self._again:
+            self._again, self._most = True, 0
+
+    def brought(self, infos: Iterable[bytes]) -> None:
+        """These sessions, as they are on the wire."""
+        self._seen.update(infos)
+        if len(self._seen) > self._most:
+            self._most = len(self._seen)
+            self._more()
 
 
 def _page(raw: bytes) -> tuple[list[bytes], str, float]:

@@ -20,6 +20,7 @@ from exportfs.model import Session, SessionState, State
 from exportfs.naming import disambiguate, result_names, session_name
 from exportfs.sessions.editions import Editions
 from exportfs.sessions.service import SessionService
+from exportfs.waits import CALL, Wait
 
 log = logging.getLogger(__name__)
 
@@ -109,6 +110,10 @@ class Catalogue:
         self._asked = float("-inf")
         """When the last listing that succeeded was asked for."""
         self._cost, self._size = 0.0, 0
+        self._took = 0.0
+        """Seconds that the last listing took."""
+        self._waits: set[Wait] = set()
+        """Of those who wait for a listing."""
         self._looked = float("-inf")
         self._failed: tuple[float, ExportfsError] | None = None
         self._listing: trio.Event | None = None
@@ -154,13 +159,20 @@ class Catalogue:
     @property
     def period(self) -> float:
         """Seconds between two listings in the background; many where nobody looks."""
-        period = max(self.refresh_seconds * LIST_EVERY, self._cost * STRETCH)
+        period = max(self.refresh_seconds * LIST_EVERY, self._cost * STRETCH, self._good_for / 2)
         if self.looked_at:
             return period
         period = max(period, IDLE_LEAST, (self._size + OVERHEAD) / IDLE_RATE)
         if period > CONNECTION_QUIET:
             period = max(period, (self._size + OVERHEAD + NEW_CONNECTION) / IDLE_RATE)
         return period
+
+    @property
+    def _good_for(self) -> float:
+        """Seconds since it was asked for for which a listing is good although it is older than may be: one that takes
+        longer than a call waits is shown for as long again as it took. Who goes down a path would wait for one at each
+        step, and a thin line would carry nothing else."""
+        return 2 * self._took if self._took > self._timeout else 0.0
 
     @property
     def looked_at(self) -> bool:
@@ -178,7 +190,7 @@ class Catalogue:
         """Somebody looks at what is answered from memory: a listing that is due comes soon, for the next look."""
         now = trio.current_time()
         self._looked = now
-        if now - self._asked > max(self.period, self._cost) and self._listing is None:
+        if now - self._asked > max(self.period, self._cost, self._good_for) and self._listing is None:
             self._listing = trio.Event()
             self._wanted.set()
 
@@ -189,7 +201,7 @@ class Catalogue:
         hundred calls do not wait one timeout each.
         """
         now = self._looked = trio.current_time()
-        if now - self._asked <= max(self.refresh_seconds * FRESH, self._cost):
+        if now - self._asked <= max(self.refresh_seconds * FRESH, self._cost, self._good_for):
             return
         if self._failed is not None and now - self._failed[0] < FAIL_FAST:
             raise self._failed[1]
@@ -206,19 +218,30 @@ class Catalogue:
     async def update(self, *, since: float | None = None) -> None:
         """Returns after a listing, shared by all who wait for one; asked for no earlier than `since`, if given.
 
-        Raises what the listing raised, TimedOut when it takes too long.
+        Raises what the listing raised, TimedOut when it takes too long: the timeout, from when something came last.
+        A call into the mount that waits for it is given the same, within its own limit.
         """
-        with trio.move_on_after(self._timeout):
-            while True:
-                if self._listing is None:
-                    self._listing = trio.Event()
-                    self._wanted.set()
-                await self._listing.wait()
-                if self._failed is not None:
-                    raise self._failed[1]
-                if since is None or self._asked >= since:
-                    return
+        wait, call = Wait(self._timeout), CALL.get()
+        waits = {wait} if call is None else {wait, call}
+        self._waits |= waits
+        try:
+            with wait.scope:
+                while True:
+                    if self._listing is None:
+                        self._listing = trio.Event()
+                        self._wanted.set()
+                    await self._listing.wait()
+                    if self._failed is not None:
+                        raise self._failed[1]
+                    if since is None or self._asked >= since:
+                        return
+        finally:
+            self._waits -= waits
         raise TimedOut("the list of sessions did not come in time")
+
+    def _moved(self) -> None:
+        for wait in self._waits:
+            wait.moved()
 
     async def run(self) -> None:
         """Lists in the background, and when somebody wants it, until cancelled."""
@@ -235,7 +258,7 @@ class Catalogue:
     async def _list(self) -> None:
         asked = trio.current_time()
         try:
-            listing = await self._service.list_sessions()
+            listing = await self._service.list_sessions(self._moved)
         except ExportfsError as error:
             if self._failed is None:
                 log.warning("could not list the sessions: %s", error)
@@ -243,6 +266,7 @@ class Catalogue:
             return
         self.apply(listing.sessions, asked)
         self._cost, self._size = listing.cost, listing.size
+        self._took = trio.current_time() - asked
         if self._failed is not None:
             log.info("the sessions can be listed again")
         self._failed = None

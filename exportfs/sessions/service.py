@@ -1,5 +1,6 @@
 """What sessions need of the server; `rpc.server` offers it, and a small fake can."""
 
+from collections.abc import Callable
 from typing import Protocol
 
 from exportfs.errors import ExportfsError
@@ -12,8 +13,9 @@ class SessionService(Protocol):
     trouble: ExportfsError | None
     """What keeps calls that are still being tried again from an answer."""
 
-    async def list_sessions(self) -> Listing:
-        """All sessions, in no order that means anything."""
+    async def list_sessions(self, moved: Callable[[], None]) -> Listing:
+        """All sessions, in no order that means anything. Told `moved` whenever more of them have come, and takes longer
+        than the timeout only as long as they do."""
 
     async def get_session_state(self, session_id: str) -> SessionState:
         """Resets the server's timers. Raises NotFound where there is no such session."""

@@ -15,6 +15,7 @@ from exportfs.errors import AccessDenied, Busy, ExportfsError, Gone, TimedOut, U
 from exportfs.fuse.operations import READ_TIMEOUT_FACTOR, ExportOperations
 from exportfs.vfs.node import Owner
 from exportfs.vfs.status import Activity
+from exportfs.waits import CALL
 
 SILENT = {"forget"}
 """Nobody waits for an answer of these."""
@@ -116,3 +117,20 @@ async def test_a_part_that_hangs(name: str, autojump_clock: trio.testing.MockClo
         await getattr(ops, name)(*arguments(ops, name))
     assert caught.value.errno == errno.ETIMEDOUT
     assert trio.current_time() == pytest.approx(5 * (READ_TIMEOUT_FACTOR if name == "read" else 1))
+
+
+@pytest.mark.promise("E3")
+async def test_a_part_that_moves_and_does_not_end(autojump_clock: trio.testing.MockClock) -> None:
+    class Moving:
+        async def read_directory(self, *_: Any) -> None:
+            call = CALL.get()
+            assert call is not None
+            while True:
+                await trio.sleep(4)
+                call.moved()
+
+    ops = operations(Moving())
+    with pytest.raises(pyfuse3.FUSEError) as caught:
+        await ops.readdir(*arguments(ops, "readdir"))
+    assert caught.value.errno == errno.ETIMEDOUT
+    assert trio.current_time() == pytest.approx(5 * READ_TIMEOUT_FACTOR)

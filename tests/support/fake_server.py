@@ -68,6 +68,8 @@ class FakeServer:
     cost: float = 0.0
     delay: float = 0.0
     """Seconds of each answer."""
+    pages: int = 1
+    """Of a listing; each takes that long, and brings more."""
     running: int = 0
     """Questions under way, and the most that were at a time."""
     most_running: int = 0
@@ -87,7 +89,7 @@ class FakeServer:
     def put(self, *sessions: Session) -> None:
         self.sessions.update((one.id, one) for one in sessions)
 
-    async def list_sessions(self) -> Listing:
+    async def list_sessions(self, moved: Callable[[], None] = lambda: None) -> Listing:
         self.listings += 1
         made = tuple(self.sessions.values())
         self.on_list()
@@ -100,6 +102,9 @@ class FakeServer:
             case "short":
                 made = ()
         await trio.sleep(self.delay)
+        for _ in range(self.pages - 1):
+            moved()
+            await trio.sleep(self.delay)
         if self.fail is not None:
             raise self.fail
         return Listing(made, self.cost, sum(SESSION_BYTES for _ in made))

@@ -35,8 +35,8 @@ class SlowLists(FakeServer):
 
     list_seconds = 0.0
 
-    async def list_sessions(self) -> Listing:
-        listing = await super().list_sessions()
+    async def list_sessions(self, moved: Callable[[], None] = lambda: None) -> Listing:
+        listing = await super().list_sessions(moved)
         await trio.sleep(self.list_seconds)
         return listing
 

@@ -254,6 +254,86 @@ async def test_the_next_listing_of_a_slow_server_is_waited_for_at_once() -> None
                 assert len(calls) == expected
 
 
+class Pages(grpc.GenericRpcHandler):
+    """Lists sessions, a message each, and a pause of so many seconds after each; None: for ever."""
+
+    def __init__(
+        self, sessions: int, pause: float | None, *, page: int = 2, breaks_at: int | None = None
+    ) -> None:
+        self.sizes: list[int] = []
+        self.sent = 0
+        self._sessions, self._pause, self._page, self._breaks_at = sessions, pause, page, breaks_at
+
+    def service(self, details: grpc.HandlerCallDetails) -> Any:
+        return grpc.unary_stream_rpc_method_handler(self._answer)
+
+    def _answer(self, raw: bytes, context: grpc.ServicerContext) -> Iterator[bytes]:
+        request = wire.ListSessionsRequest.FromString(raw)
+        self.sizes.append(request.page_size)
+        ended = threading.Event()
+        context.add_callback(ended.set)
+        begin = int(request.page_token or 0)
+        for number in range(begin, min(begin + self._page, self._sessions)):
+            if number == self._breaks_at:
+                context.abort(grpc.StatusCode.UNAVAILABLE, "broken off")
+            answer = wire.ListSessionsResponse()
+            answer.sessions.add().session.id = f"hosts/Server/{number}"
+            if number + 1 == begin + self._page:
+                answer.next_page_token = str(number + 1)
+            self.sent += 1
+            yield answer.SerializeToString()
+            ended.wait(self._pause)
+
+
+@pytest.mark.promise("E2", "E3")
+async def test_a_listing_may_take_longer_than_the_timeout_as_long_as_it_moves() -> None:
+    """Thousands of sessions over a thin line do."""
+    moved = []
+    async with client_of(Pages(9, 0.3), timeout=1.5) as client:
+        with trio.fail_after(60):
+            begun = trio.current_time()
+            listing = await client.list_sessions(lambda: moved.append(trio.current_time()))
+    assert {session.id for session in listing.sessions} == {f"hosts/Server/{number}" for number in range(9)}
+    assert len(moved) == 9
+    assert moved[-1] - begun > 1.5
+
+
+@pytest.mark.promise("E2", "E3")
+@pytest.mark.parametrize(
+    "pages", [Pages(9, 0.0, breaks_at=5), Pages(5, None, page=9)], ids=["broken", "silent"]
+)
+async def test_a_listing_that_comes_no_further_ends(pages: Pages) -> None:
+    """What came before it broke off, once more, is nothing new."""
+    moved: list[None] = []
+    async with client_of(pages, timeout=1.5) as client:
+        with trio.fail_after(60), pytest.raises(ExportfsError):
+            await client.list_sessions(lambda: moved.append(None))
+    assert len(moved) <= 5
+    assert pages.sent >= len(moved)
+
+
+async def test_a_page_that_does_not_come_in_time_is_asked_for_in_smaller_ones() -> None:
+    """Nobody sees a message move before it is there."""
+
+    class Thin(Pages):
+        def _answer(self, raw: bytes, context: grpc.ServicerContext) -> Iterator[bytes]:
+            if wire.ListSessionsRequest.FromString(raw).page_size > 100 and not self.sizes:
+                self.sizes.append(1000)
+                ended = threading.Event()
+                context.add_callback(ended.set)
+                ended.wait()
+                return iter(())
+            return super()._answer(raw, context)
+
+    pages = Thin(3, 0.0)
+    async with client_of(pages, timeout=3) as client:
+        with trio.fail_after(60):
+            assert len((await client.list_sessions()).sessions) == 3
+            assert len((await client.list_sessions()).sessions) == 3
+    # One bad moment is not for ever: all of it came quickly.
+    assert pages.sizes == [1000, 100, 100, 1000, 1000]
+
+
 @pytest.mark.promise("W12")
 async def test_an_answer_without_a_message() -> None:
     """A status of success and nothing else: the export may have been started, so it is not a refusal."""

@@ -29,6 +29,7 @@ from exportfs.sessions.catalogue import (
 )
 from exportfs.sessions.control import Actions
 from exportfs.sessions.ledger import Records
+from exportfs.waits import CALL, Wait
 from tests.support.fake_server import SESSION_BYTES, SUMMARY, FakeServer, entry_of, session, watched
 from tests.support.hostile import MIME_TYPES, texts
 
@@ -275,6 +276,50 @@ async def test_nobody_waits_longer_than_the_timeout(
     with pytest.raises(TimedOut):
         await catalogue.fresh()
     assert trio.current_time() - begun == pytest.approx(30.0)
+
+
+@pytest.mark.promise("E2", "E3", "T5")
+async def test_a_long_listing_is_waited_for_while_it_moves(
+    autojump_clock: object, server: FakeServer, catalogue: Catalogue
+) -> None:
+    """And then shown for as long again: who goes down a path does not wait for one at each step."""
+    await trio.sleep(1)
+    server.put(session("a"))
+    server.delay, server.pages = 10.0, 6
+    begun = trio.current_time()
+    await catalogue.update(since=begun)
+    assert 60 <= trio.current_time() - begun <= 62
+    assert catalogue.has("a")
+    asked, listings = trio.current_time() - 60, server.listings
+    for _ in range(5):
+        await trio.sleep(11)
+        before = trio.current_time()
+        await catalogue.fresh()
+        assert trio.current_time() == before
+    assert server.listings == listings
+    await trio.sleep_until(asked + 121)
+    before = trio.current_time()
+    await catalogue.fresh()
+    assert trio.current_time() - before > 50
+    assert server.listings == listings + 1
+
+
+@pytest.mark.promise("E3")
+async def test_a_call_that_waits_for_a_long_listing_gets_the_time(
+    autojump_clock: object, server: FakeServer, catalogue: Catalogue
+) -> None:
+    await trio.sleep(1)
+    server.delay, server.pages = 10.0, 6
+    call = Wait(30, 45)
+    CALL.set(call)
+    begun = trio.current_time()
+    with call.scope:
+        await catalogue.update(since=begun)
+    assert call.scope.cancelled_caught
+    assert trio.current_time() - begun == pytest.approx(45)
+    listing = trio.current_time()
+    await catalogue.update()  # which is the same one, still under way
+    assert trio.current_time() - listing < 20
 
 
 async def test_actions_show_at_once(
