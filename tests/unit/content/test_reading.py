@@ -845,7 +845,7 @@ async def test_single_pages_are_never_refused(autojump_clock: MockClock, nursery
 async def test_what_was_refused_after_a_long_wait_is_asked_for_anew(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
-    """It is no failure, of which the kernel's second asking would hear without a call."""
+    """It is not a failure, of which the kernel's second asking would hear without a call."""
     story = Story(nursery)
     library, source = story.source.library(timeout=30), story.source
     story.reader = library.open(source.key("f"))
