@@ -23,6 +23,7 @@ from exportfs.config import KIB, MIB, ServerConfig
 from exportfs.errors import ExportfsError, Interrupted, Unreachable
 from exportfs.rpc import quiet
 from exportfs.rpc.answer import Answer, reset
+from exportfs.rpc.arrivals import Arrivals, Observer
 from exportfs.rpc.channel import Metadata
 from exportfs.rpc.frames import FRAME, Data, Frames, Goodbye, Malformed
 from exportfs.rpc.http2_client import (
@@ -52,7 +53,7 @@ UNSENT = MIB
 reads none would fill the memory."""
 
 
-class LineObserver(Protocol):
+class LineObserver(Observer, Protocol):
     """Who measures the line. Times are monotonic seconds, amounts bytes."""
 
     def busy(self) -> float:
@@ -60,7 +61,6 @@ class LineObserver(Protocol):
         ...
 
     def round_trip_took(self, seconds: float, *, ours: float, least: float) -> None: ...
-    def received(self, now: float, amount: int) -> None: ...
     def granted(self, now: float, amount: int) -> None: ...
     def arrived(self, now: float, amount: int) -> None: ...
     def dropped(self, amount: int) -> None: ...
@@ -69,11 +69,6 @@ class LineObserver(Protocol):
     @property
     def nearby(self) -> bool:
         """Whether the round trip has been measured, and is a local network's."""
-        ...
-
-    @property
-    def gather(self) -> float:
-        """Seconds to let what comes gather before it is taken."""
         ...
 
 
@@ -230,10 +225,11 @@ class Http2Connection:
         config = self._config
         tcp = await connected(config)
         self._tcp_round_trip = round_trip_of(tcp)
+        arrivals = Arrivals(tcp, self.line)
         if config.insecure:
-            return tcp
+            return arrivals
         try:
-            return await encrypted(config, tcp, self._roots)
+            return await encrypted(config, arrivals, self._roots)
         except BaseException:
             await trio.aclose_forcefully(tcp)
             raise
@@ -266,7 +262,6 @@ class Http2Connection:
             if not data:
                 raise Unreachable("the server cannot be reached: it closed the connection")
             self._heard_at = quiet.now()
-            self.line.received(trio.current_time(), len(data))
             try:
                 for piece in self._frames.split(bytes(data)):
                     if isinstance(piece, Data):
@@ -283,8 +278,6 @@ class Http2Connection:
                 raise Unreachable("the server cannot be reached: it takes nothing of what it asks for")
             if self._out:
                 self._send.set()
-            if gather := self.line.gather:
-                await trio.sleep(gather)
 
     async def _write(self, stream: trio.abc.Stream, http2: h2.connection.H2Connection) -> None:
         while True:

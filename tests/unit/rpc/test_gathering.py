@@ -1,16 +1,22 @@
 """What comes over a line of 50 Mbit/s is taken some packets at a time, and what is nearly all here without delay."""
 
+import ssl
+from dataclasses import replace
+from pathlib import Path
 from typing import NoReturn
 
 import pytest
 import trio
-from trio.testing import MockClock, wait_all_tasks_blocked
+from trio.testing import MockClock, memory_stream_pair, wait_all_tasks_blocked
 
 from exportfs.content.line import Line
 from exportfs.model import Fetch
+from exportfs.rpc.arrivals import Arrivals
 from exportfs.rpc.exact import ExactDownload
 from exportfs.rpc.grpc_download import METHOD, download_request
 from exportfs.rpc.http2 import Http2Connection
+from exportfs.rpc.http2_client import encrypted
+from exportfs.simulator import make_certificates
 from tests.support import framed_peer as peer
 from tests.unit.rpc.test_threads import Sink
 
@@ -63,8 +69,8 @@ class Connection(Http2Connection):
         super().__init__(peer.CONFIG, line, None)
         self.stream = stream
 
-    async def _connect(self) -> Arriving:
-        return self.stream
+    async def _connect(self) -> Arrivals:
+        return Arrivals(self.stream, self.line)
 
 
 async def test_packets_gather(autojump_clock: MockClock) -> None:
@@ -86,3 +92,36 @@ async def test_packets_gather(autojump_clock: MockClock) -> None:
     assert len(sink.data) == SIZE
     assert stream.receipts <= len(stream.answer) / (3 * PACKET)
     assert took == pytest.approx(len(stream.answer) / RATE, abs=PACKET / RATE)
+
+
+class Patient:
+    """Lets a second pass for whatever comes, and counts."""
+
+    gather = 1.0
+
+    def __init__(self) -> None:
+        self.largest = 0
+
+    def received(self, now: float, amount: int) -> None:
+        self.largest = max(self.largest, amount)
+
+
+async def test_records_of_tls_do_not_gather_each(tmp_path: Path, autojump_clock: MockClock) -> None:
+    """They are here already: only 5 MB/s came through over TLS, and a fast line looked thin."""
+    tls, line, got = make_certificates(tmp_path), Patient(), 0
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    made.load_cert_chain(tls.certificate_file, tls.key_file)
+    made.set_alpn_protocols(["h2"])
+    ours, theirs = memory_stream_pair()
+    server = trio.SSLStream(theirs, made, server_side=True)
+    config = replace(peer.CONFIG, insecure=False, tls_server_name=tls.name)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(server.send_all, bytes(SIZE))
+        client = await encrypted(config, Arrivals(ours, line), tls.ca_file.read_bytes())
+        begun = trio.current_time()
+        while got < SIZE:
+            got += len(await client.receive_some(256 * KIB))
+        took = trio.current_time() - begun
+        await trio.aclose_forcefully(client)
+    assert line.largest >= 32 * KIB
+    assert took <= SIZE / (16 * KIB) / 2
