@@ -224,7 +224,7 @@ class FileSizes:
 def ends_alike(size: int, length: int, index: int, total: int) -> bool:
     """Whether the block of this number may be `length` bytes long since blocks are larger than `size`, and the file, of
     `total` bytes, ends with it."""
-    if index <= 0 or (index + 1) * size >= total:
+    if index <= 0:
         return False
     larger, rest = divmod(total - length, index)
     return not rest and larger > size

@@ -9,7 +9,7 @@ from mmap import PAGESIZE
 import pytest
 import trio
 import trio.testing
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
@@ -433,6 +433,8 @@ async def test_what_is_proved_costs_a_moment_once(
     ),
     fast=st.booleans(),
 )
+# Our last block, in place of which the end of a larger one comes.
+@example(size=272 * KIB, limit="smallest", block=257, places=[(1.0, 1)], fast=False)
 @pytest.mark.promise("R6")
 def test_whatever_blocks_a_server_makes_of_ours(
     size: int, limit: str, block: int, places: list[tuple[float, int]], fast: bool
