@@ -70,6 +70,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--server", choices=["python", "cpp"], default="", help="what serves (C++ where it can be built)"
     )
+    parser.add_argument("--tls", action="store_true", help="to our server, also from the bare loops")
     parser.add_argument("--out", type=Path, default=Path("bench/out"))
     return parser.parse_args(argv)
 
@@ -82,6 +83,7 @@ def plan(options: argparse.Namespace) -> Plan:
         delay_ms=options.delay,
         cache_size=options.cache_size,
         server=options.server,
+        tls=options.tls,
         built=options.out / "server",
     )
     if options.quick:

@@ -19,6 +19,7 @@ from typing import Any, TypeAlias
 import grpc
 
 from bench.content import KIB, Content
+from bench.security import channel
 from bench.server import SERVICE, SESSION
 from exportfs.wire import service
 
@@ -52,10 +53,16 @@ def _varint(message: bytes, at: int) -> tuple[int, int]:
 
 
 class Client:
-    def __init__(self, target: str, options: list[tuple[str, Any]] | None = None, stub: bool = False) -> None:
+    def __init__(
+        self,
+        target: str,
+        options: list[tuple[str, Any]] | None = None,
+        stub: bool = False,
+        tls: list[str] | None = None,
+    ) -> None:
         given = [("grpc.max_receive_message_length", -1), ("grpc.use_local_subchannel_pool", 1)]
         given += [(name, value) for name, value in options or []]
-        self.channel = grpc.insecure_channel(target, given)
+        self.channel = channel(target, tls or [], given)
         grpc.channel_ready_future(self.channel).result(timeout=20)
         self.call: Downloads = self.channel.unary_stream(
             DOWNLOAD,
@@ -106,10 +113,14 @@ def timed(runs: list[Callable[[], None]]) -> dict[str, float]:
     return {"seconds": time.perf_counter() - start, "cpu": time.process_time() - cpu}
 
 
+def client(job: dict[str, Any]) -> Client:
+    return Client(job["target"], job["options"], job["stub"], job["tls"])
+
+
 def loop(job: dict[str, Any]) -> dict[str, Any]:
     """Whole files, one thread and one connection each, to nothing or into a directory."""
     files = job["files"]
-    clients = [Client(job["target"], job["options"], job["stub"]) for _ in files]
+    clients = [client(job) for _ in files]
     totals = [0] * len(files)
 
     def run(number: int) -> None:
@@ -128,7 +139,7 @@ def loop(job: dict[str, Any]) -> dict[str, Any]:
 def share(job: dict[str, Any]) -> dict[str, Any]:
     """One file over several connections, each with its stripe: what a long fast line needs."""
     count, block, size = job["connections"], job["block"], job["size"]
-    clients = [Client(job["target"], job["options"], job["stub"]) for _ in range(count)]
+    clients = [client(job) for _ in range(count)]
     stripe = -(-size // count // block) * block
     totals = [0] * count
 
@@ -146,14 +157,14 @@ def share(job: dict[str, Any]) -> dict[str, Any]:
 
 def seek(job: dict[str, Any]) -> dict[str, Any]:
     """Ranges one after another on one warm connection; the first call of all is not counted."""
-    client = Client(job["target"], job["options"], job["stub"])
+    warm = client(job)
     content = Content(Path(job["data"]) / job["files"][0])
-    client.read(job["files"][0], job["block"], 0, 1)
+    warm.read(job["files"][0], job["block"], 0, 1)
     go()
     times = []
     for ranges in job["ranges"]:
         start = time.perf_counter()
-        got = [client.read(job["files"][0], job["block"], *piece) for piece in ranges]
+        got = [warm.read(job["files"][0], job["block"], *piece) for piece in ranges]
         times.append(time.perf_counter() - start)
         for data, (offset, length) in zip(got, ranges, strict=True):
             if len(data) != length or not content.matches(data, offset):

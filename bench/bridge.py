@@ -1,7 +1,7 @@
 """The smallest mount that can seek: pyfuse3, one thread, one `DownloadFile` call for each read, nothing kept and
 nothing checked. No Python mount over gRPC answers a seek sooner, so it tells our own work from that of the way.
 
-    python -m bench.bridge DIRECTORY MOUNTPOINT PORT
+    python -m bench.bridge DIRECTORY MOUNTPOINT PORT [CA_FILE NAME]
 """
 
 import sys
@@ -20,9 +20,9 @@ BLOCK = 32 * KIB  # as ours asks for in a seek
 
 
 class Bridge(TrivialFS):
-    def __init__(self, directory: Path, port: int) -> None:
+    def __init__(self, directory: Path, port: int, tls: list[str]) -> None:
         super().__init__(directory)
-        self.client = Client(f"127.0.0.1:{port}", [*SMALL_WINDOW, ("SingleThreadedUnaryStream", 1)])
+        self.client = Client(f"127.0.0.1:{port}", [*SMALL_WINDOW, ("SingleThreadedUnaryStream", 1)], tls=tls)
         self.threads = ThreadPoolExecutor(8)
 
     async def open(self, inode: InodeT, flags: FlagT, ctx: RequestContext) -> pyfuse3.FileInfo:
@@ -52,7 +52,7 @@ class Bridge(TrivialFS):
 
 
 def main() -> None:
-    filesystem = Bridge(Path(sys.argv[1]), int(sys.argv[3]))
+    filesystem = Bridge(Path(sys.argv[1]), int(sys.argv[3]), sys.argv[4:])
     pyfuse3.init(filesystem, sys.argv[2], set(pyfuse3.default_options) | {"fsname=bench-bridge", "ro"})
     try:
         trio.run(serve, filesystem)

@@ -22,6 +22,7 @@ from bench.content import GIB, KIB, MIB, Content, make_file
 from bench.goals import OURS, Goal, Results
 from bench.processes import Child, Failed, drop_caches, mounted, python
 from bench.report import cell, failures, goals_table, table
+from bench.security import Security, security
 from bench.setup import RUN_SSHD, remove, start_sshd
 from bench.thin_line import Kind, Line, kind, thin_line
 from bench.thin_measures import Numbers, Stand
@@ -65,6 +66,7 @@ class ThinPlan:
     """Parts of names; none: all but those by request."""
     peers: bool = True
     proxied: bool = False
+    tls: bool = False
 
     def wants(self, name: str) -> bool:
         if self.measures:
@@ -94,6 +96,7 @@ def arguments(argv: list[str]) -> argparse.Namespace:
         help="part of a measure's name; repeatable; thumbnails, mpv and file only so: they take minutes",
     )
     parser.add_argument("--no-peers", action="store_true", help="without sshfs")
+    parser.add_argument("--tls", action="store_true", help="to our server, also from the bare connection")
     parser.add_argument("--proxy", action="store_true", help="through the proxy, even as root")
     parser.add_argument("--out", type=Path, help="a file for every number of every round, as JSON")
     return parser.parse_args(argv)
@@ -114,6 +117,7 @@ def plans(options: argparse.Namespace) -> list[ThinPlan]:
             measures=options.measure,
             peers=not options.no_peers,
             proxied=options.proxy,
+            tls=options.tls,
         )
         for one in options.kinds or [kind("10mbit"), kind("2mbit")]
     ]
@@ -161,11 +165,12 @@ class Servers:
     data: Path
     server: Child
     ports: dict[str, int]
+    security: Security
 
     def command(self, subject: str, mountpoint: Path, plan: ThinPlan) -> list[str]:
         if subject == OURS:
             server = f"{self.line.host}:{self.ports[OURS]}"
-            options = ["--insecure", "--foreground", "--cache-size", plan.cache_size]
+            options = [*self.security.mount(), "--foreground", "--cache-size", plan.cache_size]
             return self.line.client(python("exportfs", "mount", server, str(mountpoint), *options))
         options = ["ro", "kernel_cache", "max_conns=4", f"IdentityFile={self.work}/user_key", "BatchMode=yes"]
         options += ["UserKnownHostsFile=/dev/null", "StrictHostKeyChecking=no", "IdentitiesOnly=yes"]
@@ -184,7 +189,8 @@ def servers(plan: ThinPlan, results: Results) -> Iterator[Servers]:
         data.mkdir()
         make_files(plan, data)
         line = stack.enter_context(thin_line(plan.kind, work, proxied=plan.proxied))
-        words = ["--host", line.host, "--sessions", str(plan.sessions)]
+        secured = security(work, plan.tls)
+        words = ["--host", line.host, "--sessions", str(plan.sessions), *secured.server()]
         server = Child(
             line.server(python("bench.server", str(data), *words)), work / "server.log", pipes=True
         )
@@ -201,7 +207,7 @@ def servers(plan: ThinPlan, results: Results) -> Iterator[Servers]:
                 ports[SSHFS] = line.reach(port)
             except Failed as error:
                 results.skipped[SSHFS] = str(error)
-        yield Servers(line, work, data, server, ports)
+        yield Servers(line, work, data, server, ports, secured)
 
 
 def results_folder(subject: str, mountpoint: Path) -> Path:
@@ -238,7 +244,7 @@ def measure(plan: ThinPlan, results: Results, say: Say) -> str:
                             )
             if plan.wants("whole"):
                 one(results, place, BARE, "whole", partial(bare, made, plan, contents), say)
-        return made.line.about
+        return f"{made.line.about}, {made.security}"
 
 
 def served(made: Servers, work: Callable[[Stand], Numbers], stand: Stand, subject: str) -> Numbers:
@@ -261,6 +267,7 @@ def bare(made: Servers, plan: ThinPlan, contents: dict[str, Content]) -> Numbers
         "block": 256 * KIB,
         "options": [],
         "stub": False,
+        "tls": made.security.bare(),
         "files": ["whole.mp4"],
     }
     child = Child(made.line.client(python("bench.bare", json.dumps(job))), made.work / "bare.log", pipes=True)

@@ -1,6 +1,6 @@
 """An export server that serves files from memory over the real protocol, at little cost of its own.
 
-    python -m bench.server DIRECTORY [--host ADDRESS] [--sessions COUNT]
+    python -m bench.server DIRECTORY [--host ADDRESS] [--sessions COUNT] [--tls CERTIFICATE KEY]
 
 serves every file of the directory as the results of one completed session (of as many as told, alike), without
 login, on a port of its choice. It talks in lines: it prints its port, then answers each `stats` or `reset` on stdin
@@ -88,7 +88,9 @@ class Counters:
 
 
 class ExportServer:
-    def __init__(self, directory: Path, host: str = "127.0.0.1", sessions: int = 1) -> None:
+    def __init__(
+        self, directory: Path, host: str = "127.0.0.1", sessions: int = 1, tls: list[Path] | None = None
+    ) -> None:
         self.sessions = [SESSION, *(f"hosts/Bench/{uuid.UUID(int=number)}" for number in range(1, sessions))]
         self.files = {path.name: Content(path) for path in sorted(directory.iterdir())}
         self.counters = Counters()
@@ -103,7 +105,12 @@ class ExportServer:
             "DownloadFile": grpc.unary_stream_rpc_method_handler(self.download_file),
         }
         self.server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
-        self.port = self.server.add_insecure_port(f"{host}:0")
+        if tls:
+            certificate, key = (path.read_bytes() for path in tls)
+            credentials = grpc.ssl_server_credentials([(key, certificate)])
+            self.port = self.server.add_secure_port(f"{host}:0", credentials)
+        else:
+            self.port = self.server.add_insecure_port(f"{host}:0")
         self.server.start()
 
     def state(self) -> service.State:
@@ -165,8 +172,9 @@ def main() -> None:
     parser.add_argument("directory", type=Path)
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--sessions", type=int, default=1)
+    parser.add_argument("--tls", type=Path, nargs=2, metavar=("CERTIFICATE", "KEY"))
     given = parser.parse_args()
-    server = ExportServer(given.directory, given.host, given.sessions)
+    server = ExportServer(given.directory, given.host, given.sessions, given.tls)
     print(server.port, flush=True)
     try:
         for line in sys.stdin:

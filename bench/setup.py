@@ -16,6 +16,7 @@ from pathlib import Path
 from bench import cpp_server
 from bench.content import MIB, Content, make_file
 from bench.processes import Child, Failed, python, wait_for
+from bench.security import Security, security
 
 PARTS = 8
 RUN_SSHD = Path("/run/sshd")  # sshd refuses to run as root without it
@@ -34,6 +35,7 @@ class Plan:
     delay_ms: float = 20
     cache_size: str = "256M"
     server: str = ""  # "cpp" or "python"; empty: C++ where it can be built
+    tls: bool = False  # between our mount, the bare loops and our server
     built: Path = Path("bench/out/server")  # where the one in C++ is kept
 
     @property
@@ -66,6 +68,7 @@ class Setup:
     contents: dict[str, Content]
     server: Child
     ports: dict[str, int]
+    security: Security
     line_ports: dict[str, int] = field(default_factory=dict)
     helpers: dict[str, Child] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
@@ -193,7 +196,8 @@ def build(plan: Plan, peers: bool, line: bool) -> Iterator[Setup]:
         for name, size in plan.files().items():
             make_file(data / name, size)
         command, served = serving(plan)
-        server = Child([*command, str(data)], work / "server.log", pipes=True)
+        secured = security(work, plan.tls)
+        server = Child([*command, str(data), *secured.server()], work / "server.log", pipes=True)
         stack.callback(server.stop)
         setup = Setup(
             plan=plan,
@@ -203,7 +207,8 @@ def build(plan: Plan, peers: bool, line: bool) -> Iterator[Setup]:
             contents={name: Content(data / name) for name in plan.files()},
             server=server,
             ports={"grpc": int(server.line())},
-            served=served,
+            security=secured,
+            served=f"{served}, {secured}",
         )
         if peers:
             if os.geteuid() == 0 and not RUN_SSHD.exists():

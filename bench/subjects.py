@@ -67,7 +67,7 @@ class Ours(MountSubject):
 
     def command(self, setup: Setup, mountpoint: Path, line: bool) -> list[str]:
         server = f"127.0.0.1:{setup.port('grpc', line)}"
-        options = ["--insecure", "--cache-size", setup.plan.cache_size, "--foreground"]
+        options = [*setup.security.mount(), "--cache-size", setup.plan.cache_size, "--foreground"]
         return python("exportfs", "mount", server, str(mountpoint), *options)
 
     def sent(self, setup: Setup, child: Child) -> Callable[[], int]:
@@ -98,7 +98,7 @@ class Bridge(MountSubject):
 
     def command(self, setup: Setup, mountpoint: Path, line: bool) -> list[str]:
         port = setup.port("grpc", line)
-        return python("bench.bridge", str(setup.data), str(mountpoint), str(port))
+        return python("bench.bridge", str(setup.data), str(mountpoint), str(port), *setup.security.bare())
 
     def sent(self, setup: Setup, child: Child) -> Callable[[], int]:
         return lambda: setup.settled()["bytes"]
@@ -197,6 +197,7 @@ class Bare(Subject):
             "block": self.block,
             "options": self.options,
             "stub": self.stub,
+            "tls": setup.security.bare(),
         }
         return job | more
 

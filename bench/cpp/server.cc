@@ -14,7 +14,9 @@
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
 #include <iostream>
+#include <iterator>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -359,29 +361,40 @@ void Serve(Serving* serving) {
   }
 }
 
+std::string Contents(const char* path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
 }  // namespace
 
 int main(int count, char** words) {
   std::string directory, host = "127.0.0.1";
   int sessions = 1;
+  auto credentials = grpc::InsecureServerCredentials();
   for (int at = 1; at < count; ++at) {
     const std::string word = words[at];
     if (word == "--host" && at + 1 < count) {
       host = words[++at];
     } else if (word == "--sessions" && at + 1 < count) {
       sessions = atoi(words[++at]);
+    } else if (word == "--tls" && at + 2 < count) {
+      grpc::SslServerCredentialsOptions tls;
+      const std::string certificate = Contents(words[++at]);
+      tls.pem_key_cert_pairs.push_back({Contents(words[++at]), certificate});
+      credentials = grpc::SslServerCredentials(tls);
     } else {
       directory = word;
     }
   }
   if (directory.empty()) {
-    std::cerr << "usage: server DIRECTORY [--host ADDRESS] [--sessions COUNT]\n";
+    std::cerr << "usage: server DIRECTORY [--host ADDRESS] [--sessions COUNT] [--tls CERTIFICATE KEY]\n";
     return 2;
   }
   Serving serving(directory, sessions);
   int port = 0;
   grpc::ServerBuilder builder;
-  builder.AddListeningPort(host + ":0", grpc::InsecureServerCredentials(), &port);
+  builder.AddListeningPort(host + ":0", credentials, &port);
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
   builder.SetMaxSendMessageSize(-1);
   builder.RegisterAsyncGenericService(&serving.service);

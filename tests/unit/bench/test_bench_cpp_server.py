@@ -11,6 +11,7 @@ import pytest
 from bench import cpp_server
 from bench.content import KIB, MIB, make_file
 from bench.processes import Child, python
+from bench.security import channel, security
 from bench.server import SERVICE, SESSION
 from exportfs.wire import service
 from tests.support.harness import eventually
@@ -19,11 +20,9 @@ Answer: TypeAlias = tuple[list[bytes], grpc.StatusCode, str | None]
 
 
 class Server:
-    def __init__(self, child: Child) -> None:
+    def __init__(self, child: Child, tls: list[str]) -> None:
         self.child = child
-        self.channel = grpc.insecure_channel(
-            f"127.0.0.1:{child.line()}", [("grpc.use_local_subchannel_pool", 1)]
-        )
+        self.channel = channel(f"127.0.0.1:{child.line()}", tls, [("grpc.use_local_subchannel_pool", 1)])
 
     def call(self, method: str, request: bytes) -> "grpc._CallIterator[bytes]":
         # What answers once looks the same on the wire.
@@ -49,22 +48,27 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", params=[False, True], ids=["plain", "tls"])
 def servers(
-    files: Path, pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest,
+    files: Path,
+    pytestconfig: pytest.Config,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[tuple[Server, Server]]:
     """In Python and in C++, which is compiled once and kept."""
     if reason := cpp_server.missing():
         pytest.skip(reason)
     assert pytestconfig.cache is not None
     program = cpp_server.build(Path(pytestconfig.cache.mkdir("bench-server")))
-    words, log = [str(files), "--sessions", "3"], tmp_path_factory.mktemp("log") / "log"
+    own = tmp_path_factory.mktemp("log")
+    over, log = security(own, tls=request.param), own / "log"
+    words = [str(files), "--sessions", "3", *over.server()]
     with ExitStack() as stack:
         made = []
         for command in (python("bench.server", *words), [str(program), *words]):
             child = Child(command, log, pipes=True)
             stack.callback(child.stop)
-            made.append(Server(child))
+            made.append(Server(child, over.bare()))
             stack.callback(made[-1].channel.close)
         yield made[0], made[1]
 

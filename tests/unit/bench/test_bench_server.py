@@ -8,6 +8,7 @@ import pytest
 
 from bench.bare import Client, cut
 from bench.content import KIB, Content, make_file
+from bench.security import security
 from bench.server import SERVICE, SESSION, ExportServer, chunk_head
 from exportfs.wire import service
 
@@ -72,6 +73,25 @@ def test_it_counts_what_it_serves(server: ExportServer, client: Client) -> None:
     assert stats["most_active"] >= 1
     server.counters.reset()
     assert server.counters.stats()["bytes"] == 0
+
+
+def test_over_tls_it_serves_the_same(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    make_file(tmp_path / "data" / "a.mp4", SIZE)
+    over = security(tmp_path, tls=True)
+    words = over.server()
+    server = ExportServer(tmp_path / "data", tls=[Path(word) for word in words[1:]])
+    client = Client(f"127.0.0.1:{server.port}", tls=over.bare())
+    try:
+        assert b"".join(client.blocks("a.mp4", 16 * KIB)) == server.files["a.mp4"].map[:]
+        with (
+            grpc.insecure_channel(f"127.0.0.1:{server.port}") as plain,
+            pytest.raises(grpc.FutureTimeoutError),
+        ):
+            grpc.channel_ready_future(plain).result(timeout=0.5)
+    finally:
+        client.channel.close()
+        server.stop()
 
 
 def test_what_it_does_not_serve_is_not_found(client: Client) -> None:
