@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from exportfs.sessions.catalogue import LIST_EVERY
 from exportfs.simulator import Simulator, SimulatorServer
 from exportfs.wire import export
 from tests.conftest import MountFactory
 from tests.support.harness import (
     CAMERA,
+    REFRESH,
     InProcessTree,
     Tree,
     config_for,
@@ -222,14 +224,16 @@ def test_status(tree: Tree, simulator: Simulator) -> None:
 def test_looking_costs_no_calls_per_entry(tree: Tree, simulator: Simulator) -> None:
     simulator.add_many(50, 1000)
     eventually(lambda: len(tree.listdir("sessions")) == 50)
-    listings = simulator.log.count("ListSessions")
+    listings, begun = simulator.log.count("ListSessions"), time.monotonic()
     for session in tree.listdir("sessions"):
         for name in tree.listdir(f"sessions/{session}"):
             tree.stat(f"sessions/{session}/{name}")
         record(tree, f"sessions/{session}")
         tree.listxattr(f"sessions/{session}")
     assert calls_but_listings(simulator) == {}
-    assert simulator.log.count("ListSessions") - listings < 40
+    # As often as a mount that is looked at lists in any case, however slow the machine is.
+    most = 2 + (time.monotonic() - begun) / (REFRESH * LIST_EVERY)
+    assert simulator.log.count("ListSessions") - listings <= most
 
 
 @pytest.mark.promise("T7")
