@@ -10,6 +10,7 @@ from exportfs.cli.commands.mount import mount
 from exportfs.cli.daemon.guard import guard
 from exportfs.cli.failures import complain
 from exportfs.errors import ExportfsError, InvalidArgument
+from exportfs.os_errors import sentence
 
 WRONG_USE, FAILED = 1, 32
 """Exit codes, as mount(8) has them."""
@@ -39,6 +40,7 @@ def arguments(options: str) -> Iterator[str]:
         for option in mount.params
         if isinstance(option, click.Option)
         for word in option.opts
+        if word != "--foreground"  # mount(8) waits for the end of this
     }
     for text in filter(None, _SEPARATOR.split(options)):
         name, equals, value = text.replace("\\,", ",").partition("=")
@@ -48,7 +50,7 @@ def arguments(options: str) -> Iterator[str]:
             continue
         name = _ALIASES.get(name, name).replace("_", "-")
         option = known.get(name)
-        if option is None or name == "foreground":
+        if option is None:
             near = difflib.get_close_matches(name, [*known, *_ALIASES], n=1, cutoff=0)[0]
             raise InvalidArgument(f"unknown mount option `{name}`; the nearest known one is `{near}`")
         if bool(equals) is option.is_flag:
@@ -82,7 +84,10 @@ def mount_helper(server: str, mountpoint: str, options: tuple[str, ...], fake: b
     except click.UsageError as error:
         complain(error.format_message())
         return WRONG_USE
-    except (ExportfsError, OSError) as error:
+    except ExportfsError as error:
         complain(str(error))
+        return FAILED
+    except OSError as error:
+        complain(sentence(error))
         return FAILED
     return 0

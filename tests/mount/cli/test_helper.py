@@ -51,7 +51,7 @@ def test_options(options: str, words: list[str]) -> None:
         ("read-only=1", "takes no value"),
         ("ca-file", "takes a value"),
         ("remount", "unmount it"),
-        ("foreground", "unknown"),
+        ("foreground", "unknown mount option `foreground`; the nearest known one is `(?!foreground)"),
         ("password=x", "unknown"),
     ],
 )
