@@ -91,6 +91,7 @@ class RequestFile(Node):
     async def change(self, changes: Changes) -> None:
         if self.judge.read_only:
             raise ReadOnly("mounted read-only")
+        cut = changes.size is not None and 0 < changes.size < len(self.content)
         if changes.size is not None:
             self._resize(changes.size)
         if changes.mode is not None:
@@ -99,6 +100,9 @@ class RequestFile(Node):
         self.gid = self.gid if changes.gid is None else changes.gid
         if changes.mtime_ns is not None:
             self.mtime_ns = changes.mtime_ns
+        if cut and not self.writers and self.unwritten is None:
+            # truncate(2), by path: what is too much is gone, and no close follows that would look at what is left.
+            await self.judge.closed(self, last=False)
 
     async def open(self, flags: int) -> Handle:
         writable = flags & os.O_ACCMODE != os.O_RDONLY

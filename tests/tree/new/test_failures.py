@@ -117,6 +117,46 @@ def test_a_request_that_stays_incomplete(tree: Tree, simulator: Simulator) -> No
     assert simulator.log.count("StartSession") == 1
 
 
+@pytest.mark.promise("W2", "W6")
+def test_what_is_too_much_is_cut_off_by_path(tree: Tree, simulator: Simulator) -> None:
+    """truncate(2) is not followed by a close: the request was not submitted, and its error stayed."""
+    expect_errno(errno.EINVAL, tree.write, "new/a.json", GOOD + b" garbage")
+    assert b"nothing may follow" in tree.read("new/a.json.error")
+    expect_errno(errno.EINVAL, tree.truncate, "new/a.json", len(GOOD) + 3)
+    assert simulator.log.count("StartSession") == 0
+    tree.truncate("new/a.json", len(GOOD))
+    assert sorted(tree.listdir("new")) == ["a", "a.json"]
+    assert simulator.log.count("StartSession") == 1
+    tree.truncate("new/a.json", 20)
+    tree.truncate("new/a.json", 0)
+    assert sorted(tree.listdir("new")) == ["a", "a.json"]
+    assert simulator.log.count("StartSession") == 1
+
+
+@pytest.mark.promise("W2", "W3")
+def test_what_is_cut_off_starts_nothing_anew(tree: Tree, simulator: Simulator) -> None:
+    """Blanks at its end, nor what somebody is still writing, nor under a scratch name."""
+    tree.write("new/a.json", GOOD + b"   ")
+    tree.truncate("new/a.json", len(GOOD))
+    assert simulator.log.count("StartSession") == 1
+    tree.write("new/b.tmp", BAD + b"   ")
+    tree.truncate("new/b.tmp", len(BAD))
+    assert sorted(tree.listdir("new")) == ["a", "a.json", "b.tmp"]
+    assert simulator.log.count("StartSession") == 1
+
+
+@pytest.mark.mount
+@pytest.mark.promise("W2")
+def test_what_is_cut_off_while_somebody_writes(start_mount: MountFactory, simulator: Simulator) -> None:
+    path = start_mount().mountpoint / "new" / "a.json"
+    with path.open("wb", buffering=0) as file:
+        file.write(GOOD + b"   garbage")
+        os.truncate(path, len(GOOD))
+        assert simulator.log.count("StartSession") == 0
+    assert simulator.log.count("StartSession") == 1
+    assert (path.parent / "a").is_dir()
+
+
 @pytest.mark.promise("W11")
 def test_too_large(tree: Tree, simulator: Simulator) -> None:
     expect_errno(errno.EFBIG, tree.write, "new/a.json", b" " * (16 * 1024 * 1024) + GOOD)
