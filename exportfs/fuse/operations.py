@@ -46,7 +46,8 @@ Handler: TypeAlias = Callable[Concatenate["ExportOperations", P], Coroutine[Any,
 
 _EXPECTED = (NotFound, NoAttribute, Unsupported, Unwanted)
 """Answers that programs, or the kernel, ask for all day; not worth a line anywhere."""
-
+_SUBMITS = frozenset({"flush", "release"})
+"""But for these, whose errors are of requests: what the server lacks then is something else."""
 
 _ON_HANDLES = frozenset({"read", "write", "flush", "fsync", "release", "readdir", "releasedir", "fsyncdir"})
 
@@ -75,7 +76,7 @@ def handler(function: Handler[P, R]) -> Handler[P, R]:
         except FUSEError:
             raise
         except ExportfsError as error:
-            if not isinstance(error, _EXPECTED):
+            if name in _SUBMITS or not isinstance(error, _EXPECTED):
                 log.info("%s: %s", name, error)
                 activity.failed(name, str(error))
             raise FUSEError(errno_of(error)) from None

@@ -186,6 +186,7 @@ class Submissions:
         self._context.requests.ended(self._outcome_of(submission))
         if error is not None:
             try:
+            log.info("the request %s: %s", submission.name, error)
                 self._ledger.tell(submission, error)
             except Exception:  # from a task of the mount it would end it
                 log.exception("the error of %s cannot be shown", submission.name)

@@ -157,6 +157,21 @@ def test_what_is_cut_off_while_somebody_writes(start_mount: MountFactory, simula
     assert (path.parent / "a").is_dir()
 
 
+@pytest.mark.mount
+@pytest.mark.parametrize("status", ["NOT_FOUND", "UNIMPLEMENTED", "INVALID_ARGUMENT"])
+def test_a_refusal_is_in_the_log(start_mount: MountFactory, simulator: Simulator, status: str) -> None:
+    """Those of which programs ask for all day were passed over: also where they are of a request."""
+    mount = start_mount()
+    simulator.faults.add("StartSession", Fail(status, "the reason why"))
+    with pytest.raises(OSError, match=r"Errno"):
+        mount.tree.write("new/a.json", GOOD)
+    eventually(
+        lambda: f"the request a.json: the server answered {status}: the reason why" in mount.log.read_text()
+    )
+    (error,) = json.loads(mount.tree.read(".status.json"))["recent_errors"]
+    assert "the reason why" in error["message"]
+
+
 @pytest.mark.promise("W11")
 def test_too_large(tree: Tree, simulator: Simulator) -> None:
     expect_errno(errno.EFBIG, tree.write, "new/a.json", b" " * (16 * 1024 * 1024) + GOOD)
