@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 from enum import Enum, auto
 
 KEPT = 86400.0
-"""Seconds that a record outlives its session; the server keeps sessions for about an hour."""
+"""Seconds that a record outlives its session at least. The server keeps most for about an hour, but those that are kept
+alive, or whose results it does not hold, for as long as they are."""
 
 
 class RecordState(Enum):
@@ -48,6 +49,8 @@ class Record:
     """Whether its session was destroyed through the mount."""
     at: float = 0.0
     """Unix time when it was asked for."""
+    gone: float = 0.0
+    """Unix time when a mount first began and the server did not list its session; 0 while it does."""
     footage: Mapping[str, object] | None = None
     """What the archive said of the footage then, as the session's record shows it."""
 
@@ -219,13 +222,19 @@ class Records:
                 self._change(replace(record, footage=footage))
 
     def prune(self, existing: set[str], now: float) -> None:
-        """Drops what was asked for a day ago and is gone from the server. Unix time.
+        """A mount begins, and the server lists these sessions: drops what has been gone for a day. Unix time.
 
         Not sooner: a server that is just starting may not list its sessions yet.
         """
         for record in self.all:
-            gone = record.session_id is not None and record.session_id not in existing
-            if gone and now - record.at > KEPT:
+            if record.session_id is None:
+                continue
+            if record.session_id in existing:
+                if record.gone:
+                    self._change(replace(record, gone=0.0))
+            elif not 0.0 < record.gone <= now:  # or the clock was wrong
+                self._change(replace(record, gone=now))
+            elif now - record.gone > KEPT:
                 self.not_started(record.key)
 
     def given(self, session_id: str, name: str) -> None:

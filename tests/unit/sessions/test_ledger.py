@@ -32,7 +32,7 @@ def keys() -> Callable[[], str]:
 
 
 def record(name: str = A, **known: Any) -> Record:
-    return Record("key", name, MARK, False, "outline", (), at=1e9, **known)
+    return Record("key", name, MARK, False, "outline", (), at=1e9, gone=1e9, **known)
 
 
 def in_state(state: RecordState) -> Records:
@@ -281,13 +281,14 @@ def test_what_is_dropped_in_time(session_id: str | None, days: float, stays: boo
     told: list[Change] = []
     records.on_change = told.append
     records.session_ids()
-    records.prune({"there"}, 1e9 + days * 86400)
+    records.prune({"there"}, 1e9 + 86400 + days * 86400)
     assert bool(records.all) is stays
     assert told == ([] if stays else [Drop("0")])
     assert records.session_ids() == ({session_id} if stays and session_id else set())
 
 
 @pytest.mark.promise("W3", "S2")
+    records.prune({"there"}, 1e9 + 86400)
 def test_what_happens_to_one_session_happens_to_no_other() -> None:
     def marked(event: Callable[[Records], None], attribute: str) -> list[object]:
         records = of_sessions("one", "two", None)
@@ -297,6 +298,33 @@ def test_what_happens_to_one_session_happens_to_no_other() -> None:
         event(records)
         assert {change.record.key for change in told if isinstance(change, Put)} == {"0"}
         return [getattr(each, attribute) for each in records.all]
+DAY = 86400.0
+
+
+@pytest.mark.promise("W3", "K4")
+@pytest.mark.parametrize(
+    ("mounts", "stays"),
+    [
+        # Asked for long ago, and kept alive since: server and mount are started together, and it lists nothing yet.
+        ([(40 * DAY, False)], True),
+        ([(40 * DAY, False), (40.1 * DAY, True), (42 * DAY, False)], True),
+        ([(40 * DAY, False), (40.9 * DAY, False), (41.1 * DAY, True)], True),
+        ([(40 * DAY, False), (41.1 * DAY, False)], False),
+        # The clock was wrong for a while.
+        ([(4000 * DAY, False)], True),
+        ([(4000 * DAY, False), (2 * DAY, False), (2.5 * DAY, False)], True),
+        ([(-4000 * DAY, False)], True),
+    ],
+)
+def test_a_session_that_is_missing_when_a_mount_begins(mounts: list[tuple[float, bool]], stays: bool) -> None:
+    """It was forgotten where it had been asked for a day ago: nobody kept it alive any more, and the same request
+    started another export."""
+    records = of_sessions("session")
+    for when, listed in mounts:
+        records.prune({"session"} if listed else set(), 1e9 + when)
+    assert bool(records.all) is stays
+
+
 
     assert marked(lambda records: records.destroyed("one"), "destroyed") == [True, False, False]
     assert marked(lambda records: records.stopped("one"), "stopped") == [True, False, False]
