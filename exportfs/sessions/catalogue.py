@@ -152,6 +152,11 @@ class Catalogue:
         return self._by_name.get(name)
 
     @property
+    def asked(self) -> float:
+        """When the listing that is shown was asked for, by trio's clock: it knows nothing of what came after that."""
+        return self._asked
+
+    @property
     def error(self) -> ExportfsError | None:
         """Of the last listing, if it failed."""
         return self._failed[1] if self._failed else None

@@ -301,7 +301,9 @@ class Submitter:
         """After a listing: adopts what has turned up, drops what certainly did not."""
         if not self._ledger.records.unresolved() or not await self._hear_of_others():
             return
-        overdue_since = trio.current_time() - SETTLED_AFTER - self._timeout
+        # By the time of the list, not of now: one that took long, or came before this process was stopped, does not
+        # show what has begun since.
+        overdue_since = self._catalogue.asked - SETTLED_AFTER - self._timeout
         found, given_up = self._ledger.settle(self._turned_up, overdue_since, self._doubt)
         for session_id in found:
             self._counters.ended(Outcome.ADOPTED)
