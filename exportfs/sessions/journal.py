@@ -154,7 +154,8 @@ class Journal:
         if self._read_only:
             return
         self._unwritten.append(change)
-        self.catch_up()
+        if not isinstance(change, Put) or change.soon:
+            self.catch_up()
 
     def catch_up(self) -> None:
         """Writes what could not be written so far, if it can be now."""
@@ -165,6 +166,7 @@ class Journal:
     async def close(self) -> None:
         """Waits for what can be written soon. Should somebody have taken the file away, it is there again for the next
         mount, which would start the same requests once more."""
+        self.catch_up()
         if not self._read_only:
             await self.settled()
         await self.written()

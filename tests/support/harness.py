@@ -199,7 +199,7 @@ class InProcessTree:
                 await trio.sleep_forever()
         finally:
             with trio.CancelScope(shield=True):
-                await journal.written()
+                await journal.close()
                 await server.close()
 
     def _call(self, function: Callable[..., Awaitable[Answer]], *args: Any) -> Answer:

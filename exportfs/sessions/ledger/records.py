@@ -1,7 +1,7 @@
 """Records: the requests that were sent, and what came of them."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 
 KEPT = 86400.0
@@ -60,6 +60,8 @@ class Put:
     """The record of this key is now this."""
 
     record: Record
+    soon: bool = field(default=True, compare=False)
+    """Whether it is to be on disk now. Otherwise with what is written next, or a second later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +191,7 @@ class Records:
         """Who asked for a session hears of it now, or was told of an error instead."""
         for record in self.all:
             if record.session_id == session_id and record.reported is not of_it:
-                self._change(replace(record, reported=of_it))
+                self._change(replace(record, reported=of_it), soon=not of_it)
 
     def asked_again(self, record: Record, name: str) -> None:
         """The same request came, under this name, while it is unknown what became of it."""
@@ -199,7 +201,7 @@ class Records:
     def given_again(self, record: Record, name: str) -> None:
         """Who asked for it once more, under this name, gets its session."""
         if record.forgotten or not record.reported:
-            self._change(replace(record, forgotten=False, reported=True))
+            self._change(replace(record, forgotten=False, reported=True), soon=False)
         if record.name != name:
             self._change(replace(record, key=self._new_key(), name=name, reported=True, forgotten=False))
 
@@ -219,12 +221,12 @@ class Records:
         """The archive said what footage there is of what the session was asked for."""
         for record in self.all:
             if record.session_id == session_id:
-                self._change(replace(record, footage=footage))
+                self._change(replace(record, footage=footage), soon=False)
 
     def prune(self, existing: set[str], now: float) -> None:
         """A mount begins, and the server lists these sessions: drops what has been gone for a day. Unix time.
 
-        Not sooner: a server that is just starting may not list its sessions yet.
+        Not sooner, however long ago it was asked for: a server that is just starting may not list its sessions yet.
         """
         for record in self.all:
             if record.session_id is None:
@@ -260,9 +262,11 @@ class Records:
             if record.name == name and not record.forgotten and session_id in (None, record.session_id):
                 self._change(replace(record, forgotten=True))
 
-    def _change(self, record: Record) -> None:
+    def _change(self, record: Record, *, soon: bool = True) -> None:
+        """soon: not of what somebody hears just now. A mount that is killed before they do has told them of a failure,
+        and must not have it on disk that they know."""
         self._set(record)
-        self.on_change(Put(record))
+        self.on_change(Put(record, soon))
 
     def _set(self, record: Record) -> None:
         self._records[record.key] = record

@@ -17,6 +17,7 @@ from exportfs.errors import Exhausted, ExportfsError, TimedOut, Unreachable
 from exportfs.model import Listing
 from exportfs.sessions.journal import Aside, at_once
 from exportfs.vfs.new import submissions
+from exportfs.sessions.starter import WATCH_EVERY
 from exportfs.vfs.new.file import RequestFile
 from tests.support.fake_server import TIMEOUT, FakeServer
 from tests.tree.new.on_a_clock import LONG, Begin, play
@@ -254,6 +255,31 @@ def test_a_mount_that_is_killed_before_it_has_answered(again: str, tmp_path: Pat
 
 
 def test_who_waited_is_cancelled_in_the_moment_of_the_answer(tmp_path: Path) -> None:
+@pytest.mark.parametrize("again", ["a.json", "b.json"])
+@pytest.mark.parametrize("heard", [False, True])
+def test_a_mount_that_is_killed_as_it_answers(again: str, heard: bool, tmp_path: Path) -> None:
+    """The handler has returned, and the kernel has not been told: whoever closed the file hears of a failure. On disk
+    was that they knew of the session, so that the same under another name started a second one."""
+    server = FakeServer()
+
+    async def story(nursery: trio.Nursery, begin: Begin) -> None:
+        async with trio.open_nursery() as first:
+            mounted = Mounted(server, tmp_path / "journal", first)
+            await mounted.start()
+            _, handle = await mounted.new.create("a.json", 0o644, os.O_WRONLY)
+            await handle.write(0, CONTENTS[1])
+            await handle.flush()
+            if heard:
+                await trio.sleep(2 * WATCH_EVERY)
+            mounted.journal._aside = lambda work, after: None
+            first.cancel_scope.cancel()
+        mounted = await begin()
+        assert await Asking(server, mounted).write(again, CONTENTS[1]) is None
+        assert len(server.started) == (2 if heard and again == "b.json" else 1)
+
+    play(server, tmp_path, story)
+
+
     """The handler's own bound, on a machine that stood still: the error is what was told."""
     server = FakeServer(delay=0.01)
 
