@@ -24,6 +24,15 @@ ENDED = frozenset({COMPLETED, FAILED, STOPPED, REMOVED})
 
 NOTHING_SENT = "nothing was sent"
 """In a `.error`: the server was not asked for this export, whatever errno the close failed with."""
+SENT_BEFORE = (
+    "the same was sent before, and what became of it cannot be told at the moment; it was not sent again"
+)
+"""In its place: it was not asked now, and may have started this export all the same, whatever errno."""
+PERHAPS_SENT_BEFORE = (
+    "this was not sent now; whether it is the same as an earlier one, of which nobody has heard what became, cannot "
+    "be told at the moment"
+)
+"""Likewise, of a request whose names could not be looked up."""
 
 
 class IntervalJson(TypedDict, total=False):

@@ -15,11 +15,20 @@ from exportfs.client.request import Wish, check_name, default_name, request_text
 from exportfs.errors import ExportfsError, InvalidArgument, NotFound
 from exportfs.os_errors import sentence
 from exportfs.program import quoted
-from exportfs.record import NOTHING_SENT
+from exportfs.record import NOTHING_SENT, PERHAPS_SENT_BEFORE, SENT_BEFORE
 
 # After these the server has started nothing for certain, and the request can go.
 _NOTHING_STARTED = frozenset(
-    {errno.EINVAL, errno.EACCES, errno.EPERM, errno.EOPNOTSUPP, errno.EFBIG, errno.EROFS, errno.EBUSY}
+    {
+        errno.EINVAL,
+        errno.EACCES,
+        errno.EPERM,
+        errno.ENOENT,
+        errno.EOPNOTSUPP,
+        errno.EFBIG,
+        errno.EROFS,
+        errno.EBUSY,
+    }
 )
 
 _UNKNOWN = "unknown whether an export was started; the request is"
@@ -112,7 +121,8 @@ def _refusal(request: Path, error: OSError, *, again: bool) -> ExportfsError:
     text = reason or sentence(error)
     if NOTHING_SENT in reason and again:
         return ExportfsError(text)  # but perhaps when it was written before
-    if NOTHING_SENT in reason or error.errno in _NOTHING_STARTED:
+    before = SENT_BEFORE in reason or PERHAPS_SENT_BEFORE in reason
+    if NOTHING_SENT in reason or (error.errno in _NOTHING_STARTED and not before):
         with contextlib.suppress(OSError):
             request.unlink()
         return ExportfsError(f"no export was started: {text}")

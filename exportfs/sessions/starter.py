@@ -32,6 +32,7 @@ from exportfs.errors import (
     NotSent,
     TimedOut,
     TooLarge,
+    Unreachable,
     Unsupported,
 )
 from exportfs.metrics import Outcome, RequestCounters
@@ -59,13 +60,15 @@ WATCH_EVERY = 1.0
 """Seconds between two looks at the journal, and at whether a listing has what is missed."""
 SETTLED_AFTER = 60.0
 """Seconds after a lost answer; a session that has not shown up by then, with the server answering, never will."""
-SENT_BEFORE = (
-    "the same was sent before, and what became of it cannot be told at the moment; it was not sent again"
-)
-"""Said of a request where the server cannot be asked for its sessions."""
 _REFUSED = (InvalidArgument, AccessDenied, Busy, NotFound, TooLarge, Unsupported, NotSent)
 """Answers after which certainly nothing was started."""
 
+_TO_THE_SECOND = len("20260511T080411")
+"""Characters of a timestamp."""
+
+
+class _Unsettled(Interrupted):
+    """What became of the same request is unknown, and the error says so."""
 
 class Asked(Protocol):
     """What is submitted."""
@@ -231,29 +234,35 @@ class Submitter:
         Raises Interrupted while it is unknown whether it was; any error means that nothing was sent now.
         """
         with trio.move_on_at(until):
+        listed = False
             try:
                 # Not `fresh`: sessions that others started since must not be taken for ours, should our answer be lost.
                 await self._catalogue.update(since=trio.current_time())
                 await self._settle()
+                listed = True
                 return await self._earlier(source, wanted, request)
-            except Interrupted:
+            except _Unsettled:
                 raise
             except ExportfsError as error:
                 raise self._not_sent(source, wanted, error) from None
-        trouble = self._service.trouble or TimedOut("the list of sessions did not come in time")
-        raise self._not_sent(source, wanted, trouble)
+        late = "the server did not answer in time" if listed else "the list of sessions did not come in time"
+        raise self._not_sent(source, wanted, self._service.trouble or TimedOut(late))
 
     def _not_sent(self, source: Asked, wanted: str, error: ExportfsError) -> ExportfsError:
-        """Nor before, or else who reads that nothing was sent may ask for the export elsewhere."""
-        earlier = self._ledger.records.same(source.name, wanted)
-        return type(error)(f"{error}; {SENT_BEFORE if earlier else NOTHING_SENT}")
+        """What is to be said of a request that is not sent, with what to do where that helps."""
+        text = f"{error}; {self._ledger.nothing_sent(source.name, wanted)}"
+        if isinstance(error, TimedOut):
+            text += "; write it again, or mount with a longer --timeout if the server is just slow"
+        elif isinstance(error, Interrupted | Unreachable):
+            text += "; write it again once the server answers"
+        return type(error)(text)
 
     async def _earlier(self, source: Asked, wanted: str, request: Request) -> Entry | None:
         """The session of the same request, asked for earlier."""
         for record in self._ledger.records.same(source.name, wanted):
             if record.session_id is None:
                 self._ledger.records.asked_again(record, source.name)
-                raise self._doubt(record) or Interrupted(
+                raise self._doubt(record) or _Unsettled(
                     "whether the server started this export is still unknown; it is watched for, and if it does "
                     f"not turn up within {SETTLED_AFTER + self._timeout:.0f} s it can be asked for again"
                 )
@@ -348,7 +357,7 @@ class Submitter:
         entry = next(self._new_and_similar(record), None)
         if entry is None:
             return None
-        return Interrupted(
+        return _Unsettled(
             f"whether the server started this export is unknown. {entry.name} has appeared since: its cameras, "
             "interval and format are the same, its other settings are not, and the server may have filled them in. "
             "While it is there this request is not sent again"

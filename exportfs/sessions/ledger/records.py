@@ -105,6 +105,11 @@ class Records:
         """Requests of which it is not known whether the server started them."""
         return [record for record in self._records.values() if record.session_id is None]
 
+    def unheard_of(self) -> list[Record]:
+        """Requests whose asker was told of an error, although the server may have started them, or has."""
+        unheard = (RecordState.UNKNOWN, RecordState.UNREPORTED)
+        return [record for record in self._records.values() if self.state(record) in unheard]
+
     def unknown(self) -> set[str]:
         """The fingerprints of those."""
         return {record.fingerprint for record in self.unresolved()}

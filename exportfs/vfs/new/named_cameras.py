@@ -4,11 +4,12 @@ import trio
 
 from exportfs.cameras.naming import find_agent, find_archive, find_camera
 from exportfs.errors import AccessDenied, ExportfsError, InvalidArgument, TimedOut, Unsupported
-from exportfs.record import NOTHING_SENT
 from exportfs.requests import Named, Request, named_in, refusal, with_access_points
 from exportfs.requests.named import AGENT, CAMERA
 from exportfs.site import Camera
 from exportfs.vfs.context import Context
+
+_THEN = "write it again later, or with access points in place of names"
 
 
 async def resolved(context: Context, request: Request, content: bytes, *, until: float) -> Request:
@@ -35,11 +36,11 @@ async def resolved(context: Context, request: Request, content: bytes, *, until:
                 raise refusal(request, content, named, message) from None
             except ExportfsError as error:
                 what = f"{named.kind} {named.text!r}"
-                raise type(error)(f"{NOTHING_SENT}: {what} cannot be looked up: {error}") from None
+                said = context.ledger.nothing_sent_of_any()
+                raise type(error)(f"{what} cannot be looked up: {error}; {said}; {_THEN}") from None
     if scope.cancelled_caught:
-        raise TimedOut(
-            f"{NOTHING_SENT}: the names in it could not be looked up in time; give access points, or try again"
-        )
+        said = context.ledger.nothing_sent_of_any()
+        raise TimedOut(f"the names in it could not be looked up in time; {said}; {_THEN}")
     return with_access_points(request, points)
 
 

@@ -126,15 +126,16 @@ class Submissions:
             now = trio.current_time()
             # Of the time that this close() has, not of its own: nothing is sent once it has failed.
             left = begun + self._context.timeout - now
+            wanted = fingerprint(request.options, any_agent=not request.summary.agent)
             if left < self._context.timeout * LEAST:
-                raise TimedOut(f"{NOTHING_SENT}: reading the request took too long; write it again")
+                said = self._ledger.nothing_sent(self._ledger.name(file.ino) or "", wanted)
+                raise TimedOut(f"reading the request took too long; {said}; write it again")
         except ExportfsError as error:
             invalid = isinstance(error, InvalidArgument | TooLarge)
             self._context.requests.ended(Outcome.INVALID if invalid else Outcome.FAILED)
             if file.version == version:
                 self._ledger.refused(file.ino, version, error)
             raise
-        wanted = fingerprint(request.options, any_agent=not request.summary.agent)
         try:
             submission, begins = self._ledger.asks(file.ino, version, wanted, self._context.catalogue.has)
         except Exists:

@@ -13,11 +13,12 @@ import trio
 
 from exportfs.cameras.catalogue import Cameras
 from exportfs.cameras.footage import FootageReader
-from exportfs.errors import Exhausted, ExportfsError, TimedOut, Unreachable
+from exportfs.errors import Exhausted, ExportfsError, Interrupted, TimedOut, Unreachable
 from exportfs.model import Listing
+from exportfs.record import PERHAPS_SENT_BEFORE
 from exportfs.sessions.journal import Aside, at_once
-from exportfs.vfs.new import submissions
 from exportfs.sessions.starter import WATCH_EVERY
+from exportfs.vfs.new import submissions
 from exportfs.vfs.new.file import RequestFile
 from tests.support.fake_server import TIMEOUT, FakeServer
 from tests.tree.new.on_a_clock import LONG, Begin, play
@@ -254,7 +255,6 @@ def test_a_mount_that_is_killed_before_it_has_answered(again: str, tmp_path: Pat
     play(server, tmp_path, story)
 
 
-def test_who_waited_is_cancelled_in_the_moment_of_the_answer(tmp_path: Path) -> None:
 @pytest.mark.parametrize("again", ["a.json", "b.json"])
 @pytest.mark.parametrize("heard", [False, True])
 def test_a_mount_that_is_killed_as_it_answers(again: str, heard: bool, tmp_path: Path) -> None:
@@ -280,6 +280,7 @@ def test_a_mount_that_is_killed_as_it_answers(again: str, heard: bool, tmp_path:
     play(server, tmp_path, story)
 
 
+def test_who_waited_is_cancelled_in_the_moment_of_the_answer(tmp_path: Path) -> None:
     """The handler's own bound, on a machine that stood still: the error is what was told."""
     server = FakeServer(delay=0.01)
 
@@ -445,5 +446,67 @@ def test_nothing_was_sent_means_nor_before(again: str, how: str, tmp_path: Path)
         assert "nothing was sent" not in error
         assert "nothing was sent" in str(await asking.again("c.json", CONTENTS[2]))
         assert len(server.started) == 1
+
+    play(server, tmp_path, story)
+
+
+class BreaksOff(FakeServer):
+    """Its lists break off once they do."""
+
+    breaks_off = False
+
+    async def list_sessions(self, moved: Callable[[], None] = lambda: None) -> Listing:
+        listing = await super().list_sessions(moved)
+        if self.breaks_off:
+            raise Interrupted("the list of sessions broke off")
+        return listing
+
+
+def test_a_list_that_breaks_off(tmp_path: Path) -> None:
+    """Its error was taken for one that says what became of the same request, and did not say that nothing was sent."""
+    server = BreaksOff(starts=iter(["lost before"]), delay=0.01)
+
+    async def story(nursery: trio.Nursery, begin: Begin) -> None:
+        mounted = await begin()
+        asking = Asking(server, mounted)
+        server.breaks_off = True
+        error = str(await asking.write("a.json", CONTENTS[1]))
+        assert "broke off" in error
+        assert "nothing was sent" in error
+        assert "write it again" in error
+        server.breaks_off = False
+        await trio.sleep(1.5)
+        assert "is unknown" in str(await asking.again("b.json", CONTENTS[1]))
+        server.breaks_off = True
+        error = str(await asking.again("c.json", CONTENTS[1]))
+        assert "sent before" in error
+        assert "nothing was sent" not in error
+
+    play(server, tmp_path, story)
+
+
+@pytest.mark.parametrize("how", ["fail", "hang"])
+def test_names_that_cannot_be_looked_up_after_a_lost_answer(how: str, tmp_path: Path) -> None:
+    """Whether this is the request that was sent nobody can say without what its names mean."""
+    server = FakeServer(starts=iter(["lost before", "ok"]), delay=0.01)
+
+    async def fails() -> None:
+        if how == "hang":
+            await trio.sleep_forever()
+        raise Unreachable("the cameras cannot be asked")
+
+    async def story(nursery: trio.Nursery, begin: Begin) -> None:
+        mounted = await begin()
+        with_names(mounted, 0.0)
+        asking = Asking(server, mounted)
+        fresh = mounted.new._context.cameras.fresh
+        mounted.new._context.cameras.fresh = fails  # type: ignore[method-assign] # it cannot be asked
+        assert "nothing was sent" in str(await asking.write("0.json", NAMED))
+        mounted.new._context.cameras.fresh = fresh  # type: ignore[method-assign] # as it was
+        assert "is unknown" in str(await asking.again("a.json", NAMED))
+        mounted.new._context.cameras.fresh = fails  # type: ignore[method-assign] # once more
+        error = str(await asking.again("b.json", NAMED))
+        assert PERHAPS_SENT_BEFORE in error
+        assert "nothing was sent" not in error
 
     play(server, tmp_path, story)

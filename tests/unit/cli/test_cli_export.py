@@ -13,6 +13,7 @@ import pytest
 from exportfs.cli.terminal.following import Pace, footage_seconds
 from exportfs.client.submit import submit
 from exportfs.errors import ExportfsError
+from exportfs.record import PERHAPS_SENT_BEFORE, SENT_BEFORE
 
 CAMERA = "hosts/Server/DeviceIpint.1/SourceEndpoint.video:0:0"
 ARCHIVE = ["--camera", CAMERA, "--from", "2026-05-11T08:04:11Z", "--duration", "10", "--format", "mp4"]
@@ -238,6 +239,26 @@ def test_nothing_sent_is_no_unknown_outcome(run: Any, mount: Any, closing: Calla
         submit(mount.root, "gate", b"{}", again=True)
     assert str(caught.value) == "the server cannot be reached; nothing was sent"
     assert (mount.root / "new" / "gate.json").exists()
+
+
+@pytest.mark.parametrize("said", [SENT_BEFORE, PERHAPS_SENT_BEFORE])
+def test_what_was_not_sent_again_may_have_been_started(
+    run: Any, mount: Any, closing: Callable[[OnClose], None], said: str
+) -> None:
+    """The errno is one after which nothing has been started, but it is of the list of sessions, say."""
+    closing(refusing(errno.EACCES, f"the server answered PERMISSION_DENIED; {said}"))
+    result = run("export", mount.root, *ARCHIVE, "--name", "gate")
+    assert result.exit_code == 1
+    assert "unknown whether an export was started" in result.stderr
+    assert (mount.root / "new" / "gate.json").exists()
+
+
+def test_not_found_is_a_refusal(run: Any, mount: Any, closing: Callable[[OnClose], None]) -> None:
+    closing(refusing(errno.ENOENT, "the server answered NOT_FOUND: no such agent"))
+    result = run("export", mount.root, *ARCHIVE, "--name", "gate")
+    assert result.exit_code == 1
+    assert "no export was started: the server answered NOT_FOUND" in result.stderr
+    assert not (mount.root / "new" / "gate.json").exists()
 
 
 def test_name_that_is_taken(run: Any, mount: Any, starts: list[Any]) -> None:

@@ -222,6 +222,16 @@ def test_who_gives_up_is_told_whether_anything_was_sent(sent: bool) -> None:
     assert submission.given_up
 
 
+@pytest.mark.promise("W12")
+def test_who_gives_up_is_not_told_that_nothing_was_sent_where_it_was_before() -> None:
+    ledger = Ledger([record(B)], keys())
+    ledger.created(1, A)
+    submission, _ = ledger.asks(1, 1, MARK, nothing_exists)
+    assert submission is not None
+    assert "sent before" in str(ledger.gave_up(submission))
+    assert "nothing was sent" not in ledger.errors[A]
+
+
 def test_a_link_that_would_replace_a_file_is_refused() -> None:
     ledger = with_file()
     ledger.created(2, "a")
@@ -278,6 +288,7 @@ def of_sessions(*session_ids: str | None, at: float = 1e9) -> Records:
 def test_what_is_dropped_in_time(session_id: str | None, days: float, stays: bool) -> None:
     """The same request would start another export."""
     records = of_sessions(session_id)
+    records.prune({"there"}, 1e9 + 86400)
     told: list[Change] = []
     records.on_change = told.append
     records.session_ids()
@@ -287,17 +298,6 @@ def test_what_is_dropped_in_time(session_id: str | None, days: float, stays: boo
     assert records.session_ids() == ({session_id} if stays and session_id else set())
 
 
-@pytest.mark.promise("W3", "S2")
-    records.prune({"there"}, 1e9 + 86400)
-def test_what_happens_to_one_session_happens_to_no_other() -> None:
-    def marked(event: Callable[[Records], None], attribute: str) -> list[object]:
-        records = of_sessions("one", "two", None)
-        told: list[Change] = []
-        records.on_change = told.append
-        event(records)
-        event(records)
-        assert {change.record.key for change in told if isinstance(change, Put)} == {"0"}
-        return [getattr(each, attribute) for each in records.all]
 DAY = 86400.0
 
 
@@ -325,6 +325,16 @@ def test_a_session_that_is_missing_when_a_mount_begins(mounts: list[tuple[float,
     assert bool(records.all) is stays
 
 
+@pytest.mark.promise("W3", "S2")
+def test_what_happens_to_one_session_happens_to_no_other() -> None:
+    def marked(event: Callable[[Records], None], attribute: str) -> list[object]:
+        records = of_sessions("one", "two", None)
+        told: list[Change] = []
+        records.on_change = told.append
+        event(records)
+        event(records)
+        assert {change.record.key for change in told if isinstance(change, Put)} == {"0"}
+        return [getattr(each, attribute) for each in records.all]
 
     assert marked(lambda records: records.destroyed("one"), "destroyed") == [True, False, False]
     assert marked(lambda records: records.stopped("one"), "stopped") == [True, False, False]
