@@ -39,6 +39,7 @@ from exportfs.metrics import Outcome, RequestCounters
 from exportfs.model import OptionsSummary, Session, SessionState, State
 from exportfs.record import NOTHING_SENT
 from exportfs.requests import Request, fingerprint
+from exportfs.requests.named import looks_like_access_point
 from exportfs.sessions.catalogue import Catalogue, Entry
 from exportfs.sessions.journal import HANGS_AFTER, Journal
 from exportfs.sessions.ledger import Ledger, Record, RecordState
@@ -62,13 +63,13 @@ SETTLED_AFTER = 60.0
 """Seconds after a lost answer; a session that has not shown up by then, with the server answering, never will."""
 _REFUSED = (InvalidArgument, AccessDenied, Busy, NotFound, TooLarge, Unsupported, NotSent)
 """Answers after which certainly nothing was started."""
-
 _TO_THE_SECOND = len("20260511T080411")
 """Characters of a timestamp."""
 
 
 class _Unsettled(Interrupted):
     """What became of the same request is unknown, and the error says so."""
+
 
 class Asked(Protocol):
     """What is submitted."""
@@ -187,7 +188,7 @@ class Submitter:
                 )
                 return await self._look(record, source.doubt, begun + within * FOUND)
             else:
-                self._ledger.records.answered(record.key, session_id)
+                self._ledger.answered(record.key, session_id)
                 session = Session(session_id, request.options, request.summary, SessionState(State.RUNNING))
                 return self._catalogue.get(session_id) or self._catalogue.add(session)
 
@@ -233,13 +234,13 @@ class Submitter:
 
         Raises Interrupted while it is unknown whether it was; any error means that nothing was sent now.
         """
-        with trio.move_on_at(until):
         listed = False
+        with trio.move_on_at(until):
             try:
                 # Not `fresh`: sessions that others started since must not be taken for ours, should our answer be lost.
                 await self._catalogue.update(since=trio.current_time())
-                await self._settle()
                 listed = True
+                await self._settle()
                 return await self._earlier(source, wanted, request)
             except _Unsettled:
                 raise
@@ -260,6 +261,9 @@ class Submitter:
     async def _earlier(self, source: Asked, wanted: str, request: Request) -> Entry | None:
         """The session of the same request, asked for earlier."""
         for record in self._ledger.records.same(source.name, wanted):
+            if record.session_id is not None and self._is_another_s(record.session_id):
+                self._ledger.records.not_started(record.key)
+                continue
             if record.session_id is None:
                 self._ledger.records.asked_again(record, source.name)
                 raise self._doubt(record) or _Unsettled(
@@ -303,7 +307,7 @@ class Submitter:
         await self._hear_of_others()
         entry = self._find(record)
         if entry is not None:
-            self._ledger.records.answered(record.key, entry.id)
+            self._ledger.answered(record.key, entry.id)
         return entry
 
     async def _settle(self) -> None:
@@ -339,6 +343,15 @@ class Submitter:
                     self._keep(record.session_id)
         return True
 
+    def has(self, session_id: str) -> bool:
+        """Whether there is the session that a request of ours has, from memory: it, and not another that a server which
+        started anew has given the same id."""
+        return self._catalogue.has(session_id) and not self._is_another_s(session_id)
+
+    def _is_another_s(self, session_id: str) -> bool:
+        entry, record = self._catalogue.get(session_id), self._ledger.records.of_session(session_id)
+        return entry is not None and record is not None and _is_another(record.outline, entry.session.summary)
+
     def _turned_up(self, record: Record) -> str | None:
         entry = self._find(record)
         return entry.id if entry is not None else None
@@ -365,8 +378,12 @@ class Submitter:
 
     def _new_and_similar(self, record: Record) -> Iterator[Entry]:
         others = {session_id for key, session_id in self._elsewhere.items() if key != record.key}
-        taken = self._ledger.records.session_ids() | others | set(record.before)
-        return (entry for entry in self._similar(record) if entry.id not in taken)
+        taken = self._ledger.records.session_ids() | others
+        for entry in self._similar(record):
+            # An id that a server which started anew has given again is no longer that of an earlier request.
+            free = entry.id not in taken or self._is_another_s(entry.id)
+            if free and entry.id not in record.before:
+                yield entry
 
     def _similar(self, record: Record) -> Iterator[Entry]:
         """Sessions of a record's cameras, interval and format."""
@@ -394,7 +411,28 @@ def _outlines(summary: OptionsSummary) -> tuple[str, ...]:
 def _outline(summary: OptionsSummary) -> str:
     words = [summary.live, summary.kind, summary.more_origins, summary.origin]
     if not summary.live:
-        for stamp in (summary.start, summary.end):
-            instant = parse_server(stamp)
-            words.append(stamp if instant is None else to_server(instant))
+        words += [_normal(summary.start), _normal(summary.end)]
     return " ".join(map(str, words))
+
+
+def _is_another(outline: str, summary: OptionsSummary) -> bool:
+    """Whether a session is certainly not of a request of this outline: what its directory is named after differs, but
+    for the kind, which the server may have chosen. It may also have put an access point in place of a name."""
+    if not summary.origin:
+        return False  # a list without options
+    words = outline.split(" ", 3)
+    if len(words) < 4:
+        return False
+    live, _, more, rest = words
+    if (live, more) != (str(summary.live), str(summary.more_origins)):
+        return True
+    if not f"{rest} ".startswith(f"{summary.origin} "):
+        return looks_like_access_point(rest) and looks_like_access_point(summary.origin)
+    start = rest.removeprefix(summary.origin).strip().partition(" ")[0]
+    now = _normal(summary.start)
+    return bool(start and now) and not summary.live and start[:_TO_THE_SECOND] != now[:_TO_THE_SECOND]
+
+
+def _normal(stamp: str) -> str:
+    instant = parse_server(stamp)
+    return stamp if instant is None else to_server(instant)

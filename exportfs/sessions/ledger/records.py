@@ -154,10 +154,24 @@ class Records:
         self._asking.add(record.key)
         self._set(record)
 
-    def answered(self, key: str, session_id: str) -> None:
+    def answered(self, key: str, session_id: str) -> list[Record]:
         """The request started this session, as the server says or a listing shows in time. Nobody has heard of it: a
-        mount that is killed here has told who asked of a failure."""
-        self._change(replace(self._records[key], session_id=session_id, reported=False))
+        mount that is killed here has told who asked of a failure.
+
+        Returns what this puts an end to: a server that starts anew may give an id again, and what had it is gone.
+        """
+        record = self._records[key]
+        ended = [
+            other
+            for other in self.all
+            if other.session_id == session_id
+            and other.key != key
+            and (other.fingerprint != record.fingerprint or other.destroyed or other.stopped)
+        ]
+        for other in ended:
+            self.not_started(other.key)
+        self._change(replace(record, session_id=session_id, reported=False))
+        return ended
 
     def not_started(self, key: str) -> None:
         """The request started nothing, or its session is gone."""
@@ -193,7 +207,7 @@ class Records:
         return self._unknown_since.get(record.key, since) < since
 
     def told(self, session_id: str, *, of_it: bool) -> None:
-        """Who asked for a session hears of it now, or was told of an error instead."""
+        """Who asked for a session is about to hear of it, or was told of an error instead."""
         for record in self.all:
             if record.session_id == session_id and record.reported is not of_it:
                 self._change(replace(record, reported=of_it), soon=not of_it)

@@ -58,7 +58,7 @@ class NewDirectory(Directory):
         context.inodes.pin(self._template)
         self._submissions = Submissions(context)
         self._ledger.on_shown = self._show
-        self._ledger.show_links(context.catalogue.has)
+        self._ledger.show_links(context.submitter.has)
 
     @property
     def bytes_held(self) -> int:
@@ -224,7 +224,7 @@ class NewDirectory(Directory):
             node = SessionLink(self._number(), session_id, self._directory_name, self.now())
             self._links[link] = node
             self._context.inodes.pin(node)
-        return node if self._context.catalogue.has(session_id) else None
+        return node if self._context.submitter.has(session_id) else None
 
     def _let_go(self, number: int) -> None:
         file = self._files.pop(number)

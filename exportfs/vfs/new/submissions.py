@@ -137,7 +137,7 @@ class Submissions:
                 self._ledger.refused(file.ino, version, error)
             raise
         try:
-            submission, begins = self._ledger.asks(file.ino, version, wanted, self._context.catalogue.has)
+            submission, begins = self._ledger.asks(file.ino, version, wanted, self._context.submitter.has)
         except Exists:
             self._context.requests.ended(Outcome.INVALID)
             raise
@@ -186,8 +186,8 @@ class Submissions:
             self._ends.pop(submission).set()
         self._context.requests.ended(self._outcome_of(submission))
         if error is not None:
-            try:
             log.info("the request %s: %s", submission.name, error)
+            try:
                 self._ledger.tell(submission, error)
             except Exception:  # from a task of the mount it would end it
                 log.exception("the error of %s cannot be shown", submission.name)
