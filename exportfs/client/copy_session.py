@@ -3,9 +3,10 @@
 import contextlib
 import fcntl
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import astuple, dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -149,6 +150,7 @@ def _copy_session(outcome: Outcome, observer: Observer) -> None:
         set_aside_foreign(manifest.report, observer.note)
         manifest.describe(record, server_address(record.directory), datetime.now(UTC))
         names = local_names((file.name for file in record.files), bag=outcome.form.bag)
+        _earlier(outcome, manifest, names, observer)
         for file, name in zip(record.files, names, strict=True):
             _one(outcome, manifest, file, name, names, observer)
         unsigned = hand_over(outcome.folder, manifest, outcome.form, observer.note)
@@ -157,6 +159,39 @@ def _copy_session(outcome: Outcome, observer: Observer) -> None:
             outcome.problems.append(unsigned)
     if record.state == FAILED:
         outcome.problems.append(f"{ending(record)} (its results so far were copied)")
+
+
+def _earlier(outcome: Outcome, manifest: Manifest, names: list[str], observer: Observer) -> None:
+    """What was copied before and cannot be brought again, since the server has it no more or never had it to give away:
+    found to be as it was copied, or no longer promised."""
+    brought = {name for file, name in zip(outcome.record.files, names, strict=True) if file.downloadable}
+    for name in [name for name in manifest.files if name not in brought]:
+        target = outcome.payload / name
+        try:
+            if _holds(target, manifest.files[name]["sha256"], partial(observer.moved, name, CHECK)):
+                outcome.verified.append(name)
+                continue
+            entry = manifest.files.pop(name)
+            manifest.save()
+            reason = "was copied before, and is no longer there"
+            if os.path.lexists(target):
+                aside = set_aside(target).name
+                reason = f"differs from what was copied there; it is renamed to {aside}"
+        except OSError as error:
+            raise DestinationTrouble(f"{target}: {error.strerror}") from error
+        if name in names:  # said when its turn comes
+            observer.note(f"{target}: {reason}")
+            continue
+        reason += ", and the session has no such result any more"
+        manifest.not_copied.append(
+            {"name": name, "location": None, "size": entry.get("size"), "reason": reason}
+        )
+        outcome.problems.append(f"{target}: {reason}")
+
+
+def _holds(target: Path, sha256: str | None, report: Callable[[int], None]) -> bool:
+    """Whether it is a file with this hash."""
+    return sha256 is not None and target.is_file() and hash_file(target, report) == sha256
 
 
 def _one(
@@ -168,6 +203,8 @@ def _one(
         _missing(outcome, manifest, file, source, f"{file.name!r} is not a valid file name")
         return
     if not file.downloadable:
+        if manifest.knows(name, file) is not None:
+            return  # copied while the server had it, and verified
         where = _location(source, file)
         _missing(outcome, manifest, file, source, f"not on the server but at {where}: fetch it from there")
         return
@@ -195,9 +232,7 @@ def _bring(outcome: Outcome, manifest: Manifest, job: Job, file: FileRecord, obs
     def report(phase: str, done: int) -> None:
         observer.moved(name, phase, done)
 
-    known = manifest.knows(name, file)
-    there = known is not None and job.target.is_file()
-    if there and hash_file(job.target, lambda done: report(CHECK, done)) == known:
+    if _holds(job.target, manifest.knows(name, file), partial(report, CHECK)):
         outcome.verified.append(name)
         forget(job)
         return

@@ -121,9 +121,15 @@ class Manifest:
         session = document.get("session") if isinstance(document, dict) else None
         if not isinstance(session, dict) or session.get("id") != record.id:
             raise InvalidArgument(f"{folder}: belongs to another session: choose another DEST")
-        files = {item["name"]: dict(item) for item in members(document.get("files")) if "name" in item}
-        # Of a version that made no report: the result gets another name now.
-        files = {name: entry for name, entry in files.items() if str(name).casefold() not in RESERVED}
+        # Of what was written otherwise nothing is known. A version that made no report gave results its name.
+        files = {
+            name: dict(item)
+            for item in members(document.get("files"))
+            if isinstance(name := item.get("name"), str)
+            and isinstance(item.get("sha256"), str)
+            and is_plain(name)
+            and name.casefold() not in RESERVED
+        }
         return cls(folder, {"created_at": document.get("created_at")}, files)
 
     def describe(self, record: SessionRecord, server: str, now: datetime) -> None:

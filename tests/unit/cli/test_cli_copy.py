@@ -76,7 +76,8 @@ def test_copy(run: Any, mount: Any, out: Path) -> None:
 
 def test_repeating_verifies(run: Any, mount: Any, out: Path) -> None:
     session = mount.session("a", files={"a.mp4": CONTENT})
-    run("copy", session, out)
+    (answer,) = json.loads(run("copy", session, out, "--json").stdout)
+    assert (answer["copied"], answer["verified"]) == (["a.mp4"], [])
     before = json.loads((out / "a" / "manifest.json").read_text())
     inode = (out / "a" / "a.mp4").stat().st_ino
     (session / "a.mp4").write_bytes(b"not read again")
@@ -119,6 +120,52 @@ def test_deleted_copy_is_made_anew(run: Any, mount: Any, out: Path) -> None:
     run("copy", session, out)
     (out / "a" / "a.mp4").unlink()
     assert run("copy", session, out).exit_code == 0
+    check_sums(out / "a")
+
+
+@pytest.mark.promise("G6")
+@pytest.mark.parametrize("elsewhere", [True, False])
+@pytest.mark.parametrize("there", [CONTENT, CONTENT[::-1], None])
+def test_what_was_copied_and_cannot_be_copied_again(
+    run: Any, mount: Any, out: Path, elsewhere: bool, there: bytes | None
+) -> None:
+    """It is verified as everything else is: neither manifest nor sums promise what is not there."""
+    session = mount.session("a", files={"a.mp4": CONTENT, "b.mp4": b"b"})
+    assert run("copy", session, out).exit_code == 0
+    files = json.loads((session / ".session.json").read_text())["files"]
+    mount.change(session, files=[{**files[0], "downloadable": False}, files[1]] if elsewhere else files[1:])
+    (session / "a.mp4").unlink()
+    target = out / "a" / "a.mp4"
+    target.unlink()
+    if there is not None:
+        target.write_bytes(there)
+    result = run("copy", session, out, "--json")
+    (answer,) = json.loads(result.stdout)
+    manifest = json.loads((out / "a" / "manifest.json").read_text())
+    whole = there == CONTENT
+    assert result.exit_code == int(not whole)
+    assert answer["verified"] == (["a.mp4", "b.mp4"] if whole else ["b.mp4"])
+    assert sorted(entry["name"] for entry in manifest["files"]) == answer["verified"]
+    assert [each["name"] for each in manifest["not_copied"]] == ([] if whole else ["a.mp4"])
+    assert len(answer["problems"]) == len(manifest["not_copied"])
+    assert target.exists() is whole
+    aside = target.with_name("a.mp4.other1")
+    assert (aside.read_bytes() if aside.exists() else None) == (None if whole else there)
+    check_sums(out / "a")
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [{"name": "a.mp4"}, {"name": "../b/b.mp4", "sha256": "0" * 64}, {"name": 1, "sha256": "x"}, {}, 7],
+)
+def test_a_manifest_with_something_else_in_it(run: Any, mount: Any, out: Path, entry: Any) -> None:
+    session, other = mount.session("a", files={"a.mp4": CONTENT}), mount.session("b", files={"b.mp4": b"b"})
+    assert run("copy", session, other, out).exit_code == 0
+    path = out / "a" / "manifest.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "files": [entry]}))
+    assert run("copy", session, out).exit_code == 0
+    assert visible(out / "b") == ["SHA256SUMS", "b.mp4", "manifest.json", "report.html"]
+    assert [each["name"] for each in json.loads(path.read_text())["files"]] == ["a.mp4"]
     check_sums(out / "a")
 
 
