@@ -26,6 +26,8 @@ WRITE_WITHIN = 0.1
 """And while it serves: who asks for an export waits meanwhile. Other mounts keep it for milliseconds."""
 LOCK_EVERY = 0.01
 """Seconds between two tries to get it."""
+TAIL = 4096
+"""Bytes of the file's end that are remembered: most often a whole line at least, with a key that no other file has."""
 _FIELDS = frozenset(each.name for each in fields(Record))
 
 
@@ -40,8 +42,9 @@ class JournalFile:
         self.path = path
         self._known: dict[str, Record] = {}
         """What this mount has found in it and written, for when somebody takes the file away, or what it holds."""
-        self._seen = (0, 0, 0)
-        """Which file it was when it was touched last, by device and inode, and its size in bytes."""
+        self._seen, self._end, self._tail = (0, 0), 0, b""
+        """Which file it was when it was touched last, by device and inode, its size in bytes, and what it ended in: a
+        new one may get the same inode, and may have grown beyond that size as well."""
 
     def load(self) -> list[Record]:
         """What the file holds, the oldest first; it is rewritten with what still counts.
@@ -52,9 +55,9 @@ class JournalFile:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             with self._locked(LOAD_WITHIN) as descriptor:
                 records = self._replay(descriptor)
+                self._known = {record.key: record for record in records}
+                self._note(descriptor)
                 self._rewrite(records)
-            self._known = {record.key: record for record in records}
-            self._note(os.stat(self.path))
         except OSError as error:
             raise ExportfsError(
                 f"cannot use the journal {self.path}: {error.strerror}; make its directory yours, or set "
@@ -115,7 +118,7 @@ class JournalFile:
                         os.ftruncate(descriptor, end)
                         begun = False
                     raise
-                self._note(os.fstat(descriptor))
+                self._note(descriptor)
         except OSError as error:
             kind = MayBeWritten if begun else ExportfsError
             raise kind(f"cannot write the journal {self.path}: {error.strerror}") from None
@@ -130,32 +133,37 @@ class JournalFile:
                 self._known.pop(change.key, None)
 
     def _lost(self, descriptor: int) -> list[Record]:
-        """What was in the file and is not, since it is another one, or was made shorter.
+        """What was in the file and is not, since it is another one, or was made shorter or written over.
 
         It is another one, too, where a mount that began has rewritten it: without what a third one has dropped since
         this one read it. That comes back, and does no harm: this one will drop it for the same reason.
         """
-        status = os.fstat(descriptor)
-        if (status.st_dev, status.st_ino) == self._seen[:2] and status.st_size >= self._seen[2]:
+        status, tail = os.fstat(descriptor), self._tail
+        same = (status.st_dev, status.st_ino) == self._seen
+        if same and os.pread(descriptor, len(tail), self._end - len(tail)) == tail:
             return []
         there = {record.key for record in self._replay(descriptor, complain=False)}
         return [record for key, record in self._known.items() if key not in there]
 
-    def _note(self, status: os.stat_result) -> None:
-        self._seen = (status.st_dev, status.st_ino, status.st_size)
+    def _note(self, descriptor: int) -> None:
+        status = os.fstat(descriptor)
+        length = min(status.st_size, TAIL)
+        tail = os.pread(descriptor, length, status.st_size - length)
+        self._seen, self._end, self._tail = (status.st_dev, status.st_ino), status.st_size, tail
 
     def _rewrite(self, records: Iterable[Record]) -> None:
         """Beside it and then in its place: a crash or a full disk in between loses nothing."""
         beside = self.path.with_name(f"{self.path.name}.{os.getpid()}")
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+        flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
         try:
             copy = os.open(beside, flags, 0o600)
             try:
                 _write(copy, "".join(_line(Put(record)) for record in records).encode())
                 os.fsync(copy)
+                os.replace(beside, self.path)
+                self._note(copy)
             finally:
                 os.close(copy)
-            os.replace(beside, self.path)
         except OSError as error:
             log.warning("the journal %s cannot be rewritten: %s", self.path, error.strerror)
             with contextlib.suppress(OSError):

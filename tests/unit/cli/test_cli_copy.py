@@ -424,7 +424,7 @@ def test_a_result_is_held_open_for_sessions_whose_turn_is_yet_to_come(
     b = mount.session("b", files={"b.mp4": b"b"})
     held: list[set[str]] = []
 
-    def look(outcome: Any, bars: Any) -> None:
+    def look(*_: Any) -> None:
         names = {os.readlink(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd") if fd_is_file(fd)}
         # Only those of this mount: other tests may have left files to the garbage collector.
         held.append({name for name in names if name.startswith(f"{mount.root}/") and name.endswith(".mp4")})
@@ -432,6 +432,9 @@ def test_a_result_is_held_open_for_sessions_whose_turn_is_yet_to_come(
     monkeypatch.setattr("exportfs.client.copy_session._copy_session", look)
     run("copy", a, b, out)
     assert held[0] == {f"{a}/a.mp4", f"{b}/b.mp4"}
+    # And no longer: the mount would keep them for as long as a script runs.
+    look()
+    assert held[-1] == set()
 
 
 def fd_is_file(descriptor: str) -> bool:

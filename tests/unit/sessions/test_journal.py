@@ -121,7 +121,13 @@ def made_anew(path: Path) -> None:
     JournalFile(path).append([Put(record("theirs"))])
 
 
-@pytest.mark.parametrize("somebody", [Path.unlink, emptied, made_anew])
+def written_over(path: Path) -> None:
+    """As a backup that is put back with `cp`, or a new file that has got the old one's inode: by size it has grown."""
+    emptied(path)
+    JournalFile(path).append([Put(record("theirs")), *(Drop(f"another-{number}") for number in range(100))])
+
+
+@pytest.mark.parametrize("somebody", [Path.unlink, emptied, made_anew, written_over])
 async def test_what_is_taken_away_is_there_again(
     journal: Journal, path: Path, somebody: Callable[[Path], None], caplog: pytest.LogCaptureFixture
 ) -> None:
