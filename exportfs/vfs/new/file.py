@@ -10,6 +10,9 @@ from exportfs.errors import BadHandle, NoSpace, NotPermitted, ReadOnly, TooLarge
 from exportfs.requests import MAX_REQUEST_BYTES
 from exportfs.vfs.node import SECOND, Attributes, Changes, Handle, Node, Opening, Snapshot, Text
 
+MOST_XATTR_BYTES = 64 * 1024
+"""Extended attributes of one file together."""
+
 
 class Judge(Protocol):
     """Decides what a closed file means; the directory does."""
@@ -78,9 +81,10 @@ class RequestFile(Node):
 
     def set_xattr(self, name: str, value: bytes) -> None:
         """Kept for programs that copy attributes along. Raises TooLarge."""
-        if sum(map(len, self._extra.values())) + len(value) > 64 * 1024:
+        more = len(value) - len(self._extra.get(name, b""))
+        if sum(map(len, self._extra.values())) + more > MOST_XATTR_BYTES:
             raise TooLarge("no room for more extended attributes")
-        self.judge.grow(len(value) - len(self._extra.get(name, b"")), self)
+        self.judge.grow(more, self)
         self._extra[name] = value
 
     def remove_xattr(self, name: str) -> None:

@@ -7,9 +7,9 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from exportfs.errors import InvalidArgument, NotFound
+from exportfs.errors import InvalidArgument, NotFound, TooLarge
 from exportfs.vfs.new.directory import RENAME_WAITS
-from exportfs.vfs.new.file import RequestFile
+from exportfs.vfs.new.file import MOST_XATTR_BYTES, RequestFile
 from tests.support.fake_server import TIMEOUT, FakeServer
 from tests.tree.new.test_exactly_once_model import CONTENTS, Mounted
 
@@ -66,6 +66,24 @@ async def test_attributes_that_are_removed_give_their_room_back(
     assert mount.new.bytes_held == before + 3000
     file.remove_xattr("user.a")
     assert mount.new.bytes_held == before
+    nursery.cancel_scope.cancel()
+
+
+async def test_attributes_have_room_up_to_a_bound(
+    autojump_clock: MockClock, nursery: trio.Nursery, tmp_path: Path
+) -> None:
+    """One that is set anew needs room for what it is now, not for what it was as well."""
+    mount = await mounted(tmp_path, nursery)
+    file = await scratch(mount, ".x", b"")
+    before = mount.new.bytes_held
+    for value in (b"x", b"y"):
+        file.set_xattr("user.a", value * 40 * 1024)
+    file.set_xattr("user.b", b"z" * 24 * 1024)
+    for name in ("user.b", "user.c"):
+        with pytest.raises(TooLarge):
+            file.set_xattr(name, b"z" * (24 * 1024 + 1))
+    assert file.xattrs() == {"user.a": b"y" * 40 * 1024, "user.b": b"z" * 24 * 1024}
+    assert mount.new.bytes_held == before + MOST_XATTR_BYTES
     nursery.cancel_scope.cancel()
 
 
