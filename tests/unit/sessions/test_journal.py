@@ -3,7 +3,9 @@
 
 import fcntl
 import json
-from collections.abc import Callable
+import os
+import shutil
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,16 @@ def keys(path: Path) -> list[str]:
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "journal"
+
+
+@pytest.fixture(autouse=True)
+def nothing_stays_open(path: Path) -> Iterator[None]:
+    """A mount writes thousands of times."""
+    yield
+    open_now = [Path(f"/proc/self/fd/{number}") for number in os.listdir("/proc/self/fd")]
+    assert not [
+        str(each) for each in open_now if each.is_symlink() and each.readlink().is_relative_to(path.parent)
+    ]
 
 
 @pytest.fixture
@@ -215,6 +227,26 @@ async def test_what_another_mount_has_rewritten_is_whole(
     await journal.put(record("c"), SOON)
     assert [json.loads(line)["put"]["key"] for line in path.read_text().splitlines()] == ["a", "c"]
     assert not caplog.text
+
+
+async def test_one_for_who_writes_nothing(journal: Journal, path: Path) -> None:
+    await journal.put(replace(record("a"), session_id="session"), SOON)
+    looking = Journal(JournalFile(path), read_only=True, aside=at_once)
+    assert await looking.load(SOON) == await looking.settled() == [replace(record("a"), session_id="session")]
+
+
+async def test_it_is_private(tmp_path: Path) -> None:
+    """Names of files in new/ and of cameras are nobody else's business."""
+    path = tmp_path / "home" / "exports" / "journal"
+    umask = os.umask(0)
+    try:
+        JournalFile(path).load()
+        for _ in range(2):
+            assert (path.parent.stat().st_mode & 0o777, path.stat().st_mode & 0o777) == (0o700, 0o600)
+            shutil.rmtree(path.parent)
+            JournalFile(path).append([Put(record("a"))])
+    finally:
+        os.umask(umask)
 
 
 async def test_a_later_version_knows_more_of_a_record(journal: Journal, path: Path) -> None:
