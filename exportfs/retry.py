@@ -56,7 +56,7 @@ class Patience:
     def __init__(self, config: PatienceConfig, now: float) -> None:
         self._config = config
         self._moved = now
-        self._failures = 0
+        self._pause = config.first_pause
         self._wrong = 0
         self._logins = 0
         self._had_turn = False
@@ -69,7 +69,7 @@ class Patience:
     def progress(self, now: float) -> None:
         """Something moved: the time without progress starts anew. The number of wrong answers stays."""
         self._moved = now
-        self._failures = 0
+        self._pause = self._config.first_pause
 
     def turn(self, now: float) -> None:
         """After having queued, it begins: a third of the timeout is left for it at least. Once only, or beginning again
@@ -95,8 +95,8 @@ class Patience:
             self._wrong += 1
             if self._wrong >= self._config.wrong_answers:
                 raise error
-        pause = min(self._config.first_pause * 2.0**self._failures, self._config.longest_pause)
-        self._failures += 1
+        pause = self._pause
+        self._pause = min(2 * pause, self._config.longest_pause)
         left = self.deadline - min(self._config.last_try, self._config.timeout / 10) - now
         if left <= 0:
             raise error
