@@ -156,6 +156,23 @@ async def test_what_is_taken_away_is_there_again(
     assert "had lost 1 of its requests" in caplog.text
 
 
+async def test_at_the_end_too(journal: Journal, path: Path) -> None:
+    await journal.put(record("a"), SOON)
+    path.unlink()
+    await journal.close()
+    assert keys(path) == ["a"]
+
+
+async def test_the_end_with_what_cannot_be_written(journal: Journal, path: Path) -> None:
+    """Nothing is under way that could be waited for."""
+    await journal.put(record("a"), SOON)
+    with path.open("r+b") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        journal.change(Drop("a"))
+        await journal.close()
+    assert journal.unwritten == 1
+
+
 async def test_one_that_is_taken_away_while_its_lock_is_waited_for(
     journal: Journal, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

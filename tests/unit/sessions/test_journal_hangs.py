@@ -189,6 +189,7 @@ class TestOfAMountThatStartsNothing:
         await journal.written()
         assert journal.unwritten == 0
         assert await journal.settled() == []
+        await journal.close()
         assert not path.parent.exists()
 
     async def test_what_others_wrote_is_known(self, path: Path) -> None:
