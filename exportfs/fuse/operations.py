@@ -32,6 +32,7 @@ from pyfuse3 import (
 from exportfs.errors import ExportfsError, NoAttribute, NotFound, TimedOut, Unsupported, Unwanted
 from exportfs.fuse.callers import ACLS, expects_acls
 from exportfs.fuse.errnos import errno_of
+from exportfs.fuse.leftovers import Leftovers
 from exportfs.naming import encode
 from exportfs.vfs.filesystem import FRAGMENT, NAME_MAX, Filesystem
 from exportfs.vfs.node import Attributes, Changes, Node, Opening, Owner
@@ -111,8 +112,7 @@ class ExportOperations(pyfuse3.Operations):
         self.number = 0
         self.opened: dict[int, tuple[int, int]] = {}
         """Of each handle, its inode and who opened it: calls on it do not say."""
-        self.drop_pages: Callable[[int, int, int], None] = lambda ino, offset, length: None
-        """Has the kernel forget pages of an inode."""
+        self.leftovers = Leftovers(lambda ino, offset, length: None, activity.monotonic)
 
     def openers(self) -> set[int]:
         """The processes that opened what is open."""
@@ -215,12 +215,19 @@ class ExportOperations(pyfuse3.Operations):
 
     @handler
     async def read(self, fh: FileHandleT, off: int, size: int) -> bytes:
+        number, leftovers = self.number, self.leftovers
+        ino, _ = self.opened.get(fh, (0, 0))
+        if leftovers:
+            leftovers.asked(ino, off, size)
         try:
-            return await self.filesystem.read(fh, off, size)  # type: ignore[return-value] # pyfuse3 takes any buffer
+            data = await self.filesystem.read(fh, off, size)
         except Unwanted:
-            # It would keep them without their bytes, and ask for them one by one.
-            self.drop_pages(self.opened[fh][0], off, size)
+            leftovers.refused(ino, off, size)
             raise
+        if leftovers:
+            operations = self.activity.operations
+            leftovers.answered(ino, (operations[other] for other in operations if other != number))
+        return data  # type: ignore[return-value] # pyfuse3 takes any buffer
 
     @handler
     async def write(self, fh: FileHandleT, off: int, buf: bytes) -> int:
@@ -237,7 +244,9 @@ class ExportOperations(pyfuse3.Operations):
 
     @handler
     async def release(self, fh: FileHandleT) -> None:
-        self.opened.pop(fh, None)
+        ino, _ = self.opened.pop(fh, (0, 0))
+        if self.leftovers and all(other != ino for other, _ in self.opened.values()):
+            self.leftovers.closed(ino)
         await self.filesystem.release(fh)
 
     @handler

@@ -62,7 +62,7 @@ class FuseSession:
                 raise ExportfsError(f"cannot mount at {self._mountpoint}: {error}") from None
             raise
         self._pages = Pages(self._mounted.descriptor)
-        self._operations.drop_pages = self._pages.drop
+        self._operations.leftovers.drop = self._pages.drop
 
     async def serve(self) -> None:
         """Answers the kernel until the mount is gone or `stop` is called."""

@@ -12,10 +12,11 @@ import trio
 from pyfuse3 import FUSEError
 
 from exportfs.errors import Unwanted
+from exportfs.fuse.leftovers import SETTLED
 from exportfs.fuse.operations import ExportOperations
 from exportfs.fuse.pages import Pages
 from exportfs.vfs.node import Owner
-from exportfs.vfs.status import Activity
+from exportfs.vfs.status import Activity, Operation
 
 
 @pytest.fixture
@@ -26,25 +27,105 @@ def pipe() -> Iterator[tuple[int, int]]:
         os.close(end)
 
 
-class Guessing:
-    """A filesystem of which nobody wants what is read."""
+FAR = 1 << 30
+
+
+class Leaving:
+    """A filesystem in which nobody wants what is read below FAR any more."""
 
     async def read(self, handle: int, offset: int, length: int) -> bytes:
-        raise Unwanted("nobody came")
+        if offset < FAR:
+            raise Unwanted("reading went on elsewhere")
+        return bytes(length)
+
+    async def release(self, handle: int) -> None:
+        pass
 
 
-def test_an_unwanted_read_leaves_no_pages_without_bytes() -> None:
-    activity = Activity(lambda: 0.0, lambda: 0.0)
-    filesystem: Any = Guessing()
-    operations = ExportOperations(filesystem, Owner(0, 0, 0o022), activity, timeout=5)
-    operations.opened[7] = 42, 1
-    dropped: list[tuple[int, int, int]] = []
-    operations.drop_pages = lambda *place: dropped.append(place)
-    with pytest.raises(FUSEError) as caught:
-        trio.run(operations.read, 7, 4096, 8192)
-    assert caught.value.errno == errno.EAGAIN
-    assert dropped == [(42, 4096, 8192)]
-    assert activity.status(lambda ino: None)["recent_errors"] == []
+class Scene:
+    """File 42 is open as 7; what the kernel is told to drop is noted."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.activity = Activity(lambda: self.now, lambda: 0.0)
+        filesystem: Any = Leaving()
+        self.operations = ExportOperations(filesystem, Owner(0, 0, 0o022), self.activity, timeout=5)
+        self.operations.opened[7] = 42, 1
+        self.dropped: list[tuple[int, int, int]] = []
+        self.operations.leftovers.drop = lambda *place: self.dropped.append(place)
+
+    def refused(self, offset: int, length: int) -> None:
+        with pytest.raises(FUSEError) as caught:
+            trio.run(self.operations.read, 7, offset, length)
+        assert caught.value.errno == errno.EAGAIN
+
+    def answered(self, offset: int, *, handle: int = 7) -> None:
+        assert trio.run(self.operations.read, handle, offset, 4096) == bytes(4096)
+
+
+@pytest.fixture
+def scene() -> Scene:
+    return Scene()
+
+
+def test_an_unwanted_read_leaves_no_pages_without_bytes(scene: Scene) -> None:
+    scene.refused(4096, 8192)
+    assert scene.dropped == []  # who waits for one of them may be about to ask for it
+    scene.now += SETTLED
+    scene.answered(FAR)
+    assert scene.dropped == [(42, 4096, 8192)]
+    scene.now += SETTLED
+    scene.answered(FAR)
+    assert len(scene.dropped) == 1
+    assert scene.activity.status(lambda ino: None)["recent_errors"] == []
+
+
+def test_what_was_just_refused_stays_for_a_moment(scene: Scene) -> None:
+    scene.refused(4096, 8192)
+    scene.answered(FAR)
+    assert scene.dropped == []
+    scene.now += SETTLED
+    scene.answered(FAR)
+    assert scene.dropped == [(42, 4096, 8192)]
+
+
+def test_pages_that_somebody_came_back_to_are_not_dropped(scene: Scene) -> None:
+    """The kernel would wait for those that are being read, and a process that is killed then never ends."""
+    scene.refused(FAR - 8192, 8192)
+    scene.refused(4096, 8192)
+    scene.now += SETTLED
+    scene.refused(FAR - 4096, 4096)
+    scene.answered(FAR)
+    assert scene.dropped == [(42, 4096, 8192)]
+
+
+def test_pages_near_a_read_under_way_are_not_dropped(scene: Scene) -> None:
+    scene.refused(4096, 8192)
+    scene.now += SETTLED
+    scene.activity.operations[99] = Operation("read", 1, 42, 0, scene.now)
+    scene.answered(FAR)
+    assert scene.dropped == []
+    del scene.activity.operations[99]
+    scene.answered(FAR)
+    assert scene.dropped == [(42, 4096, 8192)]
+
+
+def test_the_reads_of_another_file_tell_nothing(scene: Scene) -> None:
+    scene.operations.opened[8] = 43, 1
+    scene.refused(4096, 8192)
+    scene.now += SETTLED
+    scene.answered(FAR, handle=8)
+    assert scene.dropped == []
+
+
+def test_the_last_close_drops_at_once(scene: Scene) -> None:
+    scene.operations.opened[8] = 42, 1
+    scene.refused(4096, 8192)
+    trio.run(scene.operations.release, 7)
+    assert scene.dropped == []
+    trio.run(scene.operations.release, 8)
+    assert scene.dropped == [(42, 4096, 8192)]
+    assert not scene.operations.leftovers
 
 
 def test_the_message(pipe: tuple[int, int]) -> None:
