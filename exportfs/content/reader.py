@@ -41,6 +41,10 @@ class Reader:
         self._stall = shared.stall
         self._sequential = shared.sequential
         self._guesses = guesses
+        """Not for long where they are not of whole pages, as a program's own may be, past the kernel's cache; or where
+        another has the descriptor: of a loop device, which may read so as well, nothing else shows."""
+        self._flushed = False
+        """Whether a descriptor of it was closed."""
         self._guess: Guess | None = None
         self._reads: list[_Read] = []
         """Under way."""
@@ -66,6 +70,8 @@ class Reader:
         end = min(offset + length, self._result.key.size)
         if offset >= end:
             return b""
+        if offset % PAGESIZE or length % PAGESIZE or self._flushed:
+            self._guesses = False
         plan = self._position.read(offset, end - offset, self._line.kernel_ahead, fast=self._line.fast)
         if plan.proven:
             self._sequential.add(self)
@@ -173,6 +179,7 @@ class Reader:
 
     def flushed(self) -> None:
         """A descriptor of it was closed, most probably the last one."""
+        self._flushed = True
         if self._guess is not None:
             self._guess.settle(wanted=False)
         if self._refuse(None):

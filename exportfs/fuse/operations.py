@@ -30,7 +30,7 @@ from pyfuse3 import (
 )
 
 from exportfs.errors import ExportfsError, NoAttribute, NotFound, TimedOut, Unsupported, Unwanted
-from exportfs.fuse.callers import ACLS, expects_acls
+from exportfs.fuse.callers import ACLS, expects_acls, reads_directly
 from exportfs.fuse.errnos import errno_of
 from exportfs.fuse.leftovers import Leftovers
 from exportfs.naming import encode
@@ -216,14 +216,19 @@ class ExportOperations(pyfuse3.Operations):
     @handler
     async def read(self, fh: FileHandleT, off: int, size: int) -> bytes:
         number, leftovers = self.number, self.leftovers
-        ino, _ = self.opened.get(fh, (0, 0))
+        ino, pid = self.opened.get(fh, (0, 0))
         if leftovers:
             leftovers.asked(ino, off, size)
-        try:
-            data = await self.filesystem.read(fh, off, size)
-        except Unwanted:
-            leftovers.refused(ino, off, size)
-            raise
+        while True:
+            try:
+                data = await self.filesystem.read(fh, off, size)
+                break
+            except Unwanted:
+                # The kernel asks again for what it read ahead; a program that reads past its cache would see the error.
+                if reads_directly(pid, ino):
+                    continue
+                leftovers.refused(ino, off, size)
+                raise
         if leftovers:
             operations = self.activity.operations
             leftovers.answered(ino, (operations[other] for other in operations if other != number))

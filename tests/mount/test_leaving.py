@@ -1,7 +1,9 @@
 """What a program leaves behind when it reads elsewhere, or closes a file, over a line that is thin."""
 
+import fcntl
 import hashlib
 import json
+import mmap
 import os
 import random
 import subprocess
@@ -105,6 +107,28 @@ def test_threads_that_share_a_descriptor(scene: Scene) -> None:
         for _ in range(4):
             start = chance.randrange(SIZE // STEP - 5) * STEP
             in_sequence(scene, file, start, start + 5 * STEP)
+
+    try:
+        with ThreadPoolExecutor(3) as threads:
+            for done in [threads.submit(one, seed) for seed in range(3)]:
+                done.result()
+    finally:
+        os.close(file)
+
+
+def test_threads_that_read_past_the_kernels_cache(scene: Scene) -> None:
+    """As they may decide after the file was opened. They would see what the kernel's read-ahead is answered."""
+    file = os.open(scene.path, os.O_RDONLY)
+    fcntl.fcntl(file, fcntl.F_SETFL, fcntl.fcntl(file, fcntl.F_GETFL) | os.O_DIRECT)
+
+    def one(seed: int) -> None:
+        chance = random.Random(seed)
+        with mmap.mmap(-1, STEP) as memory:
+            for _ in range(4):
+                start = chance.randrange(SIZE // STEP - 5) * STEP
+                for offset in range(start, start + 5 * STEP, STEP):
+                    assert os.preadv(file, [memory], offset) == STEP
+                    assert scene.right(memory[:], offset)
 
     try:
         with ThreadPoolExecutor(3) as threads:

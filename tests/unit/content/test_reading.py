@@ -844,6 +844,39 @@ async def test_single_pages_are_never_refused(autojump_clock: MockClock, nursery
     nursery.cancel_scope.cancel()
 
 
+async def test_what_is_read_past_the_kernels_cache_is_never_refused(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    """It reads whole pages ahead. What is not of whole pages a program asks for, and sees what it is answered."""
+    story = Story(nursery)
+    await read_all(story.reader, 5 * MIB)
+    await story.ask(5 * MIB, KERNEL - 512)
+    story.next = 5 * MIB + KERNEL - 512
+    await story.ask()
+    await story.ask(80 * MIB)
+    await trio.sleep(30)
+    assert len(story.answers) == 3
+    assert None not in story.answers
+    nursery.cancel_scope.cancel()
+
+
+async def test_nothing_is_refused_to_who_has_been_given_the_descriptor(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    """As a loop device: whether it reads past the kernel's cache cannot be seen."""
+    story = Story(nursery)
+    story.reader.flushed()
+    await read_all(story.reader, 5 * MIB)
+    await story.ask()
+    await story.ask()
+    await story.ask(80 * MIB)
+    story.reader.flushed()
+    await trio.sleep(30)
+    assert len(story.answers) == 3
+    assert None not in story.answers
+    nursery.cancel_scope.cancel()
+
+
 async def test_what_was_refused_after_a_long_wait_is_asked_for_anew(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:

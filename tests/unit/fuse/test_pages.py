@@ -12,6 +12,7 @@ import trio
 from pyfuse3 import FUSEError
 
 from exportfs.errors import Unwanted
+from exportfs.fuse import operations
 from exportfs.fuse.leftovers import SETTLED
 from exportfs.fuse.operations import ExportOperations
 from exportfs.fuse.pages import Pages
@@ -78,6 +79,28 @@ def test_an_unwanted_read_leaves_no_pages_without_bytes(scene: Scene) -> None:
     scene.answered(FAR)
     assert len(scene.dropped) == 1
     assert scene.activity.status(lambda ino: None)["recent_errors"] == []
+
+
+def test_who_reads_past_the_kernels_cache_is_refused_nothing(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would see the error."""
+    asked: list[tuple[int, int]] = []
+
+    async def read(handle: int, offset: int, length: int) -> bytes:
+        if not asked:
+            raise Unwanted("reading went on elsewhere")
+        return bytes(length)
+
+    def reads_directly(pid: int, ino: int) -> bool:
+        asked.append((pid, ino))
+        return True
+
+    monkeypatch.setattr(scene.operations.filesystem, "read", read)
+    monkeypatch.setattr(operations, "reads_directly", reads_directly)
+    scene.answered(4096)
+    assert asked == [(1, 42)]
+    assert not scene.operations.leftovers
 
 
 def test_what_was_just_refused_stays_for_a_moment(scene: Scene) -> None:
