@@ -9,7 +9,6 @@ under the lock of the fingerprint. What follows from each event is the ledger's 
 """
 
 import contextlib
-import functools
 import logging
 import time
 import uuid
@@ -36,15 +35,14 @@ from exportfs.errors import (
     Unsupported,
 )
 from exportfs.metrics import Outcome, RequestCounters
-from exportfs.model import OptionsSummary, Session, SessionState, State
+from exportfs.model import Session, SessionState, State
 from exportfs.record import NOTHING_SENT
 from exportfs.requests import Request, fingerprint
-from exportfs.requests.named import looks_like_access_point
 from exportfs.sessions.catalogue import Catalogue, Entry
 from exportfs.sessions.journal import HANGS_AFTER, Journal
 from exportfs.sessions.ledger import Ledger, Record, RecordState
+from exportfs.sessions.outline import is_another, outline, outlines
 from exportfs.sessions.service import SessionService
-from exportfs.timestamps import parse_server, to_server
 
 log = logging.getLogger(__name__)
 
@@ -63,8 +61,6 @@ SETTLED_AFTER = 60.0
 """Seconds after a lost answer; a session that has not shown up by then, with the server answering, never will."""
 _REFUSED = (InvalidArgument, AccessDenied, Busy, NotFound, TooLarge, Unsupported, NotSent)
 """Answers after which certainly nothing was started."""
-_TO_THE_SECOND = len("20260511T080411")
-"""Characters of a timestamp."""
 
 
 class _Unsettled(Interrupted):
@@ -127,8 +123,8 @@ class Submitter:
             if entry is not None:
                 await self._started(entry, begun + within * FOUND)
                 return entry
-            outline = _outline(request.summary)
-            record = Record(new_key(), source.name, wanted, any_agent, outline, (), at=time.time())
+            asked = outline(request.summary)
+            record = Record(new_key(), source.name, wanted, any_agent, asked, (), at=time.time())
             record = replace(record, before=tuple(entry.id for entry in self._similar(record)))
             await self._write_down(record, prepared)
             self._ledger.records.asking(record)
@@ -350,7 +346,7 @@ class Submitter:
 
     def _is_another_s(self, session_id: str) -> bool:
         entry, record = self._catalogue.get(session_id), self._ledger.records.of_session(session_id)
-        return entry is not None and record is not None and _is_another(record.outline, entry.session.summary)
+        return entry is not None and record is not None and is_another(record.outline, entry.session.summary)
 
     def _turned_up(self, record: Record) -> str | None:
         entry = self._find(record)
@@ -392,47 +388,10 @@ class Submitter:
             if summary.origin not in record.outline:
                 continue  # which is cheaper
             # Those of an earlier version had no interval.
-            if any(f"{outline} ".startswith(f"{record.outline} ") for outline in _outlines(summary)):
+            if any(f"{one} ".startswith(f"{record.outline} ") for one in outlines(summary)):
                 yield entry
 
 
 def new_key() -> str:
     """For a record: shared by all mounts of this user's."""
     return uuid.uuid4().hex
-
-
-@functools.lru_cache(maxsize=16384)
-def _outlines(summary: OptionsSummary) -> tuple[str, ...]:
-    """What a session's request may have been in outline: the server may have chosen the format."""
-    left_open = "video" if summary.stream else "image"
-    return tuple(_outline(replace(summary, kind=kind)) for kind in (summary.kind, left_open))
-
-
-def _outline(summary: OptionsSummary) -> str:
-    words = [summary.live, summary.kind, summary.more_origins, summary.origin]
-    if not summary.live:
-        words += [_normal(summary.start), _normal(summary.end)]
-    return " ".join(map(str, words))
-
-
-def _is_another(outline: str, summary: OptionsSummary) -> bool:
-    """Whether a session is certainly not of a request of this outline: what its directory is named after differs, but
-    for the kind, which the server may have chosen. It may also have put an access point in place of a name."""
-    if not summary.origin:
-        return False  # a list without options
-    words = outline.split(" ", 3)
-    if len(words) < 4:
-        return False
-    live, _, more, rest = words
-    if (live, more) != (str(summary.live), str(summary.more_origins)):
-        return True
-    if not f"{rest} ".startswith(f"{summary.origin} "):
-        return looks_like_access_point(rest) and looks_like_access_point(summary.origin)
-    start = rest.removeprefix(summary.origin).strip().partition(" ")[0]
-    now = _normal(summary.start)
-    return bool(start and now) and not summary.live and start[:_TO_THE_SECOND] != now[:_TO_THE_SECOND]
-
-
-def _normal(stamp: str) -> str:
-    instant = parse_server(stamp)
-    return stamp if instant is None else to_server(instant)

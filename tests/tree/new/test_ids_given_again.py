@@ -14,7 +14,7 @@ import trio
 from exportfs.model import OptionsSummary
 from exportfs.sessions.journal_file import JournalFile
 from exportfs.sessions.ledger import Put, Record
-from exportfs.sessions.starter import _is_another, _outline
+from exportfs.sessions.outline import is_another, outline
 from exportfs.simulator import Simulator
 from tests.conftest import MountFactory
 from tests.support.fake_server import FakeServer
@@ -117,7 +117,9 @@ def test_to_somebody_else_s(
 
     def replaced() -> None:
         simulator.sessions.destroy(session_id)
-        simulator.add_computed(1 << 20, seed="another", session_id=session_id)
+        other = simulator.options()
+        other.archive.start_timestamp, other.archive.end_timestamp = "20260512T080411", "20260512T080421"
+        simulator.add_computed(1 << 20, seed="another", session_id=session_id, options=other)
 
     meanwhile(mount, replaced)
     eventually(lambda: "a" not in mount.tree.listdir("new"))
@@ -151,7 +153,10 @@ SENT = OptionsSummary(
         ({"kind": "mkv"}, False),
         ({"origin": ""}, False),
         ({"start": ""}, False),
-        ({"start": "20260511T080412"}, True),
+        ({"start": "20260511T080412"}, False),
+        ({"start": "20260511T081411"}, False),
+        ({"start": "20260511T081412"}, True),
+        ({"start": "20260511T075410"}, True),
         ({"origin": "hosts/S/D.2/V:0:0"}, True),
         ({"origin": "hosts/S/D.1/V:0:0 2"}, True),
         ({"more_origins": 1}, True),
@@ -160,16 +165,16 @@ SENT = OptionsSummary(
 )
 def test_what_a_server_may_write_otherwise(changes: dict[str, object], another: bool) -> None:
     """Taken for another's, it would be asked for again."""
-    assert _is_another(_outline(SENT), replace(SENT, **changes)) is another  # type: ignore[arg-type] # of any field
+    assert is_another(outline(SENT), replace(SENT, **changes)) is another  # type: ignore[arg-type] # of any field
 
 
 def test_a_name_that_the_server_has_looked_up() -> None:
     sent = replace(SENT, origin="Gate north")
-    assert not _is_another(_outline(sent), SENT)
-    assert not _is_another(_outline(sent), replace(SENT, start="20260511T080412"))
+    assert not is_another(outline(sent), SENT)
+    assert not is_another(outline(sent), replace(SENT, start="20260512T080411"))
 
 
 def test_a_record_of_an_earlier_version() -> None:
     """Without an interval."""
-    assert not _is_another("False mp4 0 hosts/S/D.1/V:0:0", SENT)
-    assert _is_another("False mp4 0 hosts/S/D.3/V:0:0", SENT)
+    assert not is_another("False mp4 0 hosts/S/D.1/V:0:0", SENT)
+    assert is_another("False mp4 0 hosts/S/D.3/V:0:0", SENT)
