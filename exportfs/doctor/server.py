@@ -155,6 +155,13 @@ _SILENCE = ("Deadline Exceeded", "timed out", "Handshake read failed (Endpoint c
 def _unexplained(config: ServerConfig, said: str, within: float) -> Finding:
     """Python's TLS accepts what gRPC's does not."""
     reason = " ".join(said.split()).rpartition("last error: ")[2][:300] or "no answer"
+    if "ALPN" in reason:
+        return Finding(
+            False,
+            "TLS",
+            f"{config.address} does not offer HTTP/2 (by ALPN, in TLS's handshake), which gRPC insists on",
+            "check the port; in a proxy in between switch HTTP/2 on (nginx: `listen ... ssl http2`)",
+        )
     fix = "replace it on the server: gRPC takes keys of RSA (2048 bits) and P-256, signed with SHA-256"
     if config.insecure:
         return Finding(
@@ -188,6 +195,8 @@ def _encryption(config: ServerConfig, within: float) -> Finding | None:
     except TimeoutError:
         return _silent(config, title)
     except OSError as error:
+        if (alert := _alert(error)) is not None:
+            return _ended_by_alert(config, alert)
         if _speaks_http2(config, within):
             return Finding(
                 False,
@@ -210,6 +219,22 @@ def _silent(config: ServerConfig, title: str) -> Finding:
         title,
         f"{config.address} accepts a connection and then says nothing",
         f"the server hangs, a firewall is in between, or it is another port than the gRPC one ({DEFAULT_PORT})",
+    )
+
+
+def _alert(error: OSError) -> str | None:
+    """With which alert of TLS the server ended the connection; None where it was something else."""
+    reason = str(getattr(error, "reason", None) or "") if isinstance(error, ssl.SSLError) else ""
+    return reason.rpartition("ALERT_")[2].replace("_", " ").lower() if "ALERT_" in reason else None
+
+
+def _ended_by_alert(config: ServerConfig, alert: str) -> Finding:
+    return Finding(
+        False,
+        "TLS",
+        f"the server at {config.address} refuses the TLS connection ({alert})",
+        "where it asks clients for a certificate of their own, switch that off, as the mount has none; "
+        "else look at its TLS versions (1.2 or 1.3) and ciphers",
     )
 
 
@@ -253,7 +278,10 @@ def _protocol(config: ServerConfig, within: float) -> Finding:
         answer = _greeting(config, within)
     except TimeoutError:
         return _silent(config, title)
-    except OSError:
+    except OSError as error:
+        # With TLS 1.3 a server that wants our certificate says so only after the handshake.
+        if (alert := _alert(error)) is not None:
+            return _ended_by_alert(config, alert)
         answer = b""
     if _is_settings(answer):
         return Finding(True, title, "the server speaks HTTP/2, as gRPC does")

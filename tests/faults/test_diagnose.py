@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
+from hyperframe.frame import SettingsFrame
 
 from exportfs.config import ServerConfig
 from exportfs.doctor.finding import Finding
@@ -161,6 +162,48 @@ def test_tls_without_grpc(tmp_path: Path) -> None:
     with listener(serve) as port:
         finding = last(ServerConfig("127.0.0.1", port, ca_file=files.ca_file, tls_server_name="Server"))
     assert "is a web server and speaks no gRPC" in finding.detail
+
+
+def test_http2_that_is_not_offered(tmp_path: Path) -> None:
+    """gRPC does not try what was not offered; the certificate is all right."""
+    files = make_certificates(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(files.certificate_file, files.key_file)
+
+    def serve(connection: socket.socket) -> None:
+        with context.wrap_socket(connection, server_side=True) as secure:
+            secure.recv(1024)
+            secure.sendall(SettingsFrame(0).serialize())
+
+    with listener(serve) as port:
+        finding = last(ServerConfig("127.0.0.1", port, ca_file=files.ca_file, tls_server_name="Server"))
+    assert "does not offer HTTP/2" in finding.detail
+    assert "certificate" not in finding.detail + finding.fix
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_a_certificate_of_ours_is_wanted(version: ssl.TLSVersion, tmp_path: Path) -> None:
+    files = make_certificates(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = context.maximum_version = version
+    context.load_cert_chain(files.certificate_file, files.key_file)
+    context.load_verify_locations(files.ca_file)
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.set_alpn_protocols(["h2"])
+
+    def serve(connection: socket.socket) -> None:
+        with context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False) as secure:
+            with suppress(ssl.SSLError):
+                secure.do_handshake()
+            # Closed before it has read all, the connection would be reset, and the alert lost.
+            socket.socket.shutdown(secure, socket.SHUT_WR)
+            while socket.socket.recv(secure, 1024):
+                pass
+
+    with listener(serve) as port:
+        finding = last(ServerConfig("127.0.0.1", port, ca_file=files.ca_file, tls_server_name="Server"))
+    assert "refuses the TLS connection" in finding.detail
+    assert "certificate of their own" in finding.fix
 
 
 @pytest.mark.parametrize(
