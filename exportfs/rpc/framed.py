@@ -31,6 +31,7 @@ from exportfs.rpc.http2_client import (
     Unusable,
     call_headers,
     handshake_failure,
+    name_for_tls,
     new_connection,
     say,
     to_send,
@@ -109,7 +110,7 @@ class FramedConnection:
 
     def _encrypt(self, context: ssl.SSLContext) -> None:
         self._socket.settimeout(CONNECT_SECONDS)
-        name = self._config.tls_server_name or self._config.host
+        name = name_for_tls(self._config)
         try:
             encrypted = context.wrap_socket(self._socket, server_hostname=name, do_handshake_on_connect=False)
             self._socket = encrypted
@@ -118,6 +119,8 @@ class FramedConnection:
             encrypted.do_handshake()
         except ssl.SSLError as error:
             raise handshake_failure(error) from None
+        except ValueError as error:  # a name that is none
+            raise Unusable(f"TLS: {error}") from None
         except TimeoutError:
             raise Unreachable("the server cannot be reached: no TLS handshake within 15 s") from None
         if encrypted.selected_alpn_protocol() != "h2":

@@ -149,18 +149,24 @@ def round_trip_of(tcp: trio.SocketStream) -> float:
     return int.from_bytes(told[TCPI_RTT], sys.byteorder) / 1e6
 
 
+def name_for_tls(config: ServerConfig) -> str | bytes:
+    """To be looked for in the server's certificate. Bytes where they are ASCII: a text is held to the rules of DNS, and
+    labels of 64 characters, as common names may have, are against them. (Trio does so by itself.)"""
+    name = config.tls_server_name or config.host
+    return name.encode() if name.isascii() else name
+
+
 async def encrypted(config: ServerConfig, tcp: trio.abc.Stream, roots: bytes | None) -> trio.abc.Stream:
     """TLS over it. `roots`: the authorities in PEM, None for the system's. Raises Unusable and Unreachable."""
     try:
-        made = context(roots)
-    except ssl.SSLError as error:
+        tls = trio.SSLStream(
+            tcp,
+            context(roots),
+            server_hostname=name_for_tls(config),
+            https_compatible=True,
+        )
+    except (ssl.SSLError, ValueError) as error:  # ValueError: a name that is none
         raise Unusable(f"TLS: {error}") from None
-    tls = trio.SSLStream(
-        tcp,
-        made,
-        server_hostname=config.tls_server_name or config.host,
-        https_compatible=True,
-    )
     try:
         await tls.do_handshake()
     except trio.BrokenResourceError as error:

@@ -1,8 +1,10 @@
 """TLS of exact downloads: Python's `ssl`, as strict as gRPC's."""
 
+import functools
 import ssl
 
 
+@functools.lru_cache(2)  # all roots of a system take 50 ms, in which nothing else is done
 def context(roots: bytes | None) -> ssl.SSLContext:
     """Checks certificate and name as gRPC does: against these authorities alone (PEM; None: the system's), and the
     certificate's common name where it has no alternative names. Where the two judge otherwise nevertheless, downloads

@@ -24,7 +24,7 @@ from exportfs.rpc.http2_client import Misunderstood, NoExact
 from exportfs.rpc.stream import StreamDownload
 from exportfs.rpc.threads import Threads
 from exportfs.rpc.tls import context
-from exportfs.simulator import make_certificates
+from exportfs.simulator import Simulator, SimulatorServer, make_certificates
 from tests.support.downloads import Sink, downloads_from
 from tests.support.fake_source import content
 from tests.support.framed_peer import (
@@ -41,6 +41,7 @@ from tests.support.framed_peer import (
     messages,
 )
 from tests.support.http2_server import Http2Server
+from tests.support.tls import ends
 
 pytestmark = pytest.mark.promise("R6")
 BLOCK, SIZE = 8 * KIB, 64 * KIB
@@ -155,7 +156,7 @@ class Silent(Peer):
 
 
 async def test_left_within_the_handshake(tmp_path: Path) -> None:
-    client, _ = contexts(tmp_path)
+    client = ends(tmp_path).client
     async with served(Peers(lambda: Silent(lambda _: ()), tls=client)) as peers:
         download = peers.begin(fetch(), Sink())
         await until(lambda: peers.made and peers.made[0].stalled.is_set())
@@ -173,7 +174,7 @@ class Gone(Peer):
 
 async def test_ended_within_the_handshake(tmp_path: Path) -> None:
     """It says nothing of the server's TLS."""
-    client, _ = contexts(tmp_path)
+    client = ends(tmp_path).client
     async with served(Peers(lambda: Gone(lambda _: ()), tls=client)) as peers:
         sink = Sink()
         peers.begin(fetch(), sink)
@@ -208,6 +209,29 @@ async def test_exact_downloads_outlive_a_handshake_that_broke_off(wide: bool, tm
                 await sink.whole()
             assert downloads._exact
         listener.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.mark.parametrize("wide", [True, False])
+@pytest.mark.parametrize("name", ["N" * 64, "a..b"], ids=["long", "an empty part"])
+async def test_names_that_dns_would_not_have(
+    simulator: Simulator, wide: bool, name: str, tmp_path: Path
+) -> None:
+    """gRPC takes them: files were listed, and none could be read in sequence."""
+    made = make_certificates(tmp_path, name)
+    session = simulator.add_computed(SIZE)
+    [file] = simulator.files(session)
+    with SimulatorServer(simulator, tls=made) as server:
+        config = ServerConfig("127.0.0.1", server.port, ca_file=made.ca_file, tls_server_name=name)
+        async with downloads_from(config) as downloads:
+            sink = Sink()
+            downloads.start(Fetch(session, file.path, BLOCK, 0, 9, size=SIZE, wide=wide), sink)
+            assert await sink.whole() == simulator.content(session, file.path)
+            assert downloads._exact
+
+
+def test_the_authorities_are_read_once() -> None:
+    """Those of a system take 50 ms, in which nothing else is done: not with each connection."""
+    assert context(None) is context(None)
 
 
 @pytest.mark.parametrize("wide", [True, False])
@@ -337,15 +361,6 @@ async def test_left_while_half_a_frame_is_there() -> None:
         await until(lambda: let_go(download))
 
 
-def contexts(folder: Path) -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    """The client's and the server's."""
-    made = make_certificates(folder, "server")
-    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    server.load_cert_chain(made.certificate_file, made.key_file)
-    server.set_alpn_protocols(["h2"])
-    return context(made.ca_file.read_bytes()), server
-
-
 class Held(Peer):
     """Half of a record of TLS comes, and the other half once the client has been heard again."""
 
@@ -407,7 +422,7 @@ PING = PingFrame(0, b"held!!!!").serialize()
 
 async def test_more_is_allowed_while_part_of_a_record_is_there(tmp_path: Path) -> None:
     """As with tickets and keys of TLS's own: the socket has something, and there is nothing to be read."""
-    client, server = contexts(tmp_path)
+    tls = ends(tmp_path)
     raw = messages(SIZE, BLOCK)
     most = len(messages(2 * BLOCK, BLOCK))
 
@@ -418,7 +433,7 @@ async def test_more_is_allowed_while_part_of_a_record_is_there(tmp_path: Path) -
         yield Data(raw[most:])
         yield headers(number, ("grpc-status", "0"), end=True)
 
-    async with served(Peers(lambda: Held(script, tls=server), tls=client)) as peers:
+    async with served(Peers(lambda: Held(script, tls=tls.server), tls=tls.client)) as peers:
         sink = Sink()
         download = peers.begin(fetch(2), sink)
         await until(lambda: len(sink.data) == 2 * BLOCK and peers.made[0].stalled.is_set())
