@@ -6,20 +6,26 @@ from collections.abc import Callable
 import trio
 
 from exportfs.content.line import Line
+from exportfs.rpc.arrivals import Arrivals
 from exportfs.rpc.http2 import Http2Connection
-from exportfs.rpc.http2_client import Unusable
+from exportfs.rpc.http2_client import Unusable, encrypted
 from tests.support.framed_peer import CONFIG, Peer
 
 
 class PeerConnection(Http2Connection):
     """To a peer."""
 
-    def __init__(self, peer: Peer, known: Callable[[], int | None] = lambda: None) -> None:
-        super().__init__(CONFIG, Line(), None, known=known)
+    def __init__(
+        self, peer: Peer, known: Callable[[], int | None] = lambda: None, roots: bytes | None = None
+    ) -> None:
+        """`roots`: the authorities in PEM; None: it is not encrypted."""
+        super().__init__(CONFIG, Line(), roots, known=known)
         self.peer = peer
 
-    async def _connect(self) -> trio.SocketStream:
-        return trio.SocketStream(trio.socket.from_stdlib_socket(self.peer.ours))
+    async def _connect(self) -> trio.abc.Stream:
+        tcp = trio.SocketStream(trio.socket.from_stdlib_socket(self.peer.ours))
+        arrivals = Arrivals(tcp, self.line)
+        return arrivals if self._roots is None else await encrypted(CONFIG, arrivals, self._roots)
 
     async def serve(self) -> None:
         with contextlib.suppress(Unusable):

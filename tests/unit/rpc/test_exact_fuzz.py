@@ -12,6 +12,7 @@ from exportfs.rpc.exact import ExactDownload
 from tests.support.answers import BLOCK, Sent, Taken, answers
 from tests.support.exact_peer import PeerConnection
 from tests.support.framed_peer import Peer
+from tests.support.tls import Ends
 
 pytestmark = pytest.mark.promise("R6")
 
@@ -22,7 +23,7 @@ async def take(connection: PeerConnection, sent: Sent, step: int, leave_at: int 
     taken.download = download = ExactDownload(connection, asked, taken)
     connection.start(download, "/x", b"request", ())
     download.window(window)
-    with trio.fail_after(10):
+    with trio.fail_after(60):
         await taken.until_the_end(sent, connection.peer.stalled.is_set)
     return taken
 
@@ -51,7 +52,11 @@ LATE_GOODBYE = Sent(20000, [(9000, None)], [(2, "ping")] * 40 + [(2, "goodbye")]
     calls=[(LATE_GOODBYE, 3, 1, 1 << 20), (Sent(20000, [(9000, None)], [], None), 3, None, 1 << 20)],
     pieces=(1,),
 )
-def test_right_or_an_error(calls: list[tuple[Sent, int, int | None, int]], pieces: tuple[int, ...]) -> None:
+def test_right_or_an_error(
+    encryption: Ends | None, calls: list[tuple[Sent, int, int | None, int]], pieces: tuple[int, ...]
+) -> None:
+    server, roots = (None, None) if encryption is None else (encryption.server, encryption.roots)
+
     async def run() -> None:
         now: list[Sent] = []
         made: list[PeerConnection] = []
@@ -59,7 +64,8 @@ def test_right_or_an_error(calls: list[tuple[Sent, int, int | None, int]], piece
             faulty = goodbye = False
             for sent, step, leave_at, window in calls:
                 if not made or not made[-1].usable or made[-1].full:
-                    made.append(PeerConnection(Peer(lambda number: now[0](number), pieces)))
+                    peer = Peer(lambda number: now[0](number), pieces, server)
+                    made.append(PeerConnection(peer, roots=roots))
                     nursery.start_soon(made[-1].serve)
                     faulty = goodbye = False
                 faulty = faulty or sent.fatal is not None

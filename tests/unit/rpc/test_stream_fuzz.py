@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from exportfs.model import Fetch
 from tests.support.answers import BLOCK, Sent, Taken, answers
 from tests.support.framed_peer import Peer, Peers
+from tests.support.tls import Ends
 
 pytestmark = pytest.mark.promise("R6")
 
@@ -34,10 +35,14 @@ async def take(peers: Peers, sent: Sent, step: int, leave_at: int | None) -> Tak
     ),
     pieces=st.lists(st.integers(1, 50) | st.integers(500, 20000), min_size=1, max_size=5).map(tuple),
 )
-def test_right_or_an_error(calls: list[tuple[Sent, int, int | None]], pieces: tuple[int, ...]) -> None:
+def test_right_or_an_error(
+    encryption: Ends | None, calls: list[tuple[Sent, int, int | None]], pieces: tuple[int, ...]
+) -> None:
+    client, server = (None, None) if encryption is None else (encryption.client, encryption.server)
+
     async def run() -> None:
         now: list[Sent] = []
-        peers = Peers(lambda: Peer(lambda number: now[0](number), pieces))
+        peers = Peers(lambda: Peer(lambda number: now[0](number), pieces, server), tls=client)
         async with trio.open_nursery() as peers.nursery:
             # Whether the server has done what may harm a call or those that follow on its connection.
             faulty = goodbye = False
