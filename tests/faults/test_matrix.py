@@ -24,8 +24,9 @@ from exportfs.simulator import (
     Simulator,
     SimulatorServer,
     Stall,
+    make_certificates,
 )
-from tests.support.harness import ARCHIVE_REQUEST, MountProcess, eventually
+from tests.support.harness import ARCHIVE_REQUEST, MountProcess, eventually, security
 from tests.support.ports import reserved
 
 pytestmark = [pytest.mark.mount, pytest.mark.slow]
@@ -123,8 +124,9 @@ class Scene:
 @pytest.fixture
 def scene(tmp_path: Path) -> Iterator[Scene]:
     simulator = Simulator(Config(login=LoginConfig(required=False), export_seconds=0.2))
-    options = ("--insecure", "--timeout", str(TIMEOUT), "--refresh", "0.5")
-    with reserved() as port, SimulatorServer(simulator, port=port) as server, Proxy(port) as proxy:
+    tls = make_certificates(tmp_path)
+    options = (*security(tls), "--timeout", str(TIMEOUT), "--refresh", "0.5")
+    with reserved() as port, SimulatorServer(simulator, port=port, tls=tls) as server, Proxy(port) as proxy:
         mount = MountProcess(proxy.address, tmp_path, *options)
         scene = Scene(
             simulator, server, proxy, mount, {what: simulator.add_computed(SIZE) for what in SESSIONS}

@@ -19,9 +19,10 @@ from exportfs.simulator import (
     ResetStream,
     Simulator,
     SimulatorServer,
+    make_certificates,
 )
 from tests.faults.chaos import StreamTrouble, Surroundings, digest, digests, is_stream, results
-from tests.support.harness import MountProcess, eventually
+from tests.support.harness import MountProcess, eventually, security
 from tests.support.ports import reserved
 
 pytestmark = pytest.mark.mount
@@ -58,15 +59,22 @@ class Scene:
 
 
 @pytest.fixture
-def scene(tmp_path: Path) -> Iterator[Scene]:
+def encrypted() -> bool:
+    """Whether it goes over TLS, as in the field."""
+    return True
+
+
+@pytest.fixture
+def scene(tmp_path: Path, encrypted: bool) -> Iterator[Scene]:
+    tls = make_certificates(tmp_path) if encrypted else None
     simulator = Simulator(Config(login=LoginConfig(token_life=4)))
     with (
         reserved() as port,
         reserved() as front,
-        SimulatorServer(simulator, port=port) as server,
+        SimulatorServer(simulator, port=port, tls=tls) as server,
         Proxy(port, port=front) as proxy,
     ):
-        options = ("--insecure", "--timeout", "15", "--refresh", "0.5", "--user", "demo")
+        options = (*security(tls), "--timeout", "15", "--refresh", "0.5", "--user", "demo")
         mount = MountProcess(proxy.address, tmp_path, *options, env={"EXPORTFS_PASSWORD": "demo"})
         try:
             yield Scene(simulator, server, proxy, mount.start())
@@ -168,6 +176,7 @@ def test_stream_broken(scene: Scene, action: Action, outcome: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.promise("E6")
+@pytest.mark.parametrize("encrypted", [False, True], ids=["plain", "TLS"])
 def test_a_hundred_faults(scene: Scene) -> None:
     """Four readers, and faults of every kind among them; logins expire all the while."""
     trouble = StreamTrouble(seed=1, reach=3 * MIB // 2)
