@@ -37,17 +37,17 @@ def cpp_program(pytestconfig: pytest.Config) -> Path:
 
 @pytest.fixture(params=[pytest.param(kind, marks=pytest.mark.xdist_group(kind)) for kind in KINDS])
 def other_front(request: pytest.FixtureRequest, tmp_path: Path) -> FrontFactory:
-    """Node, C++ and nginx; nginx, as in the field, with TLS."""
+    """Node, C++ and nginx, each, as in the field, with TLS."""
     kind: type[Any] = KINDS[request.param]
     needed(kind)
     folder = tmp_path / request.param
     folder.mkdir()
+    tls = make_certificates(folder)
 
     def before(server: SimulatorServer) -> AbstractContextManager[Any]:
         if kind is Cpp:
-            return Cpp(server, folder, program=request.getfixturevalue("cpp_program"))
-        if kind is Nginx:
-            return Nginx(server, folder, make_certificates(folder))
-        return Node(server, folder)
+            return Cpp(server, folder, tls, program=request.getfixturevalue("cpp_program"))
+        made: Front = kind(server, folder, tls)
+        return made
 
     return before
