@@ -23,15 +23,24 @@ def wire_size(index: int, length: int) -> int:
 def wire_range(first: int, until: int, chunk: int, size: int, known: int | None) -> int:
     """The same of the blocks from `first` to before `until`, of a file of `size` bytes in blocks of `chunk`, and of its
     end where `until` lies beyond it. known: length of the first one's message, where it has come."""
-    total, blocks = 0, -(-size // chunk)
-    for index in range(first, until):
-        if index == first and known is not None:
-            total += PREFIX + known
-        elif index < blocks:
-            total += wire_size(index, min(chunk, size - index * chunk))
-        else:
-            total += END_SLACK
-            break
+    blocks, total, start = -(-size // chunk), 0, first
+    if known is not None and first < until:
+        total, start = PREFIX + known, first + 1
+    stop = min(until, blocks)
+    if start < stop:
+        # Not block by block: thousands may be wanted, and it is asked for with each of them.
+        total += (stop - start) * wire_size(0, chunk) + _numbers(stop) - _numbers(start)
+        if stop == blocks:
+            total += wire_size(0, size - (blocks - 1) * chunk) - wire_size(0, chunk)
+    return total + END_SLACK if until > max(start, blocks) else total
+
+
+def _numbers(until: int) -> int:
+    """Bytes that the numbers of all blocks before this one take, each with what says that it is one; 0 is not said."""
+    total, most = max(0, until - 1), 1
+    while most < until:
+        total += until - most
+        most <<= 7
     return total
 
 
