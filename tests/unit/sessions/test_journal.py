@@ -173,6 +173,25 @@ async def test_the_end_with_what_cannot_be_written(journal: Journal, path: Path)
     assert journal.unwritten == 1
 
 
+async def test_the_same_trouble_is_told_once(
+    journal: Journal, path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Until it is over; and who asks for an export is told each time."""
+    for _ in range(2):
+        caplog.clear()
+        with path.open("r+b") as other:
+            fcntl.flock(other, fcntl.LOCK_EX)
+            for key in ("a", "b", "c"):
+                journal.change(Drop(key))
+            told = [each.getMessage() for each in caplog.records]
+            with pytest.raises(ExportfsError, match="locked"):
+                await journal.put(record("d"), SOON)
+        assert told == [f"cannot write the journal {path}: another process keeps it locked"]
+        assert len(caplog.records) == 1
+        journal.catch_up()
+        assert journal.unwritten == 0
+
+
 async def test_one_that_is_taken_away_while_its_lock_is_waited_for(
     journal: Journal, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

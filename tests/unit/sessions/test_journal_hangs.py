@@ -136,6 +136,22 @@ async def test_who_need_not_wait_does_so_once(journal: Journal, disk: Disk, auto
     assert trio.current_time() == begun
 
 
+async def test_the_end_waits_for_what_can_be_written_soon(
+    journal: Journal, disk: Disk, path: Path, autojump_clock: Clock
+) -> None:
+    journal.change(Put(record("a")))
+
+    async def slow() -> None:
+        await trio.sleep(0.5)
+        disk.answers()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(slow)
+        await journal.close()
+        assert journal.unwritten == 0
+    assert keys(path) == ["a"]
+
+
 async def test_what_other_mounts_have_heard_is_not_waited_for(
     journal: Journal, disk: Disk, autojump_clock: Clock
 ) -> None:
