@@ -8,7 +8,6 @@ import contextlib
 import itertools
 import logging
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
@@ -19,6 +18,7 @@ from exportfs.errors import ExportfsError, TimedOut
 from exportfs.model import Session, SessionState, State
 from exportfs.naming import disambiguate, result_names, session_name
 from exportfs.sessions.editions import Editions
+from exportfs.sessions.listed import as_written, in_known_order, no_step_back
 from exportfs.sessions.service import SessionService
 from exportfs.waits import CALL, Wait
 
@@ -376,10 +376,10 @@ class Catalogue:
             entry.asked = asked
             if listed:
                 if entry.as_sent:
-                    before = _as_written(before, session)
+                    before = as_written(before, session)
                 entry.as_sent = False
-                session = _no_step_back(session, before)
-            session = _in_known_order(session, before)
+                session = no_step_back(session, before)
+            session = in_known_order(session, before)
             if entry.session is session or entry.session == session:
                 return False
         self.changes += 1
@@ -422,34 +422,3 @@ class Catalogue:
             entry = self._entries[session_id]
             entry.name = name
             self._by_name[name] = entry
-
-
-def _as_written(sent: Session, listed: Session) -> Session:
-    """What was sent from here, with its options as the list has them: a server may write a time otherwise and fill in
-    what was left to it. Another export under the id has another name, whatever its kind, which may be filled in."""
-    if _name_but_for_kind(sent) != _name_but_for_kind(listed):
-        return sent
-    return replace(sent, options=listed.options, summary=listed.summary)
-
-
-def _name_but_for_kind(session: Session) -> str:
-    return session_name(session.id, replace(session.summary, kind=""))
-
-
-def _no_step_back(session: Session, before: Session) -> Session:
-    """What has completed does not run again: a list that says so lags behind a question's answer. Another export
-    under its id, of a server that started anew, may."""
-    if before.state.state is not State.COMPLETED or session.state.state not in (State.NONE, State.RUNNING):
-        return session
-    if session.options != before.options:
-        return session
-    return replace(session, state=before.state)
-
-
-def _in_known_order(session: Session, known: Session) -> Session:
-    """The same results in another order keep the one they had: of two that are called the same, `a.mp4` and `a~2.mp4`
-    must not change places while somebody copies them."""
-    now, before = session.state.files, known.state.files
-    if now == before or len(now) != len(before) or Counter(now) != Counter(before):
-        return session
-    return replace(session, state=replace(session.state, files=before))
