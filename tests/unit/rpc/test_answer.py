@@ -101,7 +101,7 @@ def test_nothing_else_is_a_success(headers: list[tuple[bytes, bytes]], success: 
 
 @pytest.mark.promise("R6")
 def test_a_page_that_says_it_is_a_success() -> None:
-    """What follows is no blocks all the same."""
+    """What follows is not made of blocks all the same."""
     assert type(answer((b":status", b"404"), (b"grpc-status", b"0")).refusal()) is Interrupted
 
 
