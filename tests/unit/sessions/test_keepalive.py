@@ -57,6 +57,22 @@ def test_interval(use: Use, population: int, seconds: float) -> None:
     assert interval(use, population, CONFIG) * 3 <= use.limit
 
 
+@pytest.mark.promise("K5")
+@pytest.mark.parametrize(
+    ("use", "population", "seconds"),
+    [
+        (Use(running=False, open_files=1), 1, 10.0),
+        (Use(running=False, open_files=1), 200, 200.0),
+        (Use(running=False, open_files=1), 10**6, 1200.0),
+        (Use(running=False), 1, 1200.0),
+        (Use(running=True), 1, 600.0),
+        (Use(running=True, live_stream=True), 1, 100.0),
+    ],
+)
+def test_interval_while_nobody_looks(use: Use, population: int, seconds: float) -> None:
+    assert interval(use, population, CONFIG, looked_at=False) == seconds
+
+
 def test_first_question_is_due_at_once() -> None:
     use = Use(running=True, started_here=True)
     assert next_question(use, NOW, 1, CONFIG) == float("-inf")
