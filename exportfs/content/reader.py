@@ -13,7 +13,7 @@ from exportfs.content.guesses import Guess
 from exportfs.content.read_ahead import Plan, Position
 from exportfs.content.result import Result
 from exportfs.content.shared import Shared
-from exportfs.content.tuning import FAIL_FAST, FAILURES, GUESS_AMONG, REFUSED
+from exportfs.content.tuning import FAIL_FAST, FAILURES, GUESS_AMONG, REFUSED, REFUSED_WITHIN
 from exportfs.errors import ExportfsError, Unwanted
 
 
@@ -24,6 +24,8 @@ class _Read:
     offset: int
     end: int
     plan: Plan
+    since: float
+    """Monotonic seconds when it began."""
 
 
 class Reader:
@@ -77,7 +79,7 @@ class Reader:
             self._sequential.add(self)
         if self._refused:
             self._look_whether_somebody_waited(offset, end)
-        read = _Read(offset, end, plan)
+        read = _Read(offset, end, plan, trio.current_time())
         self._shared.reading += 1
         self._reads.append(read)
         try:
@@ -94,7 +96,7 @@ class Reader:
         offset, end, plan = read.offset, read.end, read.plan
         result, cache = self._result, self._cache
         pieces: list[memoryview] = []
-        position, since = offset, trio.current_time()
+        position = offset
         missed = False
         while position < end:
             block: Block | None = result.cached(position)
@@ -102,7 +104,7 @@ class Reader:
                 if plan.jumped and not missed:
                     self._leave(read)
                 missed = True
-                block = await self._wait_for(position, end, plan, since)
+                block = await self._wait_for(position, end, plan, read.since)
             piece = block.data[position - block.start : end - block.start]
             pieces.append(piece)
             position += len(piece)
@@ -129,16 +131,18 @@ class Reader:
         kernel, ahead of who waits for them no more. Says whether there are any.
 
         Where somebody waits all the same the kernel asks once more, page by page. Were that refused, a program would
-        see it. On a fast line they are soon there, and who reads with several threads has most of them under way
-        there.
+        see it; and what has waited long would wait for as long again. On a fast line they are soon there, and who reads
+        with several threads has most of them under way there.
         """
         if not self._by_one or not self._guesses or self._line.fast:
             return False
+        recent = trio.current_time() - self._stall / REFUSED_WITHIN
         refused = [
             read
             for read in self._reads
             if read is not cause
             and read.plan.continued
+            and read.since > recent
             and read.end - read.offset > PAGESIZE
             and not self._was_refused(read.offset, read.end)
         ]
@@ -194,8 +198,6 @@ class Reader:
                 raise failure.with_traceback(None)
         try:
             return await self._result.block_at(position, end, plan, self, since)
-        except Unwanted:
-            raise
         except ExportfsError as error:
             if (now := trio.current_time()) - asked >= self._stall:
                 self._failed.append((position, end, now, error))

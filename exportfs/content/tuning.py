@@ -244,6 +244,9 @@ FAILURES = 16
 """Reads of one open file whose answers are remembered for that: the kernel reads ahead in several requests, and they
 may fail in the same moment."""
 
+REFUSED_WITHIN = 4
+"""Part of a stall within which a read may be refused: who waits for it nevertheless waits for little more than one
+timeout in all."""
 REFUSED = 64
 """Requests of the kernel's read-ahead that were refused, per open file, which are remembered: what of them is asked for
 again somebody waits for."""
