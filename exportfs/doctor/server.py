@@ -9,24 +9,20 @@ signatures that Python's accepts. At last comes a login.
 import socket
 import ssl
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from exportfs.config import DEFAULT_PORT, ServerConfig
-from exportfs.doctor import certificate
+from exportfs.doctor import certificate, probes
 from exportfs.doctor.finding import Finding
 from exportfs.rpc import authorities
 from exportfs.rpc.status import DROPPED_HEADER, NEVER_CONNECTED, OTHER_NAME
+from exportfs.rpc.tls import context
 
 CONNECT_WITHIN = 5.0
 """Seconds for each step."""
 
 _REFUSED_KEYS = {b"\x06\x03\x2b\x65\x70": "Ed25519", b"\x06\x05\x2b\x81\x04\x00\x23": "P-521"}
 """Object identifiers in a certificate whose handshake fails in gRPC's TLS (seen, 1.85)."""
-
-_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
-"""What an HTTP/2 client says first, with empty settings."""
-_SETTINGS = 4
 
 _EXPIRED, _NOT_YET = 10, 9
 _WRONG_NAME = (62, 64)
@@ -91,7 +87,7 @@ def _name(config: ServerConfig, within: float) -> Iterator[Finding]:
 def _connection(config: ServerConfig, within: float) -> Iterator[Finding]:
     title = "connection"
     try:
-        _connect(config, within).close()
+        probes.connect(config, within).close()
     except ConnectionRefusedError:
         yield Finding(
             False,
@@ -116,7 +112,7 @@ def _channel(config: ServerConfig, within: float) -> Iterator[Finding]:
     said = _said_by_grpc(config, within)
     if said is None:
         if not config.insecure:
-            yield Finding(True, "TLS", certificate.described(_certificate(config, within)))
+            yield Finding(True, "TLS", certificate.described(probes.certificate(config, within)))
         yield Finding(True, "gRPC", "the server speaks HTTP/2, as gRPC does")
         return
     for step in (_encryption, _protocol):
@@ -172,7 +168,7 @@ def _unexplained(config: ServerConfig, said: str, within: float) -> Finding:
         what = f"{config.address} answers short messages, and not gRPC's: long packets seem to get lost on the way"
         return Finding(False, "gRPC", what, "look at the MTU of the VPN or tunnel; try 1280")
     try:
-        shown = _shown(config, within)
+        shown = probes.shown(config, within)
     except OSError:  # the line is as bad as that
         shown = b""
     key = next((name for oid, name in _REFUSED_KEYS.items() if oid in shown), None)
@@ -188,16 +184,20 @@ def _encryption(config: ServerConfig, within: float) -> Finding | None:
         return None
     title = "TLS"
     try:
-        with _handshake(config, _context(config), within) as secure:
+        with probes.handshake(config, context(authorities.load(config.ca_file).pem), within) as secure:
             return Finding(True, title, f"{secure.version()}, {certificate.described(secure.getpeercert())}")
     except ssl.SSLCertVerificationError as error:
         return Finding(False, title, *_distrust(config, error, within))
+    except probes.NoName:
+        name = config.tls_server_name or config.host
+        what = f"no certificate can have the name {name!r}"
+        return Finding(False, title, what, "give the one that is in it by --tls-server-name")
     except TimeoutError:
         return _silent(config, title)
     except OSError as error:
         if (alert := _alert(error)) is not None:
             return _ended_by_alert(config, alert)
-        if _speaks_http2(config, within):
+        if probes.speaks_http2(config, within):
             return Finding(
                 False,
                 title,
@@ -242,7 +242,7 @@ def _distrust(config: ServerConfig, error: ssl.SSLCertVerificationError, within:
     """What is wrong with the certificate, and the fix."""
     code = error.verify_code
     if code in _WRONG_NAME:
-        names = certificate.names(_certificate(config, within))
+        names = certificate.names(probes.certificate(config, within))
         known = ", ".join(names) or "no name at all"
         if names == [config.host] and not config.tls_server_name:
             return (
@@ -262,7 +262,7 @@ def _distrust(config: ServerConfig, error: ssl.SSLCertVerificationError, within:
     if code == _NOT_YET:
         return "the server's certificate is not valid yet", "check the clocks of this machine and the server"
     if code in _UNTRUSTED:
-        issuer = certificate.issuer(_certificate(config, within))
+        issuer = certificate.issuer(probes.certificate(config, within))
         by = f" (it was issued by {issuer})" if issuer else ""
         where = f"the one in {config.ca_file}" if config.ca_file else "one that this system trusts"
         return (
@@ -275,7 +275,7 @@ def _distrust(config: ServerConfig, error: ssl.SSLCertVerificationError, within:
 def _protocol(config: ServerConfig, within: float) -> Finding:
     title = "gRPC"
     try:
-        answer = _greeting(config, within)
+        answer = probes.greeting(config, within)
     except TimeoutError:
         return _silent(config, title)
     except OSError as error:
@@ -283,9 +283,9 @@ def _protocol(config: ServerConfig, within: float) -> Finding:
         if (alert := _alert(error)) is not None:
             return _ended_by_alert(config, alert)
         answer = b""
-    if _is_settings(answer):
+    if probes.is_settings(answer):
         return Finding(True, title, "the server speaks HTTP/2, as gRPC does")
-    if config.insecure and _speaks_tls(config, within):
+    if config.insecure and probes.speaks_tls(config, within):
         return Finding(
             False,
             title,
@@ -337,92 +337,3 @@ def _service(config: ServerConfig, within: float) -> list[Finding]:
                 await server.close()
 
     return trio.run(look)
-
-
-def _context(config: ServerConfig) -> ssl.SSLContext:
-    """As strict as gRPC's TLS and no stricter. (`ssl.create_default_context` would open SSLKEYLOGFILE as well.)"""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    pem = authorities.load(config.ca_file).pem
-    if pem is not None:
-        context.load_verify_locations(cadata=pem.decode())
-    context.set_alpn_protocols(["h2"])
-    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
-    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-    context.hostname_checks_common_name = True
-    return context
-
-
-def _careless() -> ssl.SSLContext:
-    """For looking at what a server shows; nothing is ever sent over it but a greeting."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    # Old keys and signatures are to be seen as well.
-    context.set_ciphers("DEFAULT:@SECLEVEL=0")
-    context.set_alpn_protocols(["h2"])
-    return context
-
-
-def _connect(config: ServerConfig, within: float) -> socket.socket:
-    return socket.create_connection((config.host, config.port), within)
-
-
-@contextmanager
-def _handshake(config: ServerConfig, context: ssl.SSLContext, within: float) -> Iterator[ssl.SSLSocket]:
-    with _connect(config, within) as raw:
-        name = config.tls_server_name or config.host
-        with context.wrap_socket(raw, server_hostname=name) as secure:
-            yield secure
-
-
-def _greeting(config: ServerConfig, within: float) -> bytes:
-    """What the server answers to the first words of HTTP/2."""
-    if config.insecure:
-        with _connect(config, within) as raw:
-            raw.sendall(_PREFACE)
-            return raw.recv(64)
-    with _handshake(config, _careless(), within) as secure:
-        secure.sendall(_PREFACE)
-        return secure.recv(64)
-
-
-def _is_settings(answer: bytes) -> bool:
-    return len(answer) >= 9 and answer[3] == _SETTINGS
-
-
-def _speaks_http2(config: ServerConfig, within: float) -> bool:
-    try:
-        with _connect(config, within) as raw:
-            raw.sendall(_PREFACE)
-            return _is_settings(raw.recv(64))
-    except OSError:
-        return False
-
-
-def _speaks_tls(config: ServerConfig, within: float) -> bool:
-    try:
-        with _handshake(config, _careless(), within):
-            return True
-    except OSError:
-        return False
-
-
-def _certificate(config: ServerConfig, within: float) -> dict[str, Any]:
-    """The server's certificate, whoever signed it; empty where it cannot be fetched."""
-    try:
-        der = _shown(config, within)
-        # Python takes apart only certificates that it trusts: so this one is trusted, for this look.
-        context = _careless()
-        context.verify_mode = ssl.CERT_REQUIRED
-        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-        context.load_verify_locations(cadata=der)
-        with _handshake(config, context, within) as secure:
-            return dict(secure.getpeercert() or {})
-    except (OSError, ValueError):
-        return {}
-
-
-def _shown(config: ServerConfig, within: float) -> bytes:
-    """The server's certificate in DER form, whoever signed it. Raises OSError."""
-    with _handshake(config, _careless(), within) as secure:
-        return secure.getpeercert(binary_form=True) or b""

@@ -66,6 +66,23 @@ def test_all_well(secure: SimulatorServer, server: SimulatorServer) -> None:
         assert findings[-1].title == "export service"
 
 
+@pytest.mark.parametrize("name", ["N" * 64, "a..b"])
+def test_names_that_dns_would_not_have(name: str, simulator: Simulator, tmp_path: Path) -> None:
+    """A certificate may have them nevertheless, and gRPC takes them as they are."""
+    with SimulatorServer(simulator, tls=make_certificates(tmp_path, name)) as server:
+        findings = diagnose_server(config(server, tls_server_name=name))
+        assert [finding.detail for finding in findings if finding.ok is False] == []
+        other = last(config(server, tls_server_name=f"{name}c"))
+    assert other.title == "TLS"
+    assert name in other.detail
+
+
+def test_a_name_that_no_certificate_has(secure: SimulatorServer) -> None:
+    finding = last(config(secure, tls_server_name="\u00fc..b"))
+    assert (finding.ok, finding.title) == (False, "TLS")
+    assert finding.detail == "no certificate can have the name '\u00fc..b'"
+
+
 def test_name_that_does_not_resolve() -> None:
     finding = last(ServerConfig("no-such-host.invalid"))
     assert (finding.ok, "cannot be resolved" in finding.detail) == (False, True)
@@ -283,6 +300,6 @@ def test_a_line_that_breaks_while_it_is_looked_at(
         raise TimeoutError("The handshake operation timed out")
 
     monkeypatch.setattr("exportfs.doctor.server._said_by_grpc", lambda config, within: "Socket closed")
-    monkeypatch.setattr("exportfs.doctor.server._shown", broken)
+    monkeypatch.setattr("exportfs.doctor.probes.shown", broken)
     finding = last(config(secure))
     assert (finding.ok, "Socket closed" in finding.detail) == (False, True)
