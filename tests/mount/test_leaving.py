@@ -8,7 +8,7 @@ import os
 import random
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -98,6 +98,16 @@ def test_a_close(scene: Scene) -> None:
         in_sequence(scene, again.fileno(), 2 * MIB, 2 * MIB + 8 * STEP)
 
 
+def in_three_threads(work: Callable[[int], None], file: int) -> None:
+    """Of a seed each; closes the file in the end."""
+    try:
+        with ThreadPoolExecutor(3) as threads:
+            for done in [threads.submit(work, seed) for seed in range(3)]:
+                done.result()
+    finally:
+        os.close(file)
+
+
 def test_threads_that_share_a_descriptor(scene: Scene) -> None:
     """The jumps of one are no reason to refuse another what it waits for."""
     file = os.open(scene.path, os.O_RDONLY)
@@ -108,12 +118,7 @@ def test_threads_that_share_a_descriptor(scene: Scene) -> None:
             start = chance.randrange(SIZE // STEP - 5) * STEP
             in_sequence(scene, file, start, start + 5 * STEP)
 
-    try:
-        with ThreadPoolExecutor(3) as threads:
-            for done in [threads.submit(one, seed) for seed in range(3)]:
-                done.result()
-    finally:
-        os.close(file)
+    in_three_threads(one, file)
 
 
 def test_threads_that_read_past_the_kernels_cache(scene: Scene) -> None:
@@ -130,12 +135,7 @@ def test_threads_that_read_past_the_kernels_cache(scene: Scene) -> None:
                     assert os.preadv(file, [memory], offset) == STEP
                     assert scene.right(memory[:], offset)
 
-    try:
-        with ThreadPoolExecutor(3) as threads:
-            for done in [threads.submit(one, seed) for seed in range(3)]:
-                done.result()
-    finally:
-        os.close(file)
+    in_three_threads(one, file)
 
 
 MAPPED = """
