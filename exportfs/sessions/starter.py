@@ -247,7 +247,7 @@ class Submitter:
 
     def _not_sent(self, source: Asked, wanted: str, error: ExportfsError) -> ExportfsError:
         """What is to be said of a request that is not sent, with what to do where that helps."""
-        text = f"{error}; {self._ledger.nothing_sent(source.name, wanted)}"
+        text = f"{error}; {self._ledger.records.nothing_sent(source.name, wanted)}"
         if isinstance(error, TimedOut):
             text += "; write it again, or mount with a longer --timeout if the server is just slow"
         elif isinstance(error, Interrupted | Unreachable):

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 
 from exportfs.errors import Exists, ExportfsError, InvalidArgument, TimedOut, TooLarge
-from exportfs.record import NOTHING_SENT, PERHAPS_SENT_BEFORE, SENT_BEFORE
+from exportfs.record import NOTHING_SENT
 from exportfs.requests.names import REQUEST_ENDING, is_request, link_name
 from exportfs.sessions.ledger.records import Record, Records, RecordState
 
@@ -287,15 +287,6 @@ class Ledger:
             if file.started is not None and file.started[1] == session_id and file.started[0] != wanted:
                 file.started = None
 
-    def nothing_sent(self, name: str, fingerprint: str) -> str:
-        """What to say of a request for which the server is not asked now: that nothing was sent, if nothing was before
-        either. Who reads that may ask for the export elsewhere."""
-        return SENT_BEFORE if self.records.same(name, fingerprint) else NOTHING_SENT
-
-    def nothing_sent_of_any(self) -> str:
-        """The same of a request that cannot be compared with earlier ones, as its names were not looked up."""
-        return PERHAPS_SENT_BEFORE if self.records.unheard_of() else NOTHING_SENT
-
     def started(self, submission: Submission, session_id: str) -> None:
         """It started a session, or found the one that the same request had started."""
         submission.session_id = session_id
@@ -323,7 +314,7 @@ class Ledger:
         if submission.session_id is not None:
             self.records.told(submission.session_id, of_it=False)
         if not submission.sent and submission.session_id is None:
-            said = self.nothing_sent(submission.name, submission.fingerprint)
+            said = self.records.nothing_sent(submission.name, submission.fingerprint)
             error: ExportfsError = TimedOut(f"it took too long until the export could be started; {said}")
         else:
             error = submission.doubt or TimedOut(

@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 
+from exportfs.record import NOTHING_SENT, PERHAPS_SENT_BEFORE, SENT_BEFORE
+
 KEPT = 86400.0
 """Seconds that a record outlives its session at least. The server keeps most for about an hour, but those that are kept
 alive, or whose results it does not hold, for as long as they are."""
@@ -109,6 +111,15 @@ class Records:
         """Requests whose asker was told of an error, although the server may have started them, or has."""
         unheard = (RecordState.UNKNOWN, RecordState.UNREPORTED)
         return [record for record in self._records.values() if self.state(record) in unheard]
+
+    def nothing_sent(self, name: str, fingerprint: str) -> str:
+        """What to say of a request for which the server is not asked now: that nothing was sent, if nothing was before
+        either. Who reads that may ask for the export elsewhere."""
+        return SENT_BEFORE if self.same(name, fingerprint) else NOTHING_SENT
+
+    def nothing_sent_of_any(self) -> str:
+        """The same of a request that cannot be compared with earlier ones, as its names were not looked up."""
+        return PERHAPS_SENT_BEFORE if self.unheard_of() else NOTHING_SENT
 
     def unknown(self) -> set[str]:
         """The fingerprints of those."""

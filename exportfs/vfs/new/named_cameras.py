@@ -36,10 +36,10 @@ async def resolved(context: Context, request: Request, content: bytes, *, until:
                 raise refusal(request, content, named, message) from None
             except ExportfsError as error:
                 what = f"{named.kind} {named.text!r}"
-                said = context.ledger.nothing_sent_of_any()
+                said = context.ledger.records.nothing_sent_of_any()
                 raise type(error)(f"{what} cannot be looked up: {error}; {said}; {_THEN}") from None
     if scope.cancelled_caught:
-        said = context.ledger.nothing_sent_of_any()
+        said = context.ledger.records.nothing_sent_of_any()
         raise TimedOut(f"the names in it could not be looked up in time; {said}; {_THEN}")
     return with_access_points(request, points)
 

@@ -128,7 +128,7 @@ class Submissions:
             left = begun + self._context.timeout - now
             wanted = fingerprint(request.options, any_agent=not request.summary.agent)
             if left < self._context.timeout * LEAST:
-                said = self._ledger.nothing_sent(self._ledger.name(file.ino) or "", wanted)
+                said = self._ledger.records.nothing_sent(self._ledger.name(file.ino) or "", wanted)
                 raise TimedOut(f"reading the request took too long; {said}; write it again")
         except ExportfsError as error:
             invalid = isinstance(error, InvalidArgument | TooLarge)
