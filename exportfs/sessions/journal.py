@@ -64,6 +64,7 @@ class _Job:
         self.withdrawn = False
         """Whether nobody wants it any more."""
         self.found: list[Record] = []
+        """What was read; of a record what other mounts have asked for, in whose place it was not written."""
         self.error: ExportfsError | None = None
 
 
@@ -130,8 +131,15 @@ class Journal:
             return None
         return [record for record in job.found if record.session_id is not None]
 
-    async def put(self, record: Record, within: float) -> None:
-        """Writes a record, and returns when it is on disk.
+    async def unheard(self, fingerprint: str, within: float = HANGS_AFTER) -> list[Record] | None:
+        """What other mounts have asked for, of this fingerprint, and nobody has heard what became of it. None where
+        that cannot be known at the moment."""
+        job = self._add(_Job(partial(self._file.unheard, fingerprint)))
+        await self._wait(job, within)
+        return job.found if job.done and not job.withdrawn else None
+
+    async def put(self, record: Record, within: float) -> list[Record]:
+        """Writes a record, and returns when it is on disk; unless there is anything `unheard`, which is returned then.
 
         Raises ExportfsError where that fails, or takes longer: a record that is written later all the same is taken
         back, since nothing follows it.
@@ -148,6 +156,7 @@ class Journal:
             raise self._silence()
         if job.error is not None:
             raise job.error
+        return job.found
 
     def change(self, change: Change) -> None:
         """Writes a change, later where it cannot be now. Raises nothing: what it tells of has happened."""
@@ -202,14 +211,14 @@ class Journal:
     def _begin(self, job: _Job) -> None:
         self._job, self._since = job, self._clock()
         known = len(self._unwritten)
-        changes = [*self._unwritten, *([Put(job.record)] if job.record is not None else [])]
+        changes = list(self._unwritten)
 
         def work() -> None:
             try:
                 if job.read is not None:
                     job.found = job.read()
                 else:
-                    self._file.append(changes)
+                    job.found = self._file.append(changes, job.record)
                 job.done = True
             except ExportfsError as error:
                 job.error = error

@@ -10,13 +10,15 @@ import fcntl
 import json
 import logging
 import os
+import stat
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, fields
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 from exportfs.errors import ExportfsError
-from exportfs.sessions.ledger import Change, Put, Record
+from exportfs.sessions.ledger import Change, Drop, Put, Record
 
 log = logging.getLogger(__name__)
 
@@ -29,10 +31,53 @@ LOCK_EVERY = 0.01
 TAIL = 4096
 """Bytes of the file's end that are remembered: most often a whole line at least, with a key that no other file has."""
 _FIELDS = frozenset(each.name for each in fields(Record))
+_TYPES: Mapping[type | tuple[type, ...], tuple[str, ...]] = {
+    str: ("key", "name", "fingerprint", "outline"),
+    bool: ("any_agent", "stopped", "reported", "forgotten", "destroyed"),
+    list: ("before",),
+    (int, float): ("at", "gone", "within"),
+    (str, type(None)): ("session_id",),
+    (dict, type(None)): ("footage",),
+}
+_DEVNULL = Path(os.devnull)
 
 
 class MayBeWritten(ExportfsError):
     """Writing failed, and what was written could not be taken back: some or all of it may be in the file."""
+
+
+class _OfLaterVersion(ValueError):
+    """A line that this version does not understand, or not all of it."""
+
+
+@dataclass(slots=True)
+class _View:
+    """What lines say, one after another."""
+
+    records: dict[str, Record] = field(default_factory=dict)
+    damaged: list[bytes] = field(default_factory=list)
+    """Lines that nobody can read: cut short by a crash, or spoilt."""
+    later: int = 0
+    """How many are of a later version."""
+
+    def take(self, line: bytes) -> None:
+        line = line.strip(
+            b"\0 \t\r"
+        )  # a file system may leave NULs at the end of what was written at a power cut
+        if not line:
+            return
+        try:
+            change = _change(line)
+        except _OfLaterVersion as error:
+            self.later += 1
+            change = error.args[0]
+        except (ValueError, TypeError, KeyError, RecursionError):
+            self.damaged.append(line)
+            return
+        if isinstance(change, Put):
+            self.records[change.record.key] = change.record
+        elif change is not None:
+            self.records.pop(change.key, None)
 
 
 class JournalFile:
@@ -45,22 +90,34 @@ class JournalFile:
         self._seen, self._end, self._tail = (0, 0), 0, b""
         """Which file it was when it was touched last, by device and inode, its size in bytes, and what it ended in: a
         new one may get the same inode, and may have grown beyond that size as well."""
+        self._view, self._viewed = _View(), 0
+        """What is in it, and up to which of its bytes: the end of a line."""
+        self._is_new = True
+        """Whether it is not certain that its name is on the disk."""
 
     def load(self) -> list[Record]:
         """What the file holds, the oldest first; it is rewritten with what still counts.
 
-        What cannot be read is left alone. Raises ExportfsError where the file cannot be used.
+        Not where lines are of a later version, which stay as they are; damaged ones are moved into a file beside it.
+        Raises ExportfsError where the file cannot be used.
         """
         try:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             with self._locked(LOAD_WITHIN) as descriptor:
-                records = self._replay(descriptor)
-                self._known = {record.key: record for record in records}
-                self._note(descriptor)
-                self._rewrite(records)
+                self._catch_up(descriptor)
+                records = list(self._view.records.values())
+                self._known = dict(self._view.records)
+                if self._view.later:
+                    log.warning(
+                        "%d lines of the journal %s are of a later version and stay as they are",
+                        self._view.later,
+                        self.path,
+                    )
+                else:
+                    self._rewrite(records)
         except OSError as error:
             raise ExportfsError(
-                f"cannot use the journal {self.path}: {error.strerror}; make its directory yours, or set "
+                f"cannot use the journal {self.path}: {error.strerror}; make it and its directory yours, or set "
                 "XDG_STATE_HOME to a directory that you can write"
             ) from None
         return records
@@ -70,98 +127,151 @@ class JournalFile:
 
         Raises ExportfsError where it cannot be read.
         """
+        flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
         try:
-            descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            descriptor = os.open(self.path, flags)
+            try:
+                if self.path != _DEVNULL:
+                    _check_regular(descriptor)
+                return list(_view_of(_read(descriptor, 0)).records.values())
+            finally:
+                os.close(descriptor)
         except FileNotFoundError:
             return []
         except OSError as error:
             raise ExportfsError(f"the journal {self.path} cannot be read: {error.strerror}") from None
-        try:
-            return self._replay(descriptor, complain=False)
-        except OSError as error:
-            raise ExportfsError(f"the journal {self.path} cannot be read: {error.strerror}") from None
-        finally:
-            os.close(descriptor)
 
     def read(self) -> list[Record]:
         """What the file holds now, and again what it has lost. Raises ExportfsError where it cannot be read at the
         moment."""
         try:
             with self._locked(WRITE_WITHIN) as descriptor:
-                records = self._replay(descriptor, complain=False)
-                lost = self._lost(descriptor)
+                lost = self._catch_up(descriptor)
+                records = list(self._view.records.values())
         except OSError as error:
             raise ExportfsError(f"the journal {self.path} cannot be read: {error.strerror}") from None
         if lost:
-            self.append(())
+            # It has been seen as it is by now, so what it lacks is handed on.
+            self.append([Put(record) for record in lost])
+            self._tell_lost(lost)
         return [*records, *lost]
 
-    def append(self, changes: Sequence[Change]) -> None:
+    def unheard(self, fingerprint: str) -> list[Record]:
+        """What other mounts have asked for since this one read the file, of this fingerprint, and nobody has heard what
+        became of it. Raises ExportfsError as `read`."""
+        self.read()
+        return self._unheard(self._view.records, fingerprint)
+
+    def append(self, changes: Sequence[Change], asking: Record | None = None) -> list[Record]:
         """Writes changes, after what the file has lost, and returns when they are on disk.
+
+        `asking`: a record that is written as well, unless `unheard` has any: these are returned, and under one lock, so
+        that of two mounts that are about to ask for the same one waits for the other.
 
         Raises ExportfsError where that fails, MayBeWritten where they may be there nevertheless.
         """
         begun = False
+        unheard: list[Record] = []
         try:
             with self._locked(WRITE_WITHIN) as descriptor:
-                lost = self._lost(descriptor)
+                lost = self._catch_up(descriptor)
+                everything = [*map(Put, lost), *changes]
+                if asking is not None:
+                    unheard = self._unheard(self._view.records, asking.fingerprint, everything)
+                    if not unheard:
+                        everything.append(Put(asking))
                 end = os.lseek(descriptor, 0, os.SEEK_END)
                 # After half a line of a mount that was killed, or whose disk was full, a line of its own.
                 whole = end == 0 or os.pread(descriptor, 1, end - 1) == b"\n"
                 try:
                     begun = True
-                    lines = "".join(map(_line, [*map(Put, lost), *changes]))
-                    _write(descriptor, (b"" if whole else b"\n") + lines.encode())
+                    _write(descriptor, (b"" if whole else b"\n") + "".join(map(_line, everything)).encode())
                     os.fsync(descriptor)
+                    if self._is_new:
+                        _sync_name(self.path)
+                        self._is_new = False
                 except OSError:
+                    # What was lost is still to be written then.
+                    self._seen = (0, 0)
                     with contextlib.suppress(OSError):
                         os.ftruncate(descriptor, end)
                         begun = False
                     raise
-                self._note(descriptor)
+                self._catch_up(descriptor)
         except OSError as error:
             kind = MayBeWritten if begun else ExportfsError
             raise kind(f"cannot write the journal {self.path}: {error.strerror}") from None
         if lost:
-            log.warning(
-                "the journal %s had lost %d of its requests, which are there again", self.path, len(lost)
-            )
-        for change in changes:
+            self._tell_lost(lost)
+        for change in everything:
             if isinstance(change, Put):
                 self._known[change.record.key] = change.record
             else:
                 self._known.pop(change.key, None)
+        return unheard
 
-    def _lost(self, descriptor: int) -> list[Record]:
-        """What was in the file and is not, since it is another one, or was made shorter or written over.
+    def _tell_lost(self, lost: Sequence[Record]) -> None:
+        log.warning("the journal %s had lost %d of its requests, which are there again", self.path, len(lost))
+
+    def _unheard(
+        self, records: Mapping[str, Record], fingerprint: str, changes: Iterable[Change] = ()
+    ) -> list[Record]:
+        """Of the records but this mount's own, which its changes are about."""
+        own = self._known.keys() | {
+            change.record.key if isinstance(change, Put) else change.key for change in changes
+        }
+        return [
+            record
+            for key, record in records.items()
+            if record.fingerprint == fingerprint
+            and key not in own
+            and not record.destroyed
+            and (record.session_id is None or not record.reported)
+        ]
+
+    def _catch_up(self, descriptor: int) -> list[Record]:
+        """Reads what is new in the file. Returns what was in it and is not, since it is another one, or was made
+        shorter or written over.
 
         It is another one, too, where a mount that began has rewritten it: without what a third one has dropped since
         this one read it. That comes back, and does no harm: this one will drop it for the same reason.
         """
-        status, tail = os.fstat(descriptor), self._tail
-        same = (status.st_dev, status.st_ino) == self._seen
-        if same and os.pread(descriptor, len(tail), self._end - len(tail)) == tail:
-            return []
-        there = {record.key for record in self._replay(descriptor, complain=False)}
-        return [record for key, record in self._known.items() if key not in there]
+        tail, lost = self._tail, []
+        same = _identity(descriptor) == self._seen
+        same = same and os.pread(descriptor, len(tail), self._end - len(tail)) == tail
+        if not same:
+            self._view, self._viewed, self._is_new = _View(), 0, True
+        data = _read(descriptor, self._viewed)
+        for line in data.split(b"\n"):
+            self._view.take(line)
+        # What has no end yet counts as it is, and is read again with what comes.
+        self._viewed += data.rfind(b"\n") + 1
+        if not same:
+            lost = [record for key, record in self._known.items() if key not in self._view.records]
+        self._note(descriptor)
+        return lost
 
     def _note(self, descriptor: int) -> None:
-        status = os.fstat(descriptor)
-        length = min(status.st_size, TAIL)
-        tail = os.pread(descriptor, length, status.st_size - length)
-        self._seen, self._end, self._tail = (status.st_dev, status.st_ino), status.st_size, tail
+        size = os.fstat(descriptor).st_size
+        length = min(size, TAIL)
+        tail = os.pread(descriptor, length, size - length)
+        self._seen, self._end, self._tail = _identity(descriptor), size, tail
 
     def _rewrite(self, records: Iterable[Record]) -> None:
         """Beside it and then in its place: a crash or a full disk in between loses nothing."""
         beside = self.path.with_name(f"{self.path.name}.{os.getpid()}")
         flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
         try:
+            self._keep_damaged()
             copy = os.open(beside, flags, 0o600)
             try:
                 _write(copy, "".join(_line(Put(record)) for record in records).encode())
                 os.fsync(copy)
                 os.replace(beside, self.path)
-                self._note(copy)
+                # Or a power cut brings the old one back, without what is appended to this one.
+                _sync_name(self.path)
+                self._catch_up(copy)
+                self._is_new = False
             finally:
                 os.close(copy)
         except OSError as error:
@@ -169,28 +279,24 @@ class JournalFile:
             with contextlib.suppress(OSError):
                 beside.unlink()
 
-    def _replay(self, descriptor: int, *, complain: bool = True) -> list[Record]:
-        data = b""
-        while piece := os.pread(descriptor, 1 << 20, len(data)):
-            data += piece
-        records: dict[str, Record] = {}
-        for line in data.decode("utf-8", "replace").splitlines():
-            if not line:
-                continue
-            try:
-                entry = json.loads(line)
-                if "put" in entry:
-                    # A later version, that was here before or is another mount's, may know more of it.
-                    known = {key: value for key, value in entry["put"].items() if key in _FIELDS}
-                    record = Record(**{**known, "before": tuple(known["before"])})
-                    records[record.key] = record
-                elif "drop" in entry:
-                    records.pop(entry["drop"], None)
-            except (ValueError, TypeError, KeyError, AttributeError):
-                # A line cut short by a crash: its request was not sent, since sending waits for the line.
-                if complain:
-                    log.warning("a line of the journal %s cannot be read and is passed over", self.path)
-        return list(records.values())
+    def _keep_damaged(self) -> None:
+        """Most often a line that was cut short by a crash, whose request was not sent, since sending waits for the
+        line. But nobody can say that of each."""
+        damaged = self._view.damaged
+        if not damaged:
+            return
+        kept = self.path.with_name(f"{self.path.name}.damaged")
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+        descriptor = os.open(kept, flags, 0o600)
+        try:
+            _check_regular(descriptor)
+            _write(descriptor, b"".join(line + b"\n" for line in damaged))
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        log.warning(
+            "%d lines of the journal %s cannot be read, and are in %s now", len(damaged), self.path, kept
+        )
 
     @contextlib.contextmanager
     def _locked(self, within: float) -> Iterator[int]:
@@ -199,6 +305,7 @@ class JournalFile:
         while True:
             descriptor = self._open()
             try:
+                _check_regular(descriptor)
                 _lock(descriptor, until)
                 # Another mount may have put a new file in its place meanwhile.
                 if _is_at(descriptor, self.path):
@@ -210,7 +317,7 @@ class JournalFile:
     def _open(self) -> int:
         """Made where there is none, and so is its directory, which somebody may have taken away as well. But not what
         that is in: where a home is not there at the moment, what is made in its place is lost when it is back."""
-        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
         try:
             return os.open(self.path, flags, 0o600)
         except FileNotFoundError:
@@ -249,11 +356,92 @@ def _is_at(descriptor: int, path: Path) -> bool:
         return False
 
 
+def _identity(descriptor: int) -> tuple[int, int]:
+    status = os.fstat(descriptor)
+    return status.st_dev, status.st_ino
+
+
+def _check_regular(descriptor: int) -> None:
+    """Raises OSError. What is written into a device or a FIFO is not there for the next mount."""
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        raise OSError(errno.EINVAL, "it is not a regular file")
+
+
+def _sync_name(path: Path) -> None:
+    """That there is a file of this name, on the disk. Raises OSError."""
+    descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (
+            errno.EINVAL,
+            errno.EOPNOTSUPP,
+            errno.ENOSYS,
+            errno.EBADF,
+        ):  # there is no such thing on this file system
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def _read(descriptor: int, offset: int) -> bytes:
+    """From this byte to the end."""
+    pieces = []
+    while piece := os.pread(descriptor, 1 << 20, offset):
+        pieces.append(piece)
+        offset += len(piece)
+    return b"".join(pieces)
+
+
 def _write(descriptor: int, data: bytes) -> None:
     while data:
         data = data[os.write(descriptor, data) :]
 
 
+def _view_of(data: bytes) -> _View:
+    view = _View()
+    for line in data.split(b"\n"):
+        view.take(line)
+    return view
+
+
 def _line(change: Change) -> str:
     entry = {"put": asdict(change.record)} if isinstance(change, Put) else {"drop": change.key}
     return json.dumps(entry) + "\n"
+
+
+def _change(line: bytes) -> Change:
+    """What a line says. Raises ValueError, TypeError, KeyError or RecursionError where it is damaged, and
+    _OfLaterVersion, with as much of it as is understood, or None."""
+    entry = json.loads(line.decode("utf-8", "replace"))
+    if not isinstance(entry, dict) or not entry:
+        raise TypeError
+    put, drop = entry.get("put"), entry.get("drop")
+    if isinstance(drop, str):
+        return Drop(drop)
+    if not isinstance(put, dict):
+        if "put" in entry or "drop" in entry:
+            raise TypeError
+        raise _OfLaterVersion(None)
+    if not isinstance(put["key"], str):
+        raise TypeError
+    try:
+        change = Put(_record({key: value for key, value in put.items() if key in _FIELDS}))
+    except (TypeError, KeyError):
+        raise _OfLaterVersion(None) from None
+    # A later version, that was here before or is another mount's, may know more of it.
+    if not put.keys() <= _FIELDS:
+        raise _OfLaterVersion(change)
+    return change
+
+
+def _record(values: Mapping[str, Any]) -> Record:
+    """Raises TypeError or KeyError where it is none."""
+    for types, names in _TYPES.items():
+        for name in names:
+            if name in values and not isinstance(values[name], types):
+                raise TypeError(name)
+    before = values["before"]
+    if not all(isinstance(each, str) for each in before):
+        raise TypeError("before")
+    return Record(**{**values, "before": tuple(before)})

@@ -46,10 +46,10 @@ from exportfs.sessions.service import SessionService
 
 log = logging.getLogger(__name__)
 
-PREPARED, SENT, STARTED, FOUND = 0.5, 0.7, 0.75, 0.9
-"""Parts of its time by which, from the beginning of a submission, the list of sessions must have come, StartSession
-have been sent, and been answered, and the session of a lost answer been found. Whoever waits for the outcome waits a
-little longer than that."""
+OTHERS, PREPARED, SENT, STARTED, FOUND = 0.25, 0.5, 0.7, 0.75, 0.9
+"""Parts of its time by which, from the beginning of a submission, another mount that asks for the same should have
+heard of it, the list of sessions must have come, StartSession have been sent, and been answered, and the session of a
+lost answer been found. Whoever waits for the outcome waits a little longer than that."""
 FIRST_PAUSE = 0.1
 LOOK_PAUSE = 0.5
 """Seconds between two looks."""
@@ -119,14 +119,20 @@ class Submitter:
         any_agent = not request.summary.agent
         wanted = fingerprint(request.options, any_agent=any_agent)
         async with self._alone(source, wanted, prepared):
-            entry = await self._prepare(source, wanted, request, prepared)
-            if entry is not None:
-                await self._started(entry, begun + within * FOUND)
-                return entry
             asked = outline(request.summary)
-            record = Record(new_key(), source.name, wanted, any_agent, asked, (), at=time.time())
-            record = replace(record, before=tuple(entry.id for entry in self._similar(record)))
-            await self._write_down(record, prepared)
+            while True:
+                entry = await self._prepare(source, wanted, request, prepared)
+                if entry is not None:
+                    await self._started(entry, begun + within * FOUND)
+                    return entry
+                record = Record(
+                    new_key(), source.name, wanted, any_agent, asked, (), at=time.time(), within=within
+                )
+                record = replace(record, before=tuple(entry.id for entry in self._similar(record)))
+                unheard = await self._write_down(record, prepared)
+                if not unheard:
+                    break
+                await self._hear(unheard, begun + within * OTHERS)
             self._ledger.records.asking(record)
             try:
                 entry = await self._start(source, record, request, begun, within)
@@ -188,10 +194,26 @@ class Submitter:
                 session = Session(session_id, request.options, request.summary, SessionState(State.RUNNING))
                 return self._catalogue.get(session_id) or self._catalogue.add(session)
 
-    async def _write_down(self, record: Record, until: float) -> None:
+    async def _hear(self, unheard: list[Record], until: float) -> None:
+        """Other mounts have asked for the same. Waits until they have heard what became of it, if they may still hear
+        of it; what none has heard of then is ours to look for, as if it had been there when this mount began."""
+        wanted = unheard[0].fingerprint
+        while any(time.time() < record.at + max(record.within, self._timeout) for record in unheard):
+            if trio.current_time() >= until:
+                break
+            await trio.sleep(LOOK_PAUSE)
+            now = await self._journal.unheard(wanted)
+            if now is not None:
+                unheard = now
+        for record in unheard:
+            self._ledger.records.adopted(record)
+        # Where the list and the journal disagree for long, not one look after the other.
+        await trio.sleep(FIRST_PAUSE)
+
+    async def _write_down(self, record: Record, until: float) -> list[Record]:
         within = min(WRITE_WITHIN, max(0.1, until - trio.current_time()))
         try:
-            await self._journal.put(record, within)
+            return await self._journal.put(record, within)
         except ExportfsError as error:
             raise type(error)(f"{error}; mend that and write the request again; {NOTHING_SENT}") from None
 
@@ -219,7 +241,7 @@ class Submitter:
         while True:
             self._journal.catch_up()
             if self._ledger.records.unresolved() and self._catalogue.refreshed_at is not None:
-                self._ledger.records.watched_from(trio.current_time())
+                self._ledger.records.watched_from(trio.current_time(), time.time())
                 if seen != self._catalogue.listings:
                     seen = self._catalogue.listings
                     await self._settle()

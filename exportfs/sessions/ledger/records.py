@@ -55,6 +55,13 @@ class Record:
     """Unix time when a mount first began and the server did not list its session; 0 while it does."""
     footage: Mapping[str, object] | None = None
     """What the archive said of the footage then, as the session's record shows it."""
+    within: float = 0.0
+    """Seconds from then in which the server may be asked, and answer."""
+
+    def waits(self, wall: float) -> float:
+        """Seconds that who asked may still wait for the answer at this Unix time; should the clock have been wrong, no
+        more than all of them."""
+        return min(max(0.0, self.at + self.within - wall), self.within)
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,10 +206,17 @@ class Records:
         """Nobody waits for the answer any more, which came or was lost."""
         self._asking.discard(key)
 
-    def watched_from(self, now: float) -> None:
-        """From when on, at the latest, records of unknown outcome are watched for: also those of an earlier mount."""
+    def watched_from(self, now: float, wall: float) -> None:
+        """From when on, at the latest, records of unknown outcome are watched for: also those of an earlier mount, or
+        of another one that still waits for the answer. `wall`: the same as Unix time."""
         for record in self.unresolved():
-            self._unknown_since.setdefault(record.key, now)
+            self._unknown_since.setdefault(record.key, now + record.waits(wall))
+
+    def adopted(self, record: Record) -> None:
+        """Another mount has asked for it since this one began, and nobody has heard what became of it. It is on disk,
+        and counts here as if it had been there when this one began."""
+        if record.key not in self._records:
+            self._set(record)
 
     def turned_up(self, record: Record, session_id: str) -> None:
         """A listing shows the session of a record after an error was said."""

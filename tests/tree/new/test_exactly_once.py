@@ -127,6 +127,28 @@ def test_killed_between_submitting_and_answering(start_mount: MountFactory, simu
     assert json.loads(mount.tree.read(f"sessions/{session}/.session.json"))["started_here"] is True
 
 
+@pytest.mark.parametrize("name", ["a.json", "b.json"])
+def test_killed_and_asked_again_through_another_mount(
+    start_mount: MountFactory, simulator: Simulator, tmp_path: Path, name: str
+) -> None:
+    """One that has been running all along, and has read the journal before there was anything in it."""
+    (tmp_path / "second").mkdir()
+    (tmp_path / "second" / "state").symlink_to(tmp_path / "state")
+    first, second = start_mount(), start_mount(folder=tmp_path / "second")
+    simulator.faults.add("StartSession", Hang(after_work=True))
+    (tmp_path / "a.json").write_bytes(GOOD)
+    writer = subprocess.Popen(
+        ["cp", tmp_path / "a.json", first.mountpoint / "new" / "a.json"], stderr=subprocess.DEVNULL
+    )
+    eventually(lambda: simulator.sessions.ids())
+    first.kill()
+    assert writer.wait(20) == 1
+    simulator.faults.clear()
+    second.tree.write(f"new/{name}", GOOD)
+    assert starts(simulator) == len(simulator.sessions.ids()) == 1
+    assert os.path.islink(second.mountpoint / "new" / name.removesuffix(".json"))
+
+
 @IMPATIENT
 def test_names_that_come_when_close_has_failed(mount: MountProcess, simulator: Simulator) -> None:
     """The kernel lets go of the file after close(), which is no reason to look at it again."""

@@ -1,5 +1,6 @@
 """Two mounts of one server and user share a journal: neither settles what the other is asking for."""
 
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,9 +8,12 @@ import pytest
 import trio
 
 from exportfs.errors import ExportfsError
+from exportfs.sessions.journal_file import JournalFile
+from exportfs.sessions.ledger import Put, Record
+from exportfs.sessions.starter import SETTLED_AFTER
 from tests.support.fake_server import TIMEOUT, FakeServer
 from tests.tree.new.on_a_clock import LONG, Begin, look, play, write
-from tests.tree.new.test_exactly_once_model import OPTIONS
+from tests.tree.new.test_exactly_once_model import MARKS, OPTIONS, Mounted
 
 pytestmark = pytest.mark.promise("T12", "W12")
 
@@ -61,8 +65,8 @@ def test_who_waits_in_vain_drops_no_record_of_another(server: FakeServer, tmp_pa
 
 
 def test_the_answer_of_one_is_not_taken_for_the_other_s(server: FakeServer, tmp_path: Path) -> None:
-    """One request was lost on its way, the same through the other mount was not: there is one session, and it is the
-    other's."""
+    """One request was lost on its way. Were the same sent through the other mount meanwhile, the one session that there
+    is could be either's."""
     server.starts = iter(["lost before", "ok"])
 
     async def story(nursery: trio.Nursery, begin: Begin) -> None:
@@ -76,9 +80,113 @@ def test_the_answer_of_one_is_not_taken_for_the_other_s(server: FakeServer, tmp_
 
         nursery.start_soon(lost)
         await trio.sleep(0.2)
-        await write(second, "a.json")
+        with pytest.raises(ExportfsError, match="still unknown"):
+            await write(second, "a.json")
         await failed.wait()
+        assert server.started == []
+        await look(second, SETTLED_AFTER + 2 * TIMEOUT)
+        await write(second, "b.json")
+        await look(first, LONG)
         assert server.started == [OPTIONS[1]]
         assert first.ledger.links == {}
+
+    play(server, tmp_path, story)
+
+
+@pytest.mark.parametrize("name", ["a.json", "b.json"])
+def test_who_was_told_of_a_failure_asks_again_through_the_other(
+    server: FakeServer, tmp_path: Path, name: str
+) -> None:
+    """Which has been there all along: while it is unknown what became of it nothing is sent, as in the first."""
+    server.starts = iter(["late"])
+
+    async def story(nursery: trio.Nursery, begin: Begin) -> None:
+        first, second = await begin(), await begin()
+        with pytest.raises(ExportfsError, match="unknown"):
+            await write(first, "a.json")
+        with pytest.raises(ExportfsError, match="still unknown"):
+            await write(second, name)
+        assert "still unknown" in second.ledger.errors[name]
+        await trio.sleep(LONG)
+        await write(second, "c.json")
+        assert server.started == [OPTIONS[1]]
+        assert second.ledger.links["c"] == "hosts/Server/0"
+
+    play(server, tmp_path, story)
+
+
+def test_what_turned_up_after_a_failure_is_the_retry_s_also_there(server: FakeServer, tmp_path: Path) -> None:
+    server.starts = iter(["late", "ok"])
+
+    async def story(nursery: trio.Nursery, begin: Begin) -> None:
+        first, second = await begin(), await begin()
+        with pytest.raises(ExportfsError, match="unknown"):
+            await write(first, "a.json")
+        await look(first, LONG)
+        await write(second, "b.json")
+        assert server.started == [OPTIONS[1]]
+        assert second.ledger.links == {"b": "hosts/Server/0"}
+        # Somebody has heard of it now: from here on each asks for its own.
+        await trio.sleep(LONG)
+        await write(second, "c.json")
+        assert server.started == [OPTIONS[1]] * 2
+
+    play(server, tmp_path, story)
+
+
+def test_both_ask_at_the_same_time(server: FakeServer, tmp_path: Path) -> None:
+    """One after the other: each has an answer, and a session of its own."""
+
+    async def story(nursery: trio.Nursery, begin: Begin) -> None:
+        first, second = await begin(), await begin()
+        async with trio.open_nursery() as both:
+            both.start_soon(write, first, "a.json")
+            both.start_soon(write, second, "a.json")
+        assert server.started == [OPTIONS[1]] * 2
+        assert first.ledger.links != second.ledger.links
+
+    play(server, tmp_path, story)
+
+
+def test_the_other_waits_until_it_is_known(server: FakeServer, tmp_path: Path) -> None:
+    """The first never hears anything, and its request never reached the server."""
+    server.starts = iter(["hang", "ok"])
+
+    async def story(nursery: trio.Nursery, begin: Begin) -> None:
+        first, second = await begin(), await begin()
+        failed: list[str] = []
+
+        async def ask(mounted: Mounted) -> None:
+            with pytest.raises(ExportfsError, match="unknown"):
+                await write(mounted, "a.json")
+            failed.append("a.json")
+
+        async with trio.open_nursery() as both:
+            both.start_soon(ask, first)
+            both.start_soon(ask, second)
+        assert failed == ["a.json"] * 2
+        assert server.started == []
+        # Given up by the one, and with it by the other.
+        await look(first, SETTLED_AFTER + TIMEOUT + 10)
+        await look(second, 10)
+        await write(second, "b.json")
+        assert server.started == [OPTIONS[1]]
+
+    play(server, tmp_path, story)
+
+
+def test_a_mount_that_is_gone_is_not_waited_for_long_after(server: FakeServer, tmp_path: Path) -> None:
+    server.starts = iter(["late"])
+
+    async def story(nursery: trio.Nursery, begin: Begin) -> None:
+        file = JournalFile(tmp_path / "journal")
+        second = await begin()
+        record = Record("key", "x.json", MARKS[1], True, "", (), at=time.time() - 2 * TIMEOUT)
+        file.append([Put(record)])
+        began = trio.current_time()
+        with pytest.raises(ExportfsError, match="still unknown"):
+            await write(second, "a.json")
+        assert trio.current_time() - began < 1
+        assert not server.started
 
     play(server, tmp_path, story)

@@ -22,7 +22,7 @@ SOON = 1.0
 
 
 def record(key: str) -> Record:
-    return Record(key, f"{key}.json", "fingerprint", False, "outline", (), at=1e12)
+    return Record(key, f"{key}.json", f"fingerprint of {key}", False, "outline", (), at=1e12)
 
 
 def keys(path: Path) -> list[str]:
@@ -302,3 +302,189 @@ async def test_lines_that_are_no_records(journal: Journal, path: Path, line: str
     with path.open("a") as file:
         file.write(line + "\n")
     assert keys(path) == ["a"]
+
+
+LATER = [
+    '{"put": {"key": "a", "since_then": 1}}',
+    '{"put": {"key": "b", "asked_as": "b.json"}}',
+    '{"settle": "a"}',
+]
+
+
+@pytest.mark.promise("W12")
+@pytest.mark.parametrize("line", LATER)
+async def test_what_a_later_version_wrote_is_there_for_it(
+    journal: Journal, path: Path, line: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An earlier version was installed for a day: what it does not understand may be what prevents a second export."""
+    await journal.put(record("a"), SOON)
+    with path.open("a") as file:
+        file.write(line + "\n")
+    before = path.read_bytes()
+    assert keys(path) == ["a"]
+    assert path.read_bytes() == before
+    assert "1 lines of the journal" in caplog.text
+    assert "later version" in caplog.text
+
+
+@pytest.mark.promise("W12")
+@pytest.mark.parametrize("line", [b'{"put": {"key": "b", "na', b"spoilt", b"\xff" * 9, b"[" * 100_000])
+async def test_what_is_damaged_is_kept_beside(
+    journal: Journal, path: Path, line: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    await journal.put(record("a"), SOON)
+    with path.open("ab") as file:
+        file.write(line)
+    kept = path.with_name("journal.damaged")
+    for _ in range(2):
+        assert keys(path) == ["a"]
+        assert kept.read_bytes() == line + b"\n"
+    assert kept.stat().st_mode & 0o777 == 0o600
+    assert caplog.text.count(f"1 lines of the journal {path} cannot be read, and are in {kept}") == 1
+
+
+async def test_what_cannot_be_kept_beside_stays(
+    journal: Journal, path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    await journal.put(record("a"), SOON)
+    with path.open("a") as file:
+        file.write("spoilt\n")
+    before = path.read_bytes()
+    path.with_name("journal.damaged").mkdir()
+    assert keys(path) == ["a"]
+    assert path.read_bytes() == before
+    assert "cannot be rewritten: Is a directory" in caplog.text
+
+
+@pytest.mark.parametrize("where", ["before", "after", "line"])
+async def test_nuls_after_a_power_cut(
+    journal: Journal, path: Path, where: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A file system that had made the file longer and not written what belongs there."""
+    await journal.put(record("a"), SOON)
+    nuls = b"\0" * 5000
+    line = path.read_bytes()
+    path.write_bytes(nuls + line if where == "before" else line + nuls + b"\n" * (where == "line"))
+    mount = Journal(JournalFile(path), aside=at_once)
+    assert [each.key for each in await mount.load(SOON)] == ["a"]
+    with path.open("ab") as file:
+        file.write(nuls)
+    await mount.put(record("b"), SOON)
+    assert keys(path) == ["a", "b"]
+    assert not caplog.text
+
+
+async def test_the_end_of_the_last_line_is_missing(journal: Journal, path: Path) -> None:
+    """Somebody has looked at it with an editor."""
+    await journal.put(record("a"), SOON)
+    path.write_bytes(path.read_bytes().removesuffix(b"\n"))
+    mount = JournalFile(path)
+    assert [each.key for each in mount.load()] == ["a"]
+    path.write_bytes(path.read_bytes().removesuffix(b"\n"))
+    mount.append([Put(record("b"))])
+    assert keys(path) == ["a", "b"]
+
+
+def make_directory(path: Path) -> None:
+    path.mkdir()
+
+
+def make_fifo(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def make_link(path: Path) -> None:
+    path.symlink_to("elsewhere")
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (make_directory, "Is a directory"),
+        (make_fifo, "not a regular file"),
+        (make_link, "Too many levels of symbolic links"),
+    ],
+)
+async def test_something_else_in_its_place(
+    journal: Journal, path: Path, make: Callable[[Path], None], reason: str
+) -> None:
+    """Neither does a mount begin, nor does one that is there send what it could not write down."""
+    await journal.put(record("a"), SOON)
+    path.unlink()
+    make(path)
+    with pytest.raises(ExportfsError, match=reason):
+        JournalFile(path).load()
+    with pytest.raises(ExportfsError, match=f"{reason}|not a regular file"):
+        JournalFile(path).peek()
+    with pytest.raises(ExportfsError, match=reason):
+        await journal.put(record("b"), SOON)
+    path.rmdir() if path.is_dir() else path.unlink()
+    await journal.put(record("c"), SOON)
+    assert keys(path) == ["a", "c"]
+    assert [each.name for each in path.parent.iterdir()] == ["journal"]
+
+
+def test_a_new_file_is_there_after_a_power_cut(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its name is synced once what is in it is, and before anybody is told so."""
+    synced: list[str] = []
+    fsync = os.fsync
+
+    def noted(descriptor: int) -> None:
+        synced.append(Path(f"/proc/self/fd/{descriptor}").readlink().name)
+        fsync(descriptor)
+
+    monkeypatch.setattr("os.fsync", noted)
+    file = JournalFile(path)
+    file.load()
+    assert synced[-1] == path.parent.name
+    synced.clear()
+    file.append([Put(record("a"))])
+    assert synced == ["journal"]
+    path.unlink()
+    file.append([Put(record("b"))])
+    assert synced == ["journal"] * 2 + [path.parent.name]
+
+
+def same(key: str, **known: Any) -> Record:
+    return replace(record(key), fingerprint="the same", **known)
+
+
+UNHEARD = [same("theirs"), same("theirs", session_id="session", reported=False)]
+
+
+@pytest.mark.promise("W12")
+@pytest.mark.parametrize("theirs", UNHEARD)
+async def test_what_another_mount_has_asked_for_since(journal: Journal, path: Path, theirs: Record) -> None:
+    JournalFile(path).append([Put(theirs)])
+    journal.change(Put(record("unwritten")))
+    assert await journal.put(same("ours"), SOON) == [theirs] == await journal.unheard("the same")
+    assert keys(path) == ["theirs", "unwritten"]
+    # What this mount does with it by then counts as well.
+    journal.change(Drop("theirs"))
+    assert await journal.put(same("ours"), SOON) == []
+    assert keys(path) == ["unwritten", "ours"]
+
+
+@pytest.mark.parametrize(
+    "theirs",
+    [
+        same("theirs", session_id="session"),
+        same("theirs", session_id="session", forgotten=True),
+        same("theirs", session_id="session", reported=False, destroyed=True),
+        record("theirs"),
+    ],
+)
+async def test_what_it_has_heard_of_is_no_hindrance(journal: Journal, path: Path, theirs: Record) -> None:
+    JournalFile(path).append([Put(theirs)])
+    assert await journal.put(same("ours"), SOON) == []
+    assert keys(path) == ["theirs", "ours"]
+
+
+async def test_of_two_that_ask_at_once_one_writes(path: Path) -> None:
+    first, second = (Journal(JournalFile(path), aside=at_once) for _ in range(2))
+    for each in (first, second):
+        await each.load(SOON)
+    assert await first.put(same("first"), SOON) == []
+    assert await second.put(same("second"), SOON) == [same("first")]
+    first.change(Put(same("first", session_id="session")))
+    assert await second.put(same("second"), SOON) == []

@@ -531,7 +531,7 @@ class Mounts:
             alike = (id for id, mark in self.sessions.items() if mark == record.fingerprint)
             return next((id for id in alike if id not in taken), None)
 
-        self.ledger.records.watched_from(0.0)
+        self.ledger.records.watched_from(0.0, 0.0)
         found, _ = self.ledger.settle(turned_up, 1.0 if overdue else 0.0)
         assert set(found) <= set(self.sessions)
 
