@@ -9,7 +9,7 @@ from exportfs.program import PROGRAM
 _ADVICE = {
     errno.ENOTCONN: f"the server cannot be reached, or the mount is dead: see `{PROGRAM} status`",
     errno.ETIMEDOUT: f"the server did not answer in time: see `{PROGRAM} status`, and try again",
-    errno.EROFS: "read-only filesystem: mount without --read-only to change something on the server",
+    errno.EROFS: "read-only filesystem: choose another, or mount without --read-only to change something on the server",
     errno.EACCES: "not allowed: check the permissions, and on a mount its user's rights on the server",
     errno.EBUSY: "the server is busy, or the session's state does not allow it: try again later",
     errno.ESTALE: "no longer on the server",

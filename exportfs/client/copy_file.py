@@ -6,6 +6,7 @@ again, so that a damaged remnant can never become part of a result.
 """
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -16,6 +17,7 @@ from pathlib import Path
 
 from exportfs.bounded import Worker
 from exportfs.client.asking import ask, close_there, open_there
+from exportfs.client.regular import is_regular, read_regular
 from exportfs.errors import Corrupt, ExportfsError
 from exportfs.os_errors import sentence
 
@@ -39,6 +41,10 @@ class SourceTrouble(ExportfsError):
 
 class DestinationTrouble(ExportfsError):
     """Nothing more can be written there."""
+
+
+class TooLargeThere(ExportfsError):
+    """No file of this size can be there; smaller ones may."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +82,21 @@ def copy_result(job: Job, report: Report) -> str:
     """Copy, verify, give the final name; the SHA-256.
 
     SourceTrouble, DestinationTrouble or Corrupt leave nothing under the final name that was not there before,
-    and a part that the next call continues. The state file stays for the caller to `forget`, once it has
-    written the hash down.
+    and a part that the next call continues; TooLargeThere leaves nothing at all. The state file stays for the
+    caller to `forget`, once it has written the hash down.
     """
     digest, offset = _resume(job, report)
-    with _destination(job.part), _open_part(job.part) as part:
-        os.ftruncate(part, offset)
-        digest = _transfer(job, part, digest, offset, report)
+    try:
+        with _destination(job.part), _open_part(job.part) as part:
+            _check_limit(part, job)
+            os.ftruncate(part, offset)
+            digest = _transfer(job, part, digest, offset, report)
+    except TooLargeThere:
+        # It could never be continued, and takes the room of others.
+        for path in (job.part, job.state):
+            with _destination(path):
+                path.unlink(missing_ok=True)
+        raise
     sha256 = digest.hexdigest()
     with _destination(job.part):
         if hash_file(job.part, lambda done: report(VERIFY, done), uncached=True) != sha256:
@@ -90,7 +104,7 @@ def copy_result(job: Job, report: Report) -> str:
             raise Corrupt(f"{job.part}: the disk returned other data than was written: check the disk")
         with _source(job.source):
             times = ask(job.source, lambda: os.stat(job.source), patience=PATIENCE)
-        os.utime(job.part, ns=(times.st_mtime_ns, times.st_mtime_ns))
+        _set_time(job.part, times.st_mtime_ns)
         os.replace(job.part, job.target)
         sync_directory(job.target.parent)
     return sha256
@@ -99,7 +113,7 @@ def copy_result(job: Job, report: Report) -> str:
 def finished(job: Job, report: Report) -> str | None:
     """The SHA-256 of a target that got its final name and was not written down: killed in between."""
     checkpoint = _read_checkpoint(job)
-    if checkpoint is None or checkpoint.offset != job.size or job.part.exists() or not job.target.is_file():
+    if checkpoint is None or checkpoint.offset != job.size or job.part.exists() or not is_regular(job.target):
         return None
     if job.target.stat().st_size != job.size:
         return None
@@ -149,7 +163,12 @@ def _transfer(job: Job, part: int, digest: "hashlib._Hash", offset: int, report:
         with _source(job.source), _blocks(job.source, offset) as blocks:
             for block in blocks:
                 with _destination(job.part):
-                    _write_all(part, block)
+                    try:
+                        _write_all(part, block)
+                    except OSError as error:
+                        if error.errno != errno.EFBIG:
+                            raise
+                        raise _too_large(job) from error
                 digest = done[0].copy()
                 digest.update(block)
                 done = digest, done[1] + len(block)
@@ -195,6 +214,32 @@ def _blocks(source: Path, offset: int) -> Iterator[Iterator[memoryview]]:
         close_there(source, descriptor)
 
 
+def _check_limit(part: int, job: Job) -> None:
+    """Raises TooLargeThere where the file system has no such offset (FAT: 4 GiB), before hours of copying."""
+    try:
+        os.lseek(part, job.size, os.SEEK_SET)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.EFBIG, errno.EOVERFLOW):
+            raise
+        raise _too_large(job) from error
+
+
+def _too_large(job: Job) -> TooLargeThere:
+    return TooLargeThere(
+        f"{job.target}: the disk takes no file of {job.size} bytes (FAT ends at 4 GiB, and `ulimit -f` sets a limit, "
+        "too): copy it to another one"
+    )
+
+
+def _set_time(path: Path, moment_ns: int) -> None:
+    """The footage's time, where that may be set: on a FAT disk or a share only its owner may. The bytes are right."""
+    try:
+        os.utime(path, ns=(moment_ns, moment_ns))
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.EACCES, errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS):
+            raise
+
+
 def _write_all(descriptor: int, data: memoryview) -> None:
     while data:
         data = data[os.write(descriptor, data) :]
@@ -238,7 +283,7 @@ def _save(job: Job, part: int, digest: "hashlib._Hash", offset: int) -> None:
 def _read_checkpoint(job: Job) -> Checkpoint | None:
     """None where there is none, or it is damaged or another result's."""
     try:
-        checkpoint = Checkpoint(**json.loads(job.state.read_bytes()))
+        checkpoint = Checkpoint(**json.loads(read_regular(job.state)))
     except (FileNotFoundError, ValueError, TypeError):
         return None
     return checkpoint if checkpoint.identity == job.identity and isinstance(checkpoint.offset, int) else None

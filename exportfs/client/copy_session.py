@@ -17,6 +17,7 @@ from exportfs.client.copy_file import (
     DestinationTrouble,
     Job,
     SourceTrouble,
+    TooLargeThere,
     copy_result,
     finished,
     forget,
@@ -26,7 +27,8 @@ from exportfs.client.copy_file import (
 from exportfs.client.endings import ending, footage_lines
 from exportfs.client.hand_over import Form, hand_over, set_aside_foreign, write_index
 from exportfs.client.manifest import Manifest, is_plain, local_names, set_aside, side_name
-from exportfs.client.mounts import server_address
+from exportfs.client.mounts import mount_with, server_address
+from exportfs.client.regular import is_regular, may_be_written
 from exportfs.client.sessions import FileRecord, SessionRecord
 from exportfs.errors import Corrupt, ExportfsError, InvalidArgument
 from exportfs.program import quoted
@@ -138,6 +140,10 @@ def _copy_session(outcome: Outcome, observer: Observer) -> None:
     if record.state == REMOVED or not record.files:
         lines = footage_lines(record) or [f"{record.name}: has no results"]
         raise InvalidArgument(ending(record) if record.state in (REMOVED, FAILED) else lines[0])
+    if (mountpoint := mount_with(outcome.folder)) is not None:
+        raise InvalidArgument(
+            f"{outcome.folder}: is in the mount {mountpoint} itself, which keeps nothing: choose another DEST"
+        )
     outcome.form.check(outcome.folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -190,8 +196,8 @@ def _earlier(outcome: Outcome, manifest: Manifest, names: list[str], observer: O
 
 
 def _holds(target: Path, sha256: str | None, report: Callable[[int], None]) -> bool:
-    """Whether it is a file with this hash."""
-    return sha256 is not None and target.is_file() and hash_file(target, report) == sha256
+    """Whether it is a file with this hash, itself: what a link leads to does not go with the folder."""
+    return sha256 is not None and is_regular(target) and hash_file(target, report) == sha256
 
 
 def _one(
@@ -218,7 +224,7 @@ def _one(
     observer.began(name, file.size)
     try:
         _bring(outcome, manifest, job, file, observer)
-    except (SourceTrouble, Corrupt) as error:
+    except (SourceTrouble, TooLargeThere, Corrupt) as error:
         _missing(outcome, manifest, file, source, str(error))
     except OSError as error:
         raise DestinationTrouble(f"{job.target}: {error.strerror}") from error
@@ -232,6 +238,10 @@ def _bring(outcome: Outcome, manifest: Manifest, job: Job, file: FileRecord, obs
     def report(phase: str, done: int) -> None:
         observer.moved(name, phase, done)
 
+    for path in (job.part, job.state):
+        # What is written there must not get into somebody's file under another name.
+        if not may_be_written(path):
+            observer.note(f"{path}: is not what a copy left; it is {set_aside(path).name} now")
     if _holds(job.target, manifest.knows(name, file), partial(report, CHECK)):
         outcome.verified.append(name)
         forget(job)

@@ -1,6 +1,7 @@
 """What makes a folder of copied results fit to be handed over: its report, a signature, the form of a bag, and an index
 over several folders."""
 
+import errno
 import hashlib
 import json
 import os
@@ -13,6 +14,7 @@ from typing import Any
 from exportfs import __version__
 from exportfs.client.copy_file import DestinationTrouble, hash_file
 from exportfs.client.manifest import MANIFEST, SIGNATURES, SUMS, Manifest, replace_file, set_aside
+from exportfs.client.regular import read_regular
 from exportfs.client.signing import Signer
 from exportfs.errors import ExportfsError, InvalidArgument
 from exportfs.os_errors import sentence
@@ -83,8 +85,7 @@ def _report(manifest: Manifest, form: Form, signer: Signer | None) -> bytes:
 def is_ours(page: Path) -> bool:
     """Whether a page was made by this program."""
     try:
-        with page.open("rb") as file:
-            head = file.read(_HEAD)
+        head = read_regular(page, _HEAD)
     except OSError:
         return False
     return f'<meta name="generator" content="{GENERATOR}">'.encode() in head
@@ -164,10 +165,14 @@ def _copied(dest: Path, name: str) -> CopiedSession | None:
     for within in ((), (PAYLOAD,)):
         folder = dest.joinpath(name, *within)
         try:
-            document: Mapping[str, Any] = json.loads((folder / MANIFEST).read_bytes())
-            sums = (folder / SUMS).read_bytes()
+            document: Mapping[str, Any] = json.loads(read_regular(folder / MANIFEST))
+            sums = read_regular(folder / SUMS)
         except (FileNotFoundError, NotADirectoryError, ValueError):
             continue
+        except OSError as error:
+            if error.errno in (errno.ELOOP, errno.EINVAL, errno.EISDIR):
+                continue  # a link, or no file at all: not ours
+            raise
         if isinstance(document, dict) and str(document.get("format", "")).startswith(PROGRAM):
             report = (name, *within, Manifest(folder).report.name)
             return CopiedSession(name, report, document, hashlib.sha256(sums).hexdigest())

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import socket
+import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -15,6 +16,7 @@ from typing import Any
 from exportfs import __version__
 from exportfs.client.copy_file import DestinationTrouble, sync_directory
 from exportfs.client.mounts import members
+from exportfs.client.regular import read_regular
 from exportfs.client.sessions import FileRecord, SessionRecord
 from exportfs.directories import user_name
 from exportfs.errors import InvalidArgument
@@ -47,7 +49,7 @@ def who() -> dict[str, str]:
 
 def local_names(names: Iterable[str], *, bag: bool = False) -> list[str]:
     """What to call each result in the folder: itself, except where the folder's own files are called so, or
-    where a disk that takes `A` and `a` for one name would lose one of two.
+    where a disk that takes `A` and `a` for one name (or two normal forms of `ü`) would lose one of two.
 
     In a bag, what its manifest would have to encode becomes `_`: bagit-python 1.9 reads `%25` otherwise than RFC 8493.
     """
@@ -58,20 +60,25 @@ def local_names(names: Iterable[str], *, bag: bool = False) -> list[str]:
         stem, dot, extension = name.rpartition(".")
         stem, extension = (stem, dot + extension) if stem else (name, "")
         candidate, number = name, 1
-        while candidate.casefold() in taken:
+        while _alike(candidate) in taken:
             number += 1
             candidate = f"{stem}~{number}{extension}"
-        taken.add(candidate.casefold())
+        taken.add(_alike(candidate))
         result.append(candidate)
     return result
 
 
+def _alike(name: str) -> str:
+    """The same for names that are one on some disk."""
+    return unicodedata.normalize("NFD", unicodedata.normalize("NFD", name).casefold())
+
+
 def side_name(name: str, names: Iterable[str], suffix: str) -> str:
     """`NAME.part` and the like, or a hash where that would be too long or is the name of a result."""
-    taken = {other.casefold() for other in names}
+    taken = {_alike(other) for other in names}
     side = f"{name}.{suffix}"
     too_long = len(os.fsencode(side)) + len(_STATE_SUFFIX) > _LONGEST_NAME
-    if too_long or {side.casefold(), f"{side}{_STATE_SUFFIX}".casefold()} & taken:
+    if too_long or {_alike(side), _alike(f"{side}{_STATE_SUFFIX}")} & taken:
         return f".{hashlib.sha256(os.fsencode(name)).hexdigest()[:32]}.{suffix}"
     return side
 
@@ -113,9 +120,13 @@ class Manifest:
         """The one that is there, or a new one. InvalidArgument where it is damaged or another session's."""
         path = folder / MANIFEST
         try:
-            document = json.loads(path.read_bytes())
+            document = json.loads(read_regular(path))
         except FileNotFoundError:
             return cls(folder)
+        except OSError as error:
+            raise InvalidArgument(
+                f"{path}: cannot be read ({error.strerror}): move it away and copy again"
+            ) from error
         except ValueError as error:
             raise InvalidArgument(f"{path}: damaged ({error}): move it away and copy again") from error
         session = document.get("session") if isinstance(document, dict) else None
@@ -226,8 +237,10 @@ def replace_file(path: Path, content: bytes) -> None:
     """Puts this in a file's place, on the disk and as a whole. DestinationTrouble."""
     temporary = path.with_name(f".{path.name}.tmp")
     with _trouble(path):
+        # Not written over: it may be a file that has another name as well.
+        temporary.unlink(missing_ok=True)
         descriptor = os.open(
-            temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644
+            temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644
         )
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)

@@ -116,6 +116,16 @@ def server_address(session: Path) -> str:
     return address if isinstance(address, str) else ""
 
 
+def mount_with(path: Path) -> Path | None:
+    """The mount that a path is in, which need not be there. Raises MountSilent where one on the way does not
+    answer."""
+    places = usable_mounts()
+    if not places:
+        return None
+    real = Path(ask(path, lambda: os.path.realpath(path)))
+    return next((place for place in places if real.is_relative_to(place)), None)
+
+
 def members(value: object) -> Iterable[Mapping[str, Any]]:
     """The objects of a JSON list; nothing for anything else."""
     return [item for item in value if isinstance(item, Mapping)] if isinstance(value, list) else []

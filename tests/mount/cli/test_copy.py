@@ -130,6 +130,21 @@ def test_what_cannot_be_read_is_written_down(
     assert "one.mp4: OK" in checked(folder)
 
 
+@pytest.mark.promise("C14")
+@pytest.mark.parametrize("where", ["", "new", "sessions", "elsewhere/deeper"])
+def test_into_the_mount_itself(mount: MountProcess, simulator: Simulator, tmp_path: Path, where: str) -> None:
+    """`sessions` has a folder of the session's very name."""
+    simulator.add_computed(1000)
+    session = session_of(mount)
+    (tmp_path / "link").symlink_to(mount.mountpoint)
+    before = sorted(os.listdir(mount.mountpoint / "new")), sorted(os.listdir(session))
+    for dest in (mount.mountpoint / where, tmp_path / "link" / where):
+        said = command("copy", session, dest, code=1).stderr
+        assert f"is in the mount {mount.mountpoint} itself" in said
+    assert (sorted(os.listdir(mount.mountpoint / "new")), sorted(os.listdir(session))) == before
+    assert simulator.log.count("DownloadFile") == 0
+
+
 def test_session_that_is_gone(mount: MountProcess, simulator: Simulator, tmp_path: Path) -> None:
     session_id = simulator.add_computed(1000)
     session = session_of(mount)

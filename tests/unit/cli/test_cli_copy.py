@@ -6,8 +6,10 @@ import hashlib
 import io
 import json
 import os
+import resource
 import shutil
 import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -458,3 +460,246 @@ def test_mount_gone_in_between(run: Any, mount: Any, out: Path) -> None:
     result = run("copy", session, out.parent / "other")
     assert result.exit_code == 1
     assert "check the path" in result.stderr
+
+
+# What is already there, and is not a file of its own.
+
+STRANGER = b"somebody's evidence"
+
+
+def linked(path: Path, elsewhere: Path) -> None:
+    path.symlink_to(elsewhere)
+
+
+def linked_hard(path: Path, elsewhere: Path) -> None:
+    path.hardlink_to(elsewhere)
+
+
+def fifo(path: Path, elsewhere: Path) -> None:
+    os.mkfifo(path)
+
+
+def folder(path: Path, elsewhere: Path) -> None:
+    path.mkdir()
+
+
+Put = Callable[[Path, Path], None]
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path) -> Iterator[Path]:
+    """A file of somebody's, which stays as it is."""
+    path = tmp_path / "elsewhere"
+    path.write_bytes(STRANGER)
+    yield path
+    assert path.read_bytes() == STRANGER
+
+
+@pytest.mark.promise("C14")
+@pytest.mark.parametrize("before", [False, True])
+@pytest.mark.parametrize("put", [linked, fifo, folder])
+def test_a_result_s_place_is_taken_by_no_file(
+    run: Any, mount: Any, out: Path, elsewhere: Path, tmp_path: Path, put: Put, before: bool
+) -> None:
+    """Nor is a link to the right bytes a copy: what it leads to does not go with the folder."""
+    session = mount.session("a", files={"a.mp4": CONTENT})
+    right = tmp_path / "right"
+    right.write_bytes(CONTENT)
+    (out / "a").mkdir(parents=True)
+    if before:
+        assert run("copy", session, out).exit_code == 0
+        (out / "a" / "a.mp4").unlink()
+    put(out / "a" / "a.mp4", right)
+    result = run("copy", session, out)
+    assert (result.exit_code, "it is renamed to a.mp4.other1" in result.stderr) == (0, True)
+    assert not (out / "a" / "a.mp4").is_symlink()
+    assert (out / "a" / "a.mp4").read_bytes() == CONTENT
+    check_sums(out / "a")
+
+
+def test_a_hard_link_to_the_right_bytes_is_a_file_of_its_own(
+    run: Any, mount: Any, out: Path, tmp_path: Path
+) -> None:
+    """As backups make them. It goes with the folder, and is not written into."""
+    session = mount.session("a", files={"a.mp4": CONTENT})
+    run("copy", session, out)
+    (tmp_path / "backup").hardlink_to(out / "a" / "a.mp4")
+    (answer,) = json.loads(run("copy", session, out, "--json").stdout)
+    assert answer["verified"] == ["a.mp4"]
+    # Nor when it has been altered, by either name.
+    (tmp_path / "backup").write_bytes(CONTENT[::-1])
+    assert run("copy", session, out).exit_code == 0
+    assert (tmp_path / "backup").read_bytes() == CONTENT[::-1]
+    check_sums(out / "a")
+
+
+@pytest.mark.promise("C14")
+@pytest.mark.parametrize("name", ["a.mp4.part", "a.mp4.part.state"])
+@pytest.mark.parametrize("put", [linked, linked_hard, fifo, folder])
+def test_nothing_is_written_into_another_s_file(
+    run: Any, mount: Any, out: Path, elsewhere: Path, put: Put, name: str
+) -> None:
+    session = mount.session("a", files={"a.mp4": CONTENT})
+    (out / "a").mkdir(parents=True)
+    put(out / "a" / name, elsewhere)
+    result = run("copy", session, out)
+    assert (result.exit_code, f"{name}: is not what a copy left" in result.stderr) == (0, True)
+    assert (out / "a" / "a.mp4").read_bytes() == CONTENT
+    assert f"{name}.other1" in visible(out / "a")
+
+
+@pytest.mark.promise("C14")
+@pytest.mark.parametrize("name", [".manifest.json.tmp", ".SHA256SUMS.tmp"])
+@pytest.mark.parametrize("put", [linked, linked_hard, fifo])
+def test_what_a_killed_copy_may_have_left(
+    run: Any, mount: Any, out: Path, elsewhere: Path, put: Put, name: str
+) -> None:
+    session = mount.session("a", files={"a.mp4": CONTENT})
+    (out / "a").mkdir(parents=True)
+    put(out / "a" / name, elsewhere)
+    assert run("copy", session, out).exit_code == 0
+    check_sums(out / "a")
+
+
+@pytest.mark.promise("C14")
+@pytest.mark.parametrize(
+    "name", ["manifest.json", "SHA256SUMS", "report.html", "../index.html", "../c/manifest.json"]
+)
+@pytest.mark.parametrize("put", [linked, fifo])
+def test_the_folder_s_own_files(
+    run: Any, mount: Any, out: Path, elsewhere: Path, put: Put, name: str
+) -> None:
+    """Nothing waits for a FIFO, and nothing goes through a link."""
+    sessions = [mount.session(name, files={"a.mp4": CONTENT}) for name in "ab"]
+    path = out / "a" / name
+    (out / "a").mkdir(parents=True)
+    (out / "c").mkdir()
+    put(path.parent.resolve() / path.name, elsewhere)
+    result = run("copy", *sessions, out)
+    if name == "manifest.json":
+        assert result.exit_code == 1
+        assert "manifest.json: cannot be read" in result.stderr
+        assert "move it away and copy again" in result.stderr
+    else:
+        assert result.exit_code == 0
+        check_sums(out / "a")
+    check_sums(out / "b")
+
+
+# What disks are like.
+
+
+def test_a_disk_that_takes_no_such_file(run: Any, mount: Any, out: Path) -> None:
+    """Whatever fits is copied, and nothing is left of what does not."""
+    session = mount.session("a", files={"a.mp4": CONTENT * 10, "b.mp4": b"b"})
+    run("copy", mount.session("other", files={"x": b"x"}), out)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(CONTENT) * 9, hard))
+    try:
+        result = run("copy", session, out)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert result.exit_code == 1
+    assert f"a.mp4: the disk takes no file of {10 * len(CONTENT)} bytes" in result.stderr
+    assert "resume" not in result.stderr
+    assert visible(out / "a") == ["SHA256SUMS", "b.mp4", "manifest.json", "report.html"]
+    (missing,) = json.loads((out / "a" / "manifest.json").read_text())["not_copied"]
+    assert missing["name"] == "a.mp4"
+    check_sums(out / "a")
+    assert run("copy", session, out).exit_code == 0
+    check_sums(out / "a")
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Callable[..., Path]]:
+    """Mounts something at `disk`, as root only."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mounted: list[Path] = []
+
+    def make(*words: object) -> Path:
+        done = subprocess.run(["mount", *map(str, words), place], capture_output=True, text=True)
+        if done.returncode:
+            pytest.skip(f"cannot mount: {done.stderr}")
+        if not mounted:
+            mounted.append(place)
+        return place
+
+    yield make
+    for each in mounted:
+        subprocess.run(["umount", "-l", each], check=True)
+
+
+@pytest.mark.promise("C14")
+def test_a_file_system_with_small_files(
+    run: Any, mount: Any, disk: Callable[..., Path], tmp_path: Path
+) -> None:
+    """Said before anything is read. Of an old ext2, since not every machine has FAT: 16 GiB."""
+    image = tmp_path / "image"
+    with image.open("wb") as file:
+        file.truncate(8 << 20)
+    made = subprocess.run(["mke2fs", "-q", "-b", "1024", "-O", "^extents", image], capture_output=True)
+    if made.returncode:
+        pytest.skip("no mke2fs")
+    dest = disk("-o", "loop", image)
+    session = mount.session("a", files={"a.mp4": b"", "b.mp4": CONTENT})
+    (file_a, file_b) = json.loads((session / ".session.json").read_text())["files"]
+    mount.change(session, files=[{**file_a, "size": 20 << 30}, file_b])
+    os.truncate(session / "a.mp4", 20 << 30)
+    result = run("copy", session, dest)
+    assert result.exit_code == 1
+    assert f"a.mp4: the disk takes no file of {20 << 30} bytes" in result.stderr
+    assert visible(dest / "a") == ["SHA256SUMS", "b.mp4", "manifest.json", "report.html"]
+    check_sums(dest / "a")
+
+
+@pytest.mark.promise("C14")
+def test_a_disk_that_is_full_at_any_moment(run: Any, mount: Any, disk: Callable[..., Path]) -> None:
+    session = mount.session("a", files={"a.mp4": CONTENT, "b.mp4": CONTENT[::-1]})
+    codes = []
+    for pages in range(2, 40):
+        if pages == 2:
+            dest = disk("-t", "tmpfs", "-o", f"size={pages * 4}k", "tmpfs")
+        else:
+            shutil.rmtree(dest / "a", ignore_errors=True)
+            disk("-o", f"remount,size={pages * 4}k")
+        result = run("copy", session, dest)
+        codes.append(result.exit_code)
+        for name in ("a.mp4", "b.mp4"):
+            path = dest / "a" / name
+            assert not path.exists() or path.read_bytes() == (session / name).read_bytes()
+        if result.exit_code:
+            assert "the disk is full" in result.stderr
+            disk("-o", "remount,size=1m")
+            assert run("copy", session, dest).exit_code == 0
+        check_sums(dest / "a")
+        assert visible(dest / "a") == ["SHA256SUMS", "a.mp4", "b.mp4", "manifest.json", "report.html"]
+    assert {*codes} == {0, 1}
+
+
+def test_a_disk_that_is_read_only(run: Any, mount: Any, disk: Callable[..., Path]) -> None:
+    session = mount.session("a", files={"a.mp4": CONTENT})
+    dest = disk("-t", "tmpfs", "tmpfs")
+    run("copy", session, dest)
+    disk("-o", "remount,ro")
+    for each in (session, mount.session("b", files={"b.mp4": b"b"})):
+        result = run("copy", each, dest)
+        assert result.exit_code == 1
+        assert "ead-only" in result.stderr
+    check_sums(dest / "a")
+
+
+@pytest.mark.parametrize("failure", [errno.EPERM, errno.EINVAL])
+def test_a_disk_on_which_no_time_can_be_set(
+    run: Any, mount: Any, out: Path, monkeypatch: pytest.MonkeyPatch, failure: int
+) -> None:
+    """A FAT disk that another user mounted."""
+
+    def refused(*args: Any, **kwargs: Any) -> None:
+        raise OSError(failure, os.strerror(failure))
+
+    session = mount.session("a", files={"a.mp4": CONTENT})
+    monkeypatch.setattr(os, "utime", refused)
+    result = run("copy", session, out)
+    assert (result.exit_code, result.stderr) == (0, "")
+    check_sums(out / "a")

@@ -233,6 +233,13 @@ def test_local_names_are_unique_on_any_disk(names: list[str]) -> None:
     assert not {"manifest.json", "sha256sums", "-"} & set(result)
 
 
+def test_local_names_in_two_normal_forms() -> None:
+    """In a bag, where `%` becomes `_`, two names may come to differ in no more."""
+    composed, decomposed = "a%\u00dc.mp4", "a_u\u0308.mp4"
+    assert local_names([composed, decomposed], bag=True) == ["a_\u00dc.mp4", "a_u\u0308~2.mp4"]
+    assert side_name("\u00fc", ["U\u0308.part"], "part").startswith(".")
+
+
 def test_side_names() -> None:
     assert side_name("a", ["a"], "part") == "a.part"
     assert side_name("a", ["a", "A.PART"], "part") == side_name("a", ["a.part.state"], "part") != "a.part"
