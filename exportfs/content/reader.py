@@ -26,6 +26,9 @@ class _Read:
     plan: Plan
     since: float
     """Monotonic seconds when it began."""
+    until: int
+    """Up to where is asked for what it finds missing. Beyond its end where the kernel asks page by page for what was
+    refused when it read it ahead: each block would cost a round trip."""
 
 
 class Reader:
@@ -79,14 +82,15 @@ class Reader:
             self._sequential.add(self)
         if self._refused:
             self._look_whether_somebody_waited(offset, end)
-        read = _Read(offset, end, plan, trio.current_time())
+        until = self._result.left_from(offset, end) if plan.continued and length <= PAGESIZE else end
+        read = _Read(offset, end, plan, trio.current_time(), until)
         self._shared.reading += 1
         self._reads.append(read)
         try:
             if self._guess is not None:
                 await self._after(self._guess, offset, plan)
             if plan.guess and self._guesses and self._line.quick and self._shared.reading <= GUESS_AMONG:
-                await self._wait_for_somebody(end)
+                await self._wait_for_somebody(offset, end)
             return await self._read(read)
         finally:
             self._shared.reading -= 1
@@ -104,7 +108,7 @@ class Reader:
                 if plan.jumped and not missed:
                     self._leave(read)
                 missed = True
-                block = await self._wait_for(position, end, plan, read.since)
+                block = await self._wait_for(position, read)
             piece = block.data[position - block.start : end - block.start]
             pieces.append(piece)
             position += len(piece)
@@ -148,6 +152,7 @@ class Reader:
         ]
         for read in refused:
             read.plan.refuse()
+            self._result.left.append((read.offset, read.end))
         if refused:
             self._refused.extend(refused)
             self._cause = cause
@@ -169,13 +174,14 @@ class Reader:
         if offset == guess.end:
             await guess.over()
 
-    async def _wait_for_somebody(self, end: int) -> None:
+    async def _wait_for_somebody(self, offset: int, end: int) -> None:
         """Raises Unwanted where nobody will come."""
         if self._result.cached(end - 1) is not None:
             return
         guess = self._guess = Guess(end)
         try:
             if not await guess.wanted():
+                self._result.left.append((offset, end))
                 raise Unwanted("nobody came to what was read ahead")
         finally:
             if self._guess is guess:
@@ -189,7 +195,7 @@ class Reader:
         if self._refuse(None):
             self._result.leave(self)
 
-    async def _wait_for(self, position: int, end: int, plan: Plan, since: float) -> Block:
+    async def _wait_for(self, position: int, read: _Read) -> Block:
         asked = trio.current_time()
         while self._failed and asked - self._failed[0][2] >= FAIL_FAST:
             self._failed.popleft()
@@ -197,10 +203,10 @@ class Reader:
             if begin <= position < until:
                 raise failure.with_traceback(None)
         try:
-            return await self._result.block_at(position, end, plan, self, since)
+            return await self._result.block_at(position, read.until, read.plan, self, read.since)
         except ExportfsError as error:
             if (now := trio.current_time()) - asked >= self._stall:
-                self._failed.append((position, end, now, error))
+                self._failed.append((position, read.end, now, error))
             raise
 
     async def fetch_head(self, length: int, *, asked: int = 0) -> None:

@@ -2,6 +2,7 @@
 new one."""
 
 import logging
+from collections import deque
 
 import trio
 
@@ -11,7 +12,15 @@ from exportfs.content.choice import Means, Underway, choose, outgrows
 from exportfs.content.download import Download, FileKey, Preempted, WrongLength
 from exportfs.content.read_ahead import Plan
 from exportfs.content.shared import Shared
-from exportfs.content.tuning import LADDER, REACH_SECONDS, REACH_WIDE, SERVED_HALVES, SLOW_BLOCK, SMALL_AFTER
+from exportfs.content.tuning import (
+    LADDER,
+    REACH_SECONDS,
+    REACH_WIDE,
+    REFUSED,
+    SERVED_HALVES,
+    SLOW_BLOCK,
+    SMALL_AFTER,
+)
 from exportfs.content.waiting import Waiting
 from exportfs.errors import (
     AccessDenied,
@@ -46,6 +55,12 @@ class Result:
         self._served, self._served_at = 0.0, 0.0
         self._ended_empty = False
         """Whether the server was asked for bytes of a file that was announced without any, and sent none."""
+        self.left = deque[tuple[int, int]](maxlen=REFUSED)
+        """From where to where the kernel's read-ahead was refused lately: it has pages without their bytes there."""
+
+    def left_from(self, offset: int, end: int) -> int:
+        """Up to where reading that comes to `offset` will go on page by page; `end` where it will not."""
+        return max((until for begin, until in self.left if begin <= offset < until), default=end)
 
     def cached(self, offset: int) -> Block | None:
         """The block that holds the byte at `offset`, if it is at hand."""

@@ -738,7 +738,8 @@ class Story:
 
     def __init__(self, nursery: trio.Nursery) -> None:
         self.source = FakeSource(nursery, {"f": 100 * MIB}, fast=False, delay=0.1)
-        self.reader = self.source.library().open(self.source.key("f"))
+        self.library = self.source.library()
+        self.reader = self.library.open(self.source.key("f"))
         self.nursery = nursery
         self.next = 5 * MIB
         self.answers = list[bytes | None]()
@@ -778,6 +779,43 @@ async def test_what_the_kernel_asked_for_before_a_jump_is_refused(
     await story.ask(5 * MIB)
     await trio.sleep(5)
     assert story.answers[2] is not None
+    nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("another", [False, True])
+async def test_who_comes_back_to_it_gets_it_in_one(
+    autojump_clock: MockClock, nursery: trio.Nursery, another: bool
+) -> None:
+    """The kernel asks page by page for what it was refused when it read it ahead: each block would take a round trip.
+    So does who has opened the file anew meanwhile."""
+    story = Story(nursery)
+    await read_all(story.reader, 5 * MIB)
+    await story.ask()
+    await story.reader.read(80 * MIB, KERNEL)
+    assert story.answers == [None]
+    reader = story.library.open(story.source.key("f")) if another else story.reader
+    before = story.source.sent
+    for place in range(2):
+        offset = 5 * MIB + place * 16 * KIB
+        assert await reader.read(offset, PAGESIZE) == content("f", offset, PAGESIZE)
+    await trio.sleep(10)
+    assert story.source.sent == before + KERNEL
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_single_page_of_it_is_no_reason_for_the_rest(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    """As who reads a file in his memory at random comes to it."""
+    story = Story(nursery)
+    await read_all(story.reader, 5 * MIB)
+    await story.ask()
+    await story.reader.read(80 * MIB, KERNEL)
+    assert story.answers == [None]
+    before = story.source.sent
+    await story.reader.read(5 * MIB + KERNEL // 2, PAGESIZE)
+    await trio.sleep(10)
+    assert story.source.sent - before <= 16 << 10
     nursery.cancel_scope.cancel()
 
 
