@@ -4,6 +4,7 @@ The wrapper is what keeps the mount alive: nothing but FUSEError leaves a handle
 timeout. The parts behind have shorter bounds of their own; this one is for what nobody foresaw.
 """
 
+import contextlib
 import errno
 import functools
 import logging
@@ -29,7 +30,7 @@ from pyfuse3 import (
     XAttrNameT,
 )
 
-from exportfs.errors import ExportfsError, NoAttribute, NotFound, TimedOut, Unsupported, Unwanted
+from exportfs.errors import ExportfsError, Gone, NoAttribute, NotFound, TimedOut, Unsupported, Unwanted
 from exportfs.fuse.callers import ACLS, expects_acls, reads_directly
 from exportfs.fuse.errnos import errno_of
 from exportfs.fuse.leftovers import Leftovers
@@ -112,11 +113,35 @@ class ExportOperations(pyfuse3.Operations):
         self.number = 0
         self.opened: dict[int, tuple[int, int]] = {}
         """Of each handle, its inode and who opened it: calls on it do not say."""
-        self.leftovers = Leftovers(lambda ino, offset, length: None, activity.monotonic)
+        self.leftovers = Leftovers(lambda ino, offset, length: None)
+        self.direct: dict[int, bool] = {}
+        """Of handles that were looked at, whether anybody may read past the kernel's cache; for good where he may: it
+        can be changed while he reads."""
+
+        self.gone: dict[int, float] = {}
+        """Directories of sessions that are gone, and until when (monotonic seconds) the kernel may believe in their
+        names."""
 
     def openers(self) -> set[int]:
         """The processes that opened what is open."""
         return {pid for _, pid in self.opened.values()}
+
+    def session_gone(self, session_id: str) -> int | None:
+        """The inode of its directory, where the kernel knows it: its attributes are to be asked for."""
+        ino = self.filesystem.directory_of(session_id)
+        if ino is not None:
+            with contextlib.suppress(Gone):
+                believes = self.filesystem.attributes(ino).cache_timeout
+                self.gone[ino] = self.activity.monotonic() + believes
+        return ino
+
+    def _asked_by_name(self, ino: int, pid: int) -> bool:
+        """Whether somebody asks for the attributes of a directory that is gone who has come by its name, as far as is
+        known: for whoever has it open they are those of one that has been removed."""
+        if self.activity.monotonic() >= self.gone[ino]:
+            del self.gone[ino]
+            return False
+        return (ino, pid) not in self.opened.values()
 
     def operation(self, name: str, args: tuple[Any, ...]) -> Operation:
         """What a call with these arguments is, for people."""
@@ -140,11 +165,16 @@ class ExportOperations(pyfuse3.Operations):
     async def forget(self, inode_list: Sequence[tuple[InodeT, int]]) -> None:
         # Nothing in here can fail, and nobody could be told.
         for ino, count in inode_list:
+            self.gone.pop(ino, None)
             self.filesystem.forget(ino, count)
 
     @handler
     async def getattr(self, inode: InodeT, ctx: RequestContext) -> EntryAttributes:
-        return self._attributes(self.filesystem.attributes(inode, ctx.pid))
+        attributes = self.filesystem.attributes(inode, ctx.pid)
+        if inode in self.gone and not attributes.nlink and self._asked_by_name(inode, ctx.pid):
+            # Then the kernel asks whether the name still leads to it.
+            raise FUSEError(errno.ESTALE)
+        return self._attributes(attributes)
 
     @handler
     async def setattr(
@@ -215,24 +245,28 @@ class ExportOperations(pyfuse3.Operations):
 
     @handler
     async def read(self, fh: FileHandleT, off: int, size: int) -> bytes:
-        number, leftovers = self.number, self.leftovers
+        leftovers = self.leftovers
         ino, pid = self.opened.get(fh, (0, 0))
         if leftovers:
             leftovers.asked(ino, off, size)
+        if fh not in self.direct and self.filesystem.may_be_ahead(off, size):
+            # Now, since it is no longer to be seen when it is closed.
+            self.direct[fh] = reads_directly(pid, ino) is not False
         while True:
             try:
-                data = await self.filesystem.read(fh, off, size)
-                break
+                return await self.filesystem.read(fh, off, size)  # type: ignore[return-value] # pyfuse3 takes any buffer
             except Unwanted:
                 # The kernel asks again for what it read ahead; a program that reads past its cache would see the error.
-                if reads_directly(pid, ino):
-                    continue
-                leftovers.refused(ino, off, size)
-                raise
-        if leftovers:
-            operations = self.activity.operations
-            leftovers.answered(ino, (operations[other] for other in operations if other != number))
-        return data  # type: ignore[return-value] # pyfuse3 takes any buffer
+                if not self._may_read_directly(fh, ino, pid):
+                    leftovers.refused(ino, off, size)
+                    raise
+
+    def _may_read_directly(self, fh: int, ino: int, pid: int) -> bool:
+        if not self.direct.get(fh, False):
+            directly = reads_directly(pid, ino)
+            # Where it is not shown any more, it is just being closed.
+            self.direct[fh] = fh not in self.direct if directly is None else directly
+        return self.direct[fh]
 
     @handler
     async def write(self, fh: FileHandleT, off: int, buf: bytes) -> int:
@@ -250,6 +284,7 @@ class ExportOperations(pyfuse3.Operations):
     @handler
     async def release(self, fh: FileHandleT) -> None:
         ino, _ = self.opened.pop(fh, (0, 0))
+        self.direct.pop(fh, None)
         if self.leftovers and all(other != ino for other, _ in self.opened.values()):
             self.leftovers.closed(ino)
         await self.filesystem.release(fh)

@@ -1,40 +1,34 @@
-"""Parts of files that the kernel is to drop from its page cache: pyfuse3 can only have it drop a whole file."""
+"""What the kernel is told to forget: pages of a file, of which pyfuse3 could only have it forget all; and attributes.
+
+Nothing may be told that has the kernel wait for an answer of ours, in whatever thread. It would wait uninterruptibly: a
+process that is killed meanwhile, or ends, does not end, so /dev/fuse stays open, so the answer never comes, and all who
+use the mount hang for ever. So the kernel is told nothing of names (FUSE_NOTIFY_INVAL_ENTRY), which waits for whoever
+lists their directory or looks for a name in it. What is told here never waits, and is written in trio's thread.
+"""
 
 import contextlib
 import os
 import struct
-import threading
 
 _MESSAGE = struct.Struct("=IiQQqq")
 """struct fuse_out_header and struct fuse_notify_inval_inode_out of linux/fuse.h."""
 _INVAL_INODE = 2
-_CLOSING = 0.2
-"""Seconds after which a thread that is about to write has certainly begun to."""
+_ATTRIBUTES_ALONE = -1
+"""As offset."""
 
 
-class Pages:
-    """The kernel's cache of one mount."""
+def drop_pages(descriptor: int, ino: int, offset: int, length: int) -> None:
+    """Over a descriptor of /dev/fuse. Only for a file that is open nowhere: the kernel waits for pages that are being
+    read."""
+    _tell(descriptor, ino, offset, length)
 
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
-        self._lock = threading.Lock()
-        self._closed = False
 
-    def drop(self, ino: int, offset: int, length: int) -> None:
-        """Returns at once. The kernel waits for pages that are being read, which an answer of ours ends: so another
-        thread waits with it."""
-        arguments = (ino, offset, length)
-        threading.Thread(target=self._drop, args=arguments, name="pages", daemon=True).start()
+def drop_attributes(descriptor: int, ino: int) -> None:
+    """Has the kernel ask for the attributes of an inode before it uses them again."""
+    _tell(descriptor, ino, _ATTRIBUTES_ALONE, 0)
 
-    def _drop(self, ino: int, offset: int, length: int) -> None:
-        message = _MESSAGE.pack(_MESSAGE.size, _INVAL_INODE, 0, ino, offset, length)
-        # What fails costs a little time: pages without bytes are asked for one by one.
-        with self._lock, contextlib.suppress(OSError):
-            if not self._closed:
-                os.write(self._descriptor, message)
 
-    def close(self) -> None:
-        """Nothing is written any more: the descriptor may soon be another file's."""
-        self._closed = True
-        if self._lock.acquire(timeout=_CLOSING):
-            self._lock.release()
+def _tell(descriptor: int, ino: int, offset: int, length: int) -> None:
+    # It knows nothing of the inode any more, or the mount is gone; else pages without bytes are asked for one by one.
+    with contextlib.suppress(OSError):
+        os.write(descriptor, _MESSAGE.pack(_MESSAGE.size, _INVAL_INODE, 0, ino, offset, length))

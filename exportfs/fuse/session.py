@@ -5,20 +5,18 @@ import errno
 import logging
 import os
 import threading
+from functools import partial
 from pathlib import Path
 
 import pyfuse3
 import trio
-from pyfuse3 import FileNameT, InodeT
 
 from exportfs.errors import ExportfsError
 from exportfs.fuse.holders import holders, namespace_of
 from exportfs.fuse.mount import Mounted, mount, unmount_ours
 from exportfs.fuse.mountpoint import TableChanges, mount_table
 from exportfs.fuse.operations import ExportOperations
-from exportfs.fuse.pages import Pages
-from exportfs.naming import encode
-from exportfs.vfs import inodes
+from exportfs.fuse.pages import drop_attributes, drop_pages
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +45,6 @@ class FuseSession:
         self._operations = operations
         self._mountpoint = mountpoint
         self._mounted: Mounted | None = None
-        self._pages: Pages | None = None
         self._read_ahead = 0
 
     def open(self, *, source: str, read_only: bool, allow_other: bool) -> None:
@@ -61,8 +58,7 @@ class FuseSession:
             if isinstance(error, RuntimeError):
                 raise ExportfsError(f"cannot mount at {self._mountpoint}: {error}") from None
             raise
-        self._pages = Pages(self._mounted.descriptor)
-        self._operations.leftovers.drop = self._pages.drop
+        self._operations.leftovers.drop = partial(drop_pages, self._mounted.descriptor)
 
     async def serve(self) -> None:
         """Answers the kernel until the mount is gone or `stop` is called."""
@@ -133,12 +129,12 @@ class FuseSession:
             amount, self._read_ahead = self._read_ahead, 0
             self.read_ahead(amount)
 
-    def session_gone(self, name: str) -> None:
-        """Lets the kernel drop the name of a session, which it would believe in for a while.
-
-        The kernel may have to wait for a lookup of ours: so it is told by a thread of pyfuse3's, and nothing waits.
-        """
-        pyfuse3.invalidate_entry_async(InodeT(inodes.SESSIONS), FileNameT(encode(name)), ignore_enoent=True)
+    def session_gone(self, session_id: str) -> None:
+        """Lets the kernel no longer believe in the name of a session, as it would for a while: it is to ask for the
+        attributes of the directory, and hears that it has to look for the name."""
+        ino = self._operations.session_gone(session_id)
+        if ino is not None and self._mounted is not None:
+            drop_attributes(self._mounted.descriptor, ino)
 
     def stop(self) -> None:
         """Makes `serve` return. From trio's thread."""
@@ -151,8 +147,6 @@ class FuseSession:
         thread = threading.Thread(target=self._unmount, name="unmount", daemon=True)
         thread.start()
         thread.join(CLOSE_TIMEOUT)
-        if self._pages is not None:
-            self._pages.close()
         pyfuse3.close(unmount=False)
         thread.join(CLOSE_TIMEOUT)
 

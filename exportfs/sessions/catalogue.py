@@ -124,8 +124,8 @@ class Catalogue:
         """Ids of sessions that were destroyed here, and when."""
         self._unlisted: dict[str, float] = {}
         """Ids of sessions that were started here and that no listing has had yet, and since when."""
-        self.on_gone: Callable[[str], None] = lambda name: None
-        """Told the name of each session that is no longer there."""
+        self.on_gone: Callable[[str], None] = lambda session_id: None
+        """Told the id of each session that is no longer there."""
         self.refreshed_at: float | None = None
         self.changes = 0
         self.named_at: float | None = None
@@ -411,7 +411,7 @@ class Catalogue:
             return False
         self.changes += 1
         self._editions.gone(entry.session)
-        self.on_gone(entry.name)
+        self.on_gone(session_id)
         return True
 
     def _name_all(self) -> None:

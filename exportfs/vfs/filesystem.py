@@ -4,8 +4,10 @@ bindings; whatever goes wrong is one of our errors."""
 import stat
 from collections.abc import Callable
 from dataclasses import dataclass
+from mmap import PAGESIZE
 from typing import NoReturn
 
+from exportfs.content.tuning import GUESSED
 from exportfs.errors import (
     BadHandle,
     IsADirectory,
@@ -72,6 +74,12 @@ class Filesystem:
         self._next = 0
         self._space: tuple[int, Space] = (-1, Space(0, FREE, 0))
 
+    def may_be_ahead(self, offset: int, length: int) -> bool:
+        """Whether a read of a file may be the kernel's read-ahead, of the kind that is refused where nobody waits for
+        it (Unwanted)."""
+        least = GUESSED if self._context.library.line.fast else PAGESIZE + 1
+        return offset > 0 and length >= least
+
     async def lookup(self, parent: int, name: str) -> Node:
         """The node of a name in a directory. Raises NotFound, Gone, and what a listing raises.
 
@@ -94,6 +102,10 @@ class Filesystem:
     def attributes(self, ino: int, pid: int = 0) -> Attributes:
         """From memory. Raises Gone."""
         return self._inodes.get(ino).attributes_for(pid)
+
+    def directory_of(self, session_id: str) -> int | None:
+        """The number of a session's directory, where the kernel knows it; whether or not the session is still there."""
+        return self._inodes.number(("session", session_id))
 
     async def change(self, ino: int, changes: Changes) -> Attributes:
         node = self._inodes.get(ino)

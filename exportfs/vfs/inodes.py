@@ -67,6 +67,15 @@ class Inodes:
         """The node of a number, where there is one."""
         return self._nodes.get(ino)
 
+    def number(self, key: tuple[str, ...]) -> int | None:
+        """That of what stands for `key`, not numbered late, where the kernel was told of it."""
+        number = _number(key)
+        while (known := self._keys.get(number)) is not None:
+            if known == key:
+                return number if number in self._lookups else None
+            number = number & ~_HASH | (number + 1) & _HASH
+        return None
+
     def is_hash(self, ino: int) -> bool:
         """Whether the number is of those that follow from what they stand for."""
         return bool(ino & _BIT)

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -121,21 +122,61 @@ def test_threads_that_share_a_descriptor(scene: Scene) -> None:
     in_three_threads(one, file)
 
 
-def test_threads_that_read_past_the_kernels_cache(scene: Scene) -> None:
-    """As they may decide after the file was opened. They would see what the kernel's read-ahead is answered."""
-    file = os.open(scene.path, os.O_RDONLY)
-    fcntl.fcntl(file, fcntl.F_SETFL, fcntl.fcntl(file, fcntl.F_GETFL) | os.O_DIRECT)
+def directly(scene: Scene, file: int) -> Callable[[int], None]:
+    """Reads of a descriptor past the kernel's cache, by a seed."""
 
     def one(seed: int) -> None:
         chance = random.Random(seed)
         with mmap.mmap(-1, STEP) as memory:
-            for _ in range(4):
+            for _ in range(6):
                 start = chance.randrange(SIZE // STEP - 5) * STEP
                 for offset in range(start, start + 5 * STEP, STEP):
                     assert os.preadv(file, [memory], offset) == STEP
                     assert scene.right(memory[:], offset)
 
-    in_three_threads(one, file)
+    return one
+
+
+@pytest.mark.parametrize("opener", ["a thread that stays", "a thread that has ended"])
+def test_threads_that_read_past_the_kernels_cache(scene: Scene, opener: str) -> None:
+    """As they may decide after the file was opened. They would see what the kernel's read-ahead is answered."""
+    if opener == "a thread that stays":
+        file = os.open(scene.path, os.O_RDONLY)
+    else:
+        with ThreadPoolExecutor(1) as threads:
+            file = threads.submit(os.open, scene.path, os.O_RDONLY).result()
+    fcntl.fcntl(file, fcntl.F_SETFL, fcntl.fcntl(file, fcntl.F_GETFL) | os.O_DIRECT)
+    in_three_threads(directly(scene, file), file)
+
+
+LOOP_SET_FD, LOOP_CLR_FD, LOOP_SET_DIRECT_IO, LOOP_CTL_GET_FREE = 0x4C00, 0x4C01, 0x4C08, 0x4C82
+"""Of linux/loop.h."""
+
+
+@pytest.fixture
+def loop(scene: Scene) -> Iterator[Path]:
+    """A loop device over the file that reads it directly, whose maker has kept the file open."""
+    with ExitStack() as opened:
+        try:
+            control = opened.enter_context(Path("/dev/loop-control").open("rb"))
+            place = Path(f"/dev/loop{fcntl.ioctl(control, LOOP_CTL_GET_FREE)}")
+            device = opened.enter_context(place.open("rb"))
+        except OSError as error:
+            pytest.skip(f"no loop device: {error}")
+        file = opened.enter_context(scene.path.open("rb", buffering=0))
+        fcntl.ioctl(device, LOOP_SET_FD, file.fileno())
+        opened.callback(fcntl.ioctl, device, LOOP_CLR_FD)
+        try:
+            fcntl.ioctl(device, LOOP_SET_DIRECT_IO, 1)
+        except OSError as error:
+            pytest.skip(f"it cannot read directly: {error}")
+        yield place
+
+
+@pytest.mark.alone  # as long as there is such a device nothing is refused by any mount
+def test_a_loop_device_that_reads_past_the_kernels_cache(scene: Scene, loop: Path) -> None:
+    file = os.open(loop, os.O_RDONLY | os.O_DIRECT)
+    in_three_threads(directly(scene, file), file)
 
 
 MAPPED = """
