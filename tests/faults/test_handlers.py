@@ -44,6 +44,9 @@ class Raising:
 class Hanging:
     """A filesystem that never answers what it may wait for."""
 
+    def may_be_ahead(self, offset: int, length: int) -> bool:
+        return False
+
     def __getattr__(self, name: str) -> Any:
         async def method(*_: object, **__: object) -> Any:
             await trio.sleep_forever()
