@@ -30,6 +30,7 @@ TOGETHER = (
     "tests/gateway/",
     "tests/pages/test_browser.py",
     "tests/players/",
+    "tests/tree/new/test_odd_files.py",
     "tests/tree/new/test_writers.py",
     "tests/unit/bench/test_bench_cpp_server.py",
 )

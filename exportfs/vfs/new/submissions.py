@@ -218,6 +218,8 @@ class Submissions:
         self._ledger.clear_error(name)
         if name.startswith(".") or file.unwritten is not None:
             return
+        if suggested_name(name) in self._ledger.names:
+            return  # an editor's backup of it
         content, version = bytes(file.content), file.version
         if await _aside(completeness, content) is not Completeness.COMPLETE:
             return

@@ -1,11 +1,17 @@
 """Two mounts of one server and user share a journal: neither settles what the other is asking for."""
 
+import contextlib
+import itertools
+import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from exportfs.errors import ExportfsError
 from exportfs.sessions.journal_file import JournalFile
@@ -13,7 +19,7 @@ from exportfs.sessions.ledger import Put, Record
 from exportfs.sessions.starter import SETTLED_AFTER
 from tests.support.fake_server import TIMEOUT, FakeServer
 from tests.tree.new.on_a_clock import LONG, Begin, look, play, write
-from tests.tree.new.test_exactly_once_model import MARKS, OPTIONS, Mounted
+from tests.tree.new.test_exactly_once_model import MARKS, OPTIONS, SHM, Mounted
 
 pytestmark = pytest.mark.promise("T12", "W12")
 
@@ -190,3 +196,93 @@ def test_a_mount_that_is_gone_is_not_waited_for_long_after(server: FakeServer, t
         assert not server.started
 
     play(server, tmp_path, story)
+
+
+LOOKS = 10.0
+"""Seconds between two looks once all steps are done."""
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(["write", "write", "write", "kill", "look"]),
+        st.integers(0, 2),
+        st.sampled_from([0.0, 0.1, 3.0, 10.0, 40.0, 130.0]),
+    ),
+    max_size=12,
+)
+OUTCOMES = st.lists(st.sampled_from(["ok", "slow", "late", "lost before", "lost after", "hang"]), max_size=12)
+
+
+class Owing(FakeServer):
+    """Knows of sessions that are still to come."""
+
+    owes = 0
+
+    async def _start_late(self, options: bytes, seconds: float) -> None:
+        self.owes += 1
+        await super()._start_late(options, seconds)
+        self.owes -= 1
+
+
+@settings(max_examples=60, deadline=None)
+@given(steps=STEPS, outcomes=OUTCOMES)
+@example(steps=[("write", 0, 0.1), ("kill", 0, 0.0), ("write", 1, 40.0)], outcomes=["late"])
+def test_whatever_is_done_through_three(steps: list[tuple[str, int, float]], outcomes: list[str]) -> None:
+    """One request under ever new names, by three mounts that are killed at times: each session that the server starts
+    is the answer to somebody, and while it is unknown whether there is one, nobody starts another."""
+    server = Owing(delay=0.01, starts=itertools.chain(outcomes, itertools.repeat("ok")))
+    given_ids: list[str] = []
+    too_early: list[set[str]] = []
+
+    def sent(options: bytes) -> None:
+        open_now = (set(server.sessions) - set(given_ids)) | ({"late"} if server.owes else set())
+        if open_now:
+            too_early.append(open_now)
+
+    server.on_start = sent
+
+    async def story(nursery: trio.Nursery, journal: Path) -> None:
+        mounts: list[tuple[Mounted, trio.CancelScope]] = []
+
+        async def live(task_status: trio.TaskStatus[tuple[Mounted, trio.CancelScope]]) -> None:
+            async with trio.open_nursery() as own:
+                mounted = Mounted(server, journal, own)
+                await mounted.start()
+                task_status.started((mounted, own.cancel_scope))
+                await trio.sleep_forever()
+
+        async def write_there(mounted: Mounted, name: str) -> None:
+            with contextlib.suppress(ExportfsError):
+                await write(mounted, name)
+                given_ids.append(mounted.ledger.links[name.removesuffix(".json")])
+
+        for _ in range(3):
+            mounts.append(await nursery.start(live))
+        for number, (step, which, pause) in enumerate(steps):
+            mounted, scope = mounts[which]
+            match step:
+                case "write":
+                    mounted.new._context.start_soon(write_there, mounted, f"{number}.json")
+                case "kill":
+                    scope.cancel()
+                    mounts[which] = await nursery.start(live)
+                case "look":
+                    mounted.catalogue.look()
+            await trio.sleep(pause)
+        for _ in range(int(LONG / LOOKS)):
+            await trio.sleep(LOOKS)
+            for mounted, _ in mounts:
+                mounted.catalogue.look()
+        server.starts = itertools.repeat("ok")
+        await write(mounts[0][0], "last.json")
+        given_ids.append(mounts[0][0].ledger.links["last"])
+
+    with tempfile.TemporaryDirectory(dir=SHM) as folder:
+
+        async def main() -> None:
+            async with trio.open_nursery() as nursery:
+                server.nursery = nursery
+                await story(nursery, Path(folder) / "journal")
+                nursery.cancel_scope.cancel()
+
+        trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+    assert set(given_ids) == set(server.sessions)
+    assert too_early == []
