@@ -107,8 +107,12 @@ class Mount:
                 nursery.start_soon(for_ever, explain_on_signal)
                 await self._check_mountpoint()
                 await server.connect(config.timeout / 2)
+                line = Line(BusySeconds())
+                downloads = Downloads(server.connections, server.login, line, config.server)
+                # Its connection is there by the time that somebody reads: over TLS it takes three or four round trips.
+                nursery.start_soon(for_ever, downloads.run)
                 await server.login.start()
-                await self._serve(nursery, server, ready)
+                await self._serve(nursery, server, downloads, line, ready)
                 nursery.cancel_scope.cancel()
         finally:
             # Also after a signal the login must not stay behind; `close` is bounded.
@@ -125,14 +129,21 @@ class Mount:
             return
         raise ExportfsError(f"the mount point {mountpoint} does not answer: its file system hangs")
 
-    async def _serve(self, nursery: trio.Nursery, server: Server, ready: Callable[[], None]) -> None:
+    async def _serve(
+        self,
+        nursery: trio.Nursery,
+        server: Server,
+        downloads: Downloads,
+        line: Line,
+        ready: Callable[[], None],
+    ) -> None:
         config = self.config
         catalogue = Catalogue(server, refresh=config.refresh, timeout=config.timeout)
         nursery.start_soon(for_ever, catalogue.run)
         await catalogue.update()
         self._journal = journal_of(config)
         filesystem, context, activity = await assemble(
-            config, nursery, server, self._journal, catalogue, self._log_lines_dropped
+            config, nursery, server, downloads, line, self._journal, catalogue, self._log_lines_dropped
         )
         operations = ExportOperations(filesystem, context.owner, activity, timeout=config.timeout)
         fuse = FuseSession(operations, config.mountpoint)
@@ -142,7 +153,6 @@ class Mount:
             catalogue.on_gone = fuse.session_gone
             nursery.start_soon(for_ever, fuse.end_when_unmounted)
             start_background(nursery, server, context)
-            line = context.library.line
 
             def changed() -> None:
                 fuse.read_ahead(line.kernel_ahead)
@@ -201,6 +211,8 @@ async def assemble(
     config: MountConfig,
     nursery: trio.Nursery,
     server: Server,
+    downloads: Downloads,
+    line: Line,
     journal: Journal,
     catalogue: Catalogue,
     log_lines_dropped: Callable[[], int] = int,
@@ -223,7 +235,6 @@ async def assemble(
             catalogue.destroyed(record.session_id)  # the server may list it for some seconds more
         else:
             keeper.watch(record.session_id)
-    line = Line(BusySeconds())
     requests = RequestCounters()
     context = Context(
         catalogue=catalogue,
@@ -236,7 +247,7 @@ async def assemble(
         journal=journal,
         requests=requests,
         library=Library(
-            Downloads(server.connections, server.login, line, config.server),
+            downloads,
             server,
             line=line,
             cache_size=config.cache_size,
@@ -279,9 +290,6 @@ def _server_status(config: MountConfig, server: Server) -> dict[str, object]:
 
 def start_background(nursery: trio.Nursery, server: Server, context: Context) -> None:
     """Starts what runs beside the answering of calls."""
-    downloads = context.library.source
-    if isinstance(downloads, Downloads):
-        nursery.start_soon(for_ever, downloads.run)
     for task in (server.login.keep, context.keeper.run, context.library.reap, context.submitter.watch):
         nursery.start_soon(for_ever, task)
 

@@ -84,6 +84,9 @@ class Downloads:
                 while True:
                     await trio.sleep(IDLE_SECONDS)
                     streams.reap(quiet.now())
+                    for connection in self._made:
+                        if connection.unused:
+                            connection.close()
         finally:
             self._nursery = None
             if self._streams is not None:

@@ -33,6 +33,7 @@ from exportfs.rpc.http2_client import (
     Misunderstood,
     NoExact,
     Unusable,
+    acknowledged,
     call_headers,
     connected,
     encrypted,
@@ -104,7 +105,8 @@ class Http2Connection:
         self._frames = Frames()
         self._out = bytearray()
         """What is to be sent, in its order, before what h2 has to send."""
-        self._heard_at = quiet.now()
+        self._tcp: trio.SocketStream | None = None
+        self._heard = quiet.Heard()
         self.usable = True
         """Whether new calls may be made on it."""
         self._scope = trio.CancelScope()
@@ -178,7 +180,14 @@ class Http2Connection:
     @property
     def forgotten(self) -> bool:
         """Whether what is between may have forgotten it."""
-        return self.ready and not self.busy and quiet.too_long(self._heard_at)
+        if self._tcp is None or not self.ready or self.busy:
+            return False
+        return self._heard.too_long_ago(acknowledged(self._tcp))
+
+    @property
+    def unused(self) -> bool:
+        """Whether it has been kept for long enough."""
+        return self.ready and not self.busy and quiet.now() - self._heard.at > quiet.KEPT
 
     @property
     def full(self) -> bool:
@@ -223,7 +232,7 @@ class Http2Connection:
 
     async def _connect(self) -> trio.abc.Stream:
         config = self._config
-        tcp = await connected(config)
+        self._tcp = tcp = await connected(config)
         self._tcp_round_trip = round_trip_of(tcp)
         arrivals = Arrivals(tcp, self.line)
         if config.insecure:
@@ -261,7 +270,7 @@ class Http2Connection:
             data = await stream.receive_some(RECEIVE)
             if not data:
                 raise Unreachable("the server cannot be reached: it closed the connection")
-            self._heard_at = quiet.now()
+            self._heard.again()
             try:
                 for piece in self._frames.split(bytes(data)):
                     if isinstance(piece, Data):

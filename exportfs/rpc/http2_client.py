@@ -3,6 +3,7 @@ makes them of no use. Their windows are opened for what is wanted, so that they 
 
 import contextlib
 import logging
+import math
 import socket
 import ssl
 import sys
@@ -27,8 +28,8 @@ logging.getLogger("hpack").setLevel(logging.WARNING)
 
 WINDOW = 16 * KIB + 16
 """Bytes that a stream may send from its start: a block of 16 KiB and what it is wrapped in."""
-TCPI_RTT = slice(68, 72)
-"""Of struct tcp_info (linux/tcp.h), in microseconds."""
+TCPI_LAST_ACK_RECV, TCPI_RTT = slice(56, 60), slice(68, 72)
+"""Of struct tcp_info (linux/tcp.h), in milliseconds and microseconds."""
 CONNECTION_WINDOW = (1 << 31) - 1
 """Bytes of the connection's window, which bounds nothing: the streams' windows do."""
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -136,17 +137,31 @@ async def connected(config: ServerConfig) -> trio.SocketStream:
     except OSError as error:
         raise Unreachable(f"the server cannot be reached: {error}") from None
     tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(quiet.UNHEARD * 1000))
+    tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, int(quiet.PROBED_AFTER))
+    tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, int(quiet.UNHEARD))
+    tcp.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     return tcp
 
 
 def round_trip_of(tcp: trio.SocketStream) -> float:
     """Seconds of its handshake, which the kernels at both ends make, however busy the machines are; 0 where that is not
     told. Behind a tunnel it is only the way to that."""
+    return (_told(tcp, TCPI_RTT) or 0) / 1e6
+
+
+def acknowledged(tcp: trio.SocketStream) -> float:
+    """Seconds since the other end's kernel last acknowledged something, a probe included; infinite where that is not
+    told."""
+    milliseconds = _told(tcp, TCPI_LAST_ACK_RECV)
+    return math.inf if milliseconds is None else milliseconds / 1e3
+
+
+def _told(tcp: trio.SocketStream, field: slice) -> int | None:
     try:
-        told = tcp.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCPI_RTT.stop)
+        told = tcp.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, field.stop)
     except OSError:
-        return 0.0
-    return int.from_bytes(told[TCPI_RTT], sys.byteorder) / 1e6
+        return None
+    return int.from_bytes(told[field], sys.byteorder) if len(told) >= field.stop else None
 
 
 def name_for_tls(config: ServerConfig) -> str | bytes:
