@@ -165,6 +165,14 @@ def test_a_distant_fast_line_has_all_of_its_first_window() -> None:
     assert line.window == WINDOW_FIRST_FAR
 
 
+def test_a_server_that_is_slow_to_begin_takes_little_of_the_line() -> None:
+    """Its first answers, late by half a round trip, look like a full line, and the window becomes smaller."""
+    model = Model(50 * MBIT, 0.04, thinks=lambda: 0.02 if model.now < 0.1 else 0.0)
+    model.stream(0.2)
+    assert model.line.window < WINDOW_FIRST_FAR
+    assert model.stream(0.5) >= 0.8 * 50 * MBIT * 0.5
+
+
 @pytest.mark.parametrize(("mbit", "round_trip"), [(50, 0.04), (100, 0.02)])
 def test_a_server_that_hesitates_is_no_full_line(mbit: float, round_trip: float) -> None:
     """What waits in the line's queue delays everything; what a server, or somebody's Wi-Fi, delays, not all of it."""
