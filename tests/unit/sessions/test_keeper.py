@@ -245,6 +245,25 @@ async def test_a_session_that_the_server_says_is_gone_is_not_asked_about_again(
     assert len(kept.asked("ours")) == before
 
 
+@pytest.mark.promise("K3")
+@pytest.mark.parametrize("state", [State.RUNNING, State.COMPLETED])
+async def test_a_session_that_was_destroyed_here_is_not_kept_by_questions(
+    autojump_clock: Clock, kept: Kept, state: State
+) -> None:
+    """Though a player has it open still, and the server has not come to deleting it yet."""
+    kept.put("ours", state, started=True)
+    kept.keeper.opened("ours")
+    await trio.sleep(30)
+    kept.catalogue.destroyed("ours")
+    before = len(kept.asked("ours"))
+    assert before
+    await trio.sleep(600)
+    assert len(kept.asked("ours")) == before
+    kept.keeper.closed("ours")
+    await trio.sleep(600)
+    assert len(kept.asked("ours")) == before
+
+
 REFUSED = (0.01, AccessDenied("no"))
 HANGS = (TIMEOUT - 1, Unreachable("this node is down"))
 NEVER_ENDS = (float("inf"), TimedOut("never raised"))
