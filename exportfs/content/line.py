@@ -215,10 +215,10 @@ class Line:
         else:
             self._starting = False
             settled = base / delay * self._window + self._queued
-            half = (self._window + settled) / 2
-            # From afar upwards at once: no step is more than the queue that may be. By halves 50 Mbit/s over 40 ms were
-            # full only after 0.8 s.
-            window = min(2 * self._window, half if base < NEAR else max(settled, half))
+            if queue >= 0.75 * QUEUE_SECONDS_FAR or base < NEAR:
+                settled = (self._window + settled) / 2
+            # From afar at once where the queue is short: by halves 50 Mbit/s over 40 ms were full after 0.8 s.
+            window = min(2 * self._window, settled)
         self._window = min(max(window, self._least), WINDOW_MOST)
 
     def _begin(self) -> None:
