@@ -107,10 +107,8 @@ class Mount:
                 nursery.start_soon(for_ever, explain_on_signal)
                 await self._check_mountpoint()
                 await server.connect(config.timeout / 2)
-                line = Line(BusySeconds())
-                downloads = Downloads(server.connections, server.login, line, config.server)
                 await server.login.start()
-                await self._serve(nursery, server, downloads, line, ready)
+                await self._serve(nursery, server, ready)
                 nursery.cancel_scope.cancel()
         finally:
             # Also after a signal the login must not stay behind; `close` is bounded.
@@ -127,21 +125,14 @@ class Mount:
             return
         raise ExportfsError(f"the mount point {mountpoint} does not answer: its file system hangs")
 
-    async def _serve(
-        self,
-        nursery: trio.Nursery,
-        server: Server,
-        downloads: Downloads,
-        line: Line,
-        ready: Callable[[], None],
-    ) -> None:
+    async def _serve(self, nursery: trio.Nursery, server: Server, ready: Callable[[], None]) -> None:
         config = self.config
         catalogue = Catalogue(server, refresh=config.refresh, timeout=config.timeout)
         nursery.start_soon(for_ever, catalogue.run)
         await catalogue.update()
         self._journal = journal_of(config)
         filesystem, context, activity = await assemble(
-            config, nursery, server, downloads, line, self._journal, catalogue, self._log_lines_dropped
+            config, nursery, server, self._journal, catalogue, self._log_lines_dropped
         )
         operations = ExportOperations(filesystem, context.owner, activity, timeout=config.timeout)
         fuse = FuseSession(operations, config.mountpoint)
@@ -150,10 +141,8 @@ class Mount:
         try:
             catalogue.on_gone = fuse.session_gone
             nursery.start_soon(for_ever, fuse.end_when_unmounted)
-            # Not beside the login and the first listing: its pings would meet their work,
-            # and the first head of a mount took 20 ms over 10 Mbit/s in place of 9.
-            nursery.start_soon(for_ever, downloads.run)
             start_background(nursery, server, context)
+            line = context.library.line
 
             def changed() -> None:
                 fuse.read_ahead(line.kernel_ahead)
@@ -212,8 +201,6 @@ async def assemble(
     config: MountConfig,
     nursery: trio.Nursery,
     server: Server,
-    downloads: Downloads,
-    line: Line,
     journal: Journal,
     catalogue: Catalogue,
     log_lines_dropped: Callable[[], int] = int,
@@ -236,6 +223,7 @@ async def assemble(
             catalogue.destroyed(record.session_id)  # the server may list it for some seconds more
         else:
             keeper.watch(record.session_id)
+    line = Line(BusySeconds())
     requests = RequestCounters()
     context = Context(
         catalogue=catalogue,
@@ -248,7 +236,7 @@ async def assemble(
         journal=journal,
         requests=requests,
         library=Library(
-            downloads,
+            Downloads(server.connections, server.login, line, config.server),
             server,
             line=line,
             cache_size=config.cache_size,
@@ -291,6 +279,9 @@ def _server_status(config: MountConfig, server: Server) -> dict[str, object]:
 
 def start_background(nursery: trio.Nursery, server: Server, context: Context) -> None:
     """Starts what runs beside the answering of calls."""
+    downloads = context.library.source
+    if isinstance(downloads, Downloads):
+        nursery.start_soon(for_ever, downloads.run)
     for task in (server.login.keep, context.keeper.run, context.library.reap, context.submitter.watch):
         nursery.start_soon(for_ever, task)
 

@@ -23,11 +23,8 @@ import trio
 
 from exportfs import app
 from exportfs.config import MountConfig, ServerConfig
-from exportfs.content.line import Line
 from exportfs.errors import ExportfsError
 from exportfs.fuse.errnos import errno_of
-from exportfs.processor import BusySeconds
-from exportfs.rpc.download import Downloads
 from exportfs.rpc.server import Server
 from exportfs.sessions.catalogue import Catalogue
 from exportfs.simulator import Certificates
@@ -190,15 +187,12 @@ class InProcessTree:
         try:
             async with trio.open_nursery() as nursery:
                 self._scope = nursery.cancel_scope
-                line = Line(BusySeconds())
-                downloads = Downloads(server.connections, server.login, line, config.server)
-                nursery.start_soon(app.for_ever, downloads.run)
                 await server.login.start()
                 catalogue = Catalogue(server, refresh=config.refresh, timeout=config.timeout)
                 nursery.start_soon(app.for_ever, catalogue.run)
                 await catalogue.update()
                 self.filesystem, self.context, _ = await app.assemble(
-                    config, nursery, server, downloads, line, journal, catalogue
+                    config, nursery, server, journal, catalogue
                 )
                 app.start_background(nursery, server, self.context)
                 self._ready.set()
