@@ -7,18 +7,16 @@ Each call may take as long as the file system takes: see `journal`.
 import contextlib
 import errno
 import fcntl
-import json
 import logging
 import os
 import stat
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
 
 from exportfs.errors import ExportfsError
-from exportfs.sessions.ledger import Change, Drop, Put, Record
+from exportfs.sessions.journal_lines import View, line_of
+from exportfs.sessions.ledger import Change, Put, Record
 
 log = logging.getLogger(__name__)
 
@@ -30,54 +28,11 @@ LOCK_EVERY = 0.01
 """Seconds between two tries to get it."""
 TAIL = 4096
 """Bytes of the file's end that are remembered: most often a whole line at least, with a key that no other file has."""
-_FIELDS = frozenset(each.name for each in fields(Record))
-_TYPES: Mapping[type | tuple[type, ...], tuple[str, ...]] = {
-    str: ("key", "name", "fingerprint", "outline"),
-    bool: ("any_agent", "stopped", "reported", "forgotten", "destroyed"),
-    list: ("before",),
-    (int, float): ("at", "gone", "within"),
-    (str, type(None)): ("session_id",),
-    (dict, type(None)): ("footage",),
-}
 _DEVNULL = Path(os.devnull)
 
 
 class MayBeWritten(ExportfsError):
     """Writing failed, and what was written could not be taken back: some or all of it may be in the file."""
-
-
-class _OfLaterVersion(ValueError):
-    """A line that this version does not understand, or not all of it."""
-
-
-@dataclass(slots=True)
-class _View:
-    """What lines say, one after another."""
-
-    records: dict[str, Record] = field(default_factory=dict)
-    damaged: list[bytes] = field(default_factory=list)
-    """Lines that nobody can read: cut short by a crash, or spoilt."""
-    later: int = 0
-    """How many are of a later version."""
-
-    def take(self, line: bytes) -> None:
-        line = line.strip(
-            b"\0 \t\r"
-        )  # a file system may leave NULs at the end of what was written at a power cut
-        if not line:
-            return
-        try:
-            change = _change(line)
-        except _OfLaterVersion as error:
-            self.later += 1
-            change = error.args[0]
-        except (ValueError, TypeError, KeyError, RecursionError):
-            self.damaged.append(line)
-            return
-        if isinstance(change, Put):
-            self.records[change.record.key] = change.record
-        elif change is not None:
-            self.records.pop(change.key, None)
 
 
 class JournalFile:
@@ -90,7 +45,7 @@ class JournalFile:
         self._seen, self._end, self._tail = (0, 0), 0, b""
         """Which file it was when it was touched last, by device and inode, its size in bytes, and what it ended in: a
         new one may get the same inode, and may have grown beyond that size as well."""
-        self._view, self._viewed = _View(), 0
+        self._view, self._viewed = View(), 0
         """What is in it, and up to which of its bytes: the end of a line."""
         self._is_new = True
         """Whether it is not certain that its name is on the disk."""
@@ -133,7 +88,9 @@ class JournalFile:
             try:
                 if self.path != _DEVNULL:
                     _check_regular(descriptor)
-                return list(_view_of(_read(descriptor, 0)).records.values())
+                view = View()
+                view.take(_read(descriptor, 0))
+                return list(view.records.values())
             finally:
                 os.close(descriptor)
         except FileNotFoundError:
@@ -185,7 +142,7 @@ class JournalFile:
                 whole = end == 0 or os.pread(descriptor, 1, end - 1) == b"\n"
                 try:
                     begun = True
-                    _write(descriptor, (b"" if whole else b"\n") + "".join(map(_line, everything)).encode())
+                    _write(descriptor, (b"" if whole else b"\n") + "".join(map(line_of, everything)).encode())
                     os.fsync(descriptor)
                     if self._is_new:
                         _sync_name(self.path)
@@ -240,10 +197,9 @@ class JournalFile:
         same = _identity(descriptor) == self._seen
         same = same and os.pread(descriptor, len(tail), self._end - len(tail)) == tail
         if not same:
-            self._view, self._viewed, self._is_new = _View(), 0, True
+            self._view, self._viewed, self._is_new = View(), 0, True
         data = _read(descriptor, self._viewed)
-        for line in data.split(b"\n"):
-            self._view.take(line)
+        self._view.take(data)
         # What has no end yet counts as it is, and is read again with what comes.
         self._viewed += data.rfind(b"\n") + 1
         if not same:
@@ -265,7 +221,7 @@ class JournalFile:
             self._keep_damaged()
             copy = os.open(beside, flags, 0o600)
             try:
-                _write(copy, "".join(_line(Put(record)) for record in records).encode())
+                _write(copy, "".join(line_of(Put(record)) for record in records).encode())
                 os.fsync(copy)
                 os.replace(beside, self.path)
                 # Or a power cut brings the old one back, without what is appended to this one.
@@ -373,12 +329,8 @@ def _sync_name(path: Path) -> None:
     try:
         os.fsync(descriptor)
     except OSError as error:
-        if error.errno not in (
-            errno.EINVAL,
-            errno.EOPNOTSUPP,
-            errno.ENOSYS,
-            errno.EBADF,
-        ):  # there is no such thing on this file system
+        # There is no such thing on this file system.
+        if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS, errno.EBADF):
             raise
     finally:
         os.close(descriptor)
@@ -396,52 +348,3 @@ def _read(descriptor: int, offset: int) -> bytes:
 def _write(descriptor: int, data: bytes) -> None:
     while data:
         data = data[os.write(descriptor, data) :]
-
-
-def _view_of(data: bytes) -> _View:
-    view = _View()
-    for line in data.split(b"\n"):
-        view.take(line)
-    return view
-
-
-def _line(change: Change) -> str:
-    entry = {"put": asdict(change.record)} if isinstance(change, Put) else {"drop": change.key}
-    return json.dumps(entry) + "\n"
-
-
-def _change(line: bytes) -> Change:
-    """What a line says. Raises ValueError, TypeError, KeyError or RecursionError where it is damaged, and
-    _OfLaterVersion, with as much of it as is understood, or None."""
-    entry = json.loads(line.decode("utf-8", "replace"))
-    if not isinstance(entry, dict) or not entry:
-        raise TypeError
-    put, drop = entry.get("put"), entry.get("drop")
-    if isinstance(drop, str):
-        return Drop(drop)
-    if not isinstance(put, dict):
-        if "put" in entry or "drop" in entry:
-            raise TypeError
-        raise _OfLaterVersion(None)
-    if not isinstance(put["key"], str):
-        raise TypeError
-    try:
-        change = Put(_record({key: value for key, value in put.items() if key in _FIELDS}))
-    except (TypeError, KeyError):
-        raise _OfLaterVersion(None) from None
-    # A later version, that was here before or is another mount's, may know more of it.
-    if not put.keys() <= _FIELDS:
-        raise _OfLaterVersion(change)
-    return change
-
-
-def _record(values: Mapping[str, Any]) -> Record:
-    """Raises TypeError or KeyError where it is none."""
-    for types, names in _TYPES.items():
-        for name in names:
-            if name in values and not isinstance(values[name], types):
-                raise TypeError(name)
-    before = values["before"]
-    if not all(isinstance(each, str) for each in before):
-        raise TypeError("before")
-    return Record(**{**values, "before": tuple(before)})
