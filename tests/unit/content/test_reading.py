@@ -782,17 +782,23 @@ async def test_what_the_kernel_asked_for_before_a_jump_is_refused(
     nursery.cancel_scope.cancel()
 
 
+async def refused_by_a_jump(nursery: trio.Nursery) -> Story:
+    """What the kernel read ahead at 5 MiB was refused, since its reader went elsewhere."""
+    story = Story(nursery)
+    await read_all(story.reader, 5 * MIB)
+    await story.ask()
+    await story.reader.read(80 * MIB, KERNEL)
+    assert story.answers == [None]
+    return story
+
+
 @pytest.mark.parametrize("another", [False, True])
 async def test_who_comes_back_to_it_gets_it_in_one(
     autojump_clock: MockClock, nursery: trio.Nursery, another: bool
 ) -> None:
     """The kernel asks page by page for what it was refused when it read it ahead: each block would take a round trip.
     So does who has opened the file anew meanwhile."""
-    story = Story(nursery)
-    await read_all(story.reader, 5 * MIB)
-    await story.ask()
-    await story.reader.read(80 * MIB, KERNEL)
-    assert story.answers == [None]
+    story = await refused_by_a_jump(nursery)
     reader = story.library.open(story.source.key("f")) if another else story.reader
     before = story.source.sent
     for place in range(2):
@@ -807,11 +813,7 @@ async def test_a_single_page_of_it_is_no_reason_for_the_rest(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
     """As who reads a file in his memory at random comes to it."""
-    story = Story(nursery)
-    await read_all(story.reader, 5 * MIB)
-    await story.ask()
-    await story.reader.read(80 * MIB, KERNEL)
-    assert story.answers == [None]
+    story = await refused_by_a_jump(nursery)
     before = story.source.sent
     await story.reader.read(5 * MIB + KERNEL // 2, PAGESIZE)
     await trio.sleep(10)
