@@ -60,7 +60,7 @@ class Keeper:
         """A result of this session was opened. `closed` must follow."""
         use = self._use(session_id)
         use.open_files += 1
-        self._used(session_id, use)
+        use.last_use = trio.current_time()
 
     def read(self, session_id: str) -> None:
         """A result of this session was read, from wherever."""
@@ -70,7 +70,7 @@ class Keeper:
         """The counterpart of `opened`."""
         use = self._use(session_id)
         use.open_files -= 1
-        self._used(session_id, use)
+        use.last_use = trio.current_time()
 
     def kept(self, session_id: str) -> bool:
         """Whether the session is kept alive by this mount now."""
@@ -176,6 +176,8 @@ class Keeper:
         if failing:
             log.info("keep-alive poll of session %s succeeded again", session_id)
         use.last_asked, use.last_failed = trio.current_time(), None
+        if state.state is State.COMPLETED:
+            use.running = False  # as the catalogue says as well, where it has the session
         if state.state is not State.REMOVED:
             self._catalogue.state(session_id, state, asked=asked)
             return
@@ -210,10 +212,6 @@ class Keeper:
         if use is None:
             use = self._uses[session_id] = Use(running=False)
         return use
-
-    def _used(self, session_id: str, use: Use) -> None:
-        use.last_use = trio.current_time()
-        self._catalogue.changed(session_id)
 
     def _described(self, session_id: str) -> Use | None:
         """The use of a session, with what the catalogue says of it."""

@@ -180,16 +180,20 @@ async def test_what_fails_for_long_is_told_once(
     ]
 
 
-@pytest.mark.promise("K5")
+@pytest.mark.promise("K5", "T18")
 async def test_a_question_that_fails_is_repeated(autojump_clock: Clock, kept: Kept) -> None:
     kept.put("a", State.RUNNING, started=True)
     kept.server.fail = Unreachable("gone for a while")
-    await trio.sleep(60)
-    assert len(kept.asked("a")) >= 15
+    await trio.sleep(60.5)  # between two looks: no question is under way
+    failed = len(kept.asked("a"))
+    assert failed >= 15
+    assert kept.keeper.failing == 1
     kept.server.fail = None
-    before = len(kept.asked("a"))
     await trio.sleep(60)
-    assert len(kept.asked("a")) > before
+    asked = len(kept.asked("a"))
+    assert asked > failed
+    assert kept.keeper.failing == 0
+    assert (kept.keeper.polls.ended, kept.keeper.polls.failed) == (asked, failed)
 
 
 @pytest.mark.slow
@@ -231,6 +235,55 @@ async def test_a_listing_that_misses_a_session_does_not_end_its_life(
     kept.catalogue.apply(list(kept.server.sessions.values()), trio.current_time())
     await trio.sleep(60)
     assert trio.current_time() - kept.asked("ours")[-1] <= 5
+
+
+@pytest.mark.promise("K1", "K4")
+async def test_what_no_list_has_had_is_kept_until_it_ends(autojump_clock: Clock, kept: Kept) -> None:
+    """A mount that is restarted knows of it from its journal, and its first lists may miss it."""
+    kept.started.add("ours")
+    kept.keeper.watch("ours")
+    kept.server.put(session("ours", State.RUNNING))
+    await trio.sleep(600)
+    assert kept.longest_wait(["ours"]) <= 5
+    kept.server.put(session("ours", State.COMPLETED))
+    await trio.sleep(5)
+    before = len(kept.asked("ours"))
+    await trio.sleep(600)
+    assert len(kept.asked("ours")) == before
+
+
+@pytest.mark.promise("K2")
+async def test_lists_that_miss_what_is_open_do_not_end_its_life(autojump_clock: Clock, kept: Kept) -> None:
+    """For longer than it would be kept if it were closed."""
+    kept.put("theirs", State.COMPLETED)
+    kept.keeper.opened("theirs")
+    kept.catalogue.apply([], trio.current_time())
+    await trio.sleep(2 * CONFIG.keep)
+    kept.catalogue.apply(list(kept.server.sessions.values()), trio.current_time())
+    assert kept.keeper.kept("theirs")
+    kept.keeper.closed("theirs")
+    await trio.sleep(2 * CONFIG.keep)
+    assert not kept.keeper.kept("theirs")
+    kept.keeper.opened("theirs")
+    await trio.sleep(2 * CONFIG.keep)
+    assert kept.keeper.kept("theirs")
+
+
+@pytest.mark.promise("S3", "S8")
+async def test_when_it_expires_as_far_as_is_known(autojump_clock: Clock, kept: Kept) -> None:
+    kept.put("a", State.COMPLETED)
+    await trio.sleep(1000)
+    assert kept.keeper.expires_in("nothing") is None
+    assert kept.keeper.expires_in("a") is None
+    kept.keeper.opened("a")
+    assert kept.keeper.expires_in("a") == COMPLETED_LIMIT
+    kept.keeper.closed("a")
+    assert [entry.id for entry in kept.keeper.known()] == ["a"]
+    await trio.sleep(100)
+    assert kept.keeper.expires_in("a") == CONFIG.keep + COMPLETED_LIMIT - 100
+    await trio.sleep(CONFIG.keep)
+    left = COMPLETED_LIMIT - (trio.current_time() - kept.asked("a")[-1])
+    assert kept.keeper.expires_in("a") == left
 
 
 async def test_a_session_that_the_server_says_is_gone_is_not_asked_about_again(
