@@ -158,8 +158,6 @@ class ExportOperations(pyfuse3.Operations):
 
     @handler
     async def lookup(self, parent_inode: InodeT, name: FileNameT, ctx: RequestContext) -> EntryAttributes:
-        if len(name) > NAME_MAX * 4:
-            raise FUSEError(errno.ENAMETOOLONG)
         return self._entry(await self.filesystem.lookup(parent_inode, _text(name)), ctx.pid)
 
     async def forget(self, inode_list: Sequence[tuple[InodeT, int]]) -> None:

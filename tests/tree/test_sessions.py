@@ -266,6 +266,16 @@ def test_links_by_id(tree: Tree, simulator: Simulator) -> None:
         expect_errno(errno.ENOENT, tree.stat, f"sessions/{wrong}")
 
 
+@pytest.mark.promise("N5")
+def test_links_by_long_ids(tree: Tree, simulator: Simulator) -> None:
+    """As long as any kernel takes names."""
+    for length in (256, 1021, 1024):
+        session_id = simulator.add_computed(10, session_id="x" * length)
+        path = directory(tree, session_id)
+        assert f"sessions/{tree.readlink(f'sessions/{session_id}')}" == path
+        assert tree.listdir(f"sessions/{session_id}") == tree.listdir(path)
+
+
 @pytest.mark.promise("S9", "T4", "S2")
 def test_what_others_destroy_disappears(tree: Tree, simulator: Simulator) -> None:
     gone, staying = simulator.add_computed(10), simulator.add_computed(10)
