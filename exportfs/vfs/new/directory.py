@@ -65,10 +65,6 @@ class NewDirectory(Directory):
         """Of all files together."""
         return self._bytes
 
-    @property
-    def read_only(self) -> bool:
-        return self._context.read_only
-
     def now(self) -> float:
         return self._context.wall()
 
@@ -87,7 +83,7 @@ class NewDirectory(Directory):
 
     async def change(self, changes: Changes) -> None:
         """Taken over, for `cp -a FOLDER/. new/`; lost with the mount."""
-        if self.read_only:
+        if self._context.read_only:
             raise ReadOnly("mounted read-only")
         if changes.size is not None:
             raise IsADirectory("a directory")
@@ -191,8 +187,7 @@ class NewDirectory(Directory):
 
     async def closed(self, file: RequestFile, *, last: bool) -> None:
         """Judges a file. Raises what is wrong with it, once it can be known."""
-        if not self.read_only:
-            await self._submissions.closed(file, last=last, wait=not last)
+        await self._submissions.closed(file, last=last, wait=not last)
 
     def file(self, name: str) -> RequestFile | None:
         """The file of a name."""

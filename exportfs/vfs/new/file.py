@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from exportfs.errors import BadHandle, NoSpace, NotPermitted, ReadOnly, TooLarge
+from exportfs.errors import BadHandle, NoSpace, NotPermitted, TooLarge
 from exportfs.requests import MAX_REQUEST_BYTES
 from exportfs.vfs.node import SECOND, Attributes, Changes, Handle, Node, Opening, Snapshot, Text
 
@@ -24,8 +24,6 @@ class Judge(Protocol):
         """A file holds so many more bytes; fewer, if negative. Raises NoSpace."""
 
     def now(self) -> float: ...
-    @property
-    def read_only(self) -> bool: ...
 
 
 class RequestFile(Node):
@@ -93,8 +91,6 @@ class RequestFile(Node):
         del self._extra[name]
 
     async def change(self, changes: Changes) -> None:
-        if self.judge.read_only:
-            raise ReadOnly("mounted read-only")
         cut = changes.size is not None and 0 < changes.size < len(self.content)
         if changes.size is not None:
             self._resize(changes.size)
@@ -110,8 +106,6 @@ class RequestFile(Node):
 
     async def open(self, flags: int) -> Handle:
         writable = flags & os.O_ACCMODE != os.O_RDONLY
-        if writable and self.judge.read_only:
-            raise ReadOnly("mounted read-only")
         if flags & os.O_TRUNC:
             self._resize(0)
         self.writers += writable
