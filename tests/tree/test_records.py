@@ -164,21 +164,31 @@ os.umask(0o027)
 path = "a.tmp"
 with open(path, "w") as file:
     file.write("x")
-os.utime(path)
-os.chmod(path, 0o640)
+    print(oct(os.fstat(file.fileno()).st_mode & 0o7777))
+os.utime(path, (1, 2))
+os.chmod(path, 0o4604)
 os.rename(path, "b.tmp")
 """
 
 
 @pytest.mark.mount
-@pytest.mark.promise("T10", "W2")
+@pytest.mark.promise("T10", "T16", "W2")
 def test_requests_belong_to_who_made_them(start_mount: MountFactory) -> None:
-    """As root another user makes them, who may then do with them what one does with one's own."""
+    """As root another user makes them, who may then do with them what one does with one's own; the mount's umask takes
+    nothing away, and nobody can make a program of root's."""
     root = os.getuid() == 0
-    new = start_mount(*(["--allow-other"] if root else [])).mountpoint / "new"
+    new = start_mount("--umask", "077", *(["--allow-other"] if root else [])).mountpoint / "new"
     new.chmod(0o777)
-    subprocess.run([sys.executable, "-c", OTHER], cwd=new, check=True, timeout=60)
-    status = (new / "b.tmp").stat()
+    words = [sys.executable, "-c", OTHER]
+    done = subprocess.run(words, cwd=new, check=True, timeout=60, stdout=subprocess.PIPE)
+    assert done.stdout == b"0o640\n"
+    file = new / "b.tmp"
+    status = file.stat()
     uid, gid = (1234, 4321) if root else (os.getuid(), os.getgid())
-    assert (status.st_uid, status.st_gid, status.st_mode & 0o777) == (uid, gid, 0o640)
+    assert (status.st_uid, status.st_gid, oct(status.st_mode & 0o7777)) == (uid, gid, "0o604")
+    assert (status.st_size, status.st_mtime) == (1, 2)
     assert os.listdir(new) == ["b.tmp"]
+    if root:
+        for given, owned in ((5, -1), (5, gid)), ((-1, 6), (5, 6)):
+            os.chown(file, *given)
+            assert (file.stat().st_uid, file.stat().st_gid) == owned

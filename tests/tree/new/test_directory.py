@@ -1,15 +1,17 @@
 """new/ as a directory: what it holds is given back, and nothing keeps it locked."""
 
 import itertools
+import os
 from pathlib import Path
 
 import pytest
 import trio
 from trio.testing import MockClock
 
-from exportfs.errors import InvalidArgument, NotFound, TooLarge
+from exportfs.errors import BadHandle, InvalidArgument, NotFound, TooLarge
 from exportfs.vfs.new.directory import RENAME_WAITS
 from exportfs.vfs.new.file import MOST_XATTR_BYTES, RequestFile
+from exportfs.vfs.node import Changes
 from tests.support.fake_server import TIMEOUT, FakeServer
 from tests.tree.new.test_exactly_once_model import CONTENTS, Mounted
 
@@ -84,6 +86,43 @@ async def test_attributes_have_room_up_to_a_bound(
             file.set_xattr(name, b"z" * (24 * 1024 + 1))
     assert file.xattrs() == {"user.a": b"y" * 40 * 1024, "user.b": b"z" * 24 * 1024}
     assert mount.new.bytes_held == before + MOST_XATTR_BYTES
+    nursery.cancel_scope.cancel()
+
+
+@pytest.mark.promise("W15")
+async def test_what_files_hold_is_counted_until_it_is_let_go_of(
+    autojump_clock: MockClock, nursery: trio.Nursery, tmp_path: Path
+) -> None:
+    """Whatever is written where, cut off or put on, and however long somebody has it open that was removed."""
+    mount = await mounted(tmp_path, nursery)
+    new = mount.new
+    file, writer = await new.create("a.tmp", 0o640, os.O_RDWR)
+    reader = await file.open(os.O_RDONLY)
+    for offset, data, held in (
+        (0, b"0123456789", b"0123456789"),
+        (2, b"abc", b"01abc56789"),
+        (8, b"xyz", b"01abc567xyz"),
+        (13, b"end", b"01abc567xyz\0\0end"),
+    ):
+        assert await writer.write(offset, data) == len(data)
+        assert await reader.read(0, 99) == held
+        assert new.bytes_held == file.attributes().size == len(held)
+    assert await reader.read(9, 4) == b"yz\0\0"
+    for size in (12, 4, 4, 6):
+        await file.change(Changes(size=size))
+        assert new.bytes_held == size
+    assert await reader.read(0, 99) == b"01ab\0\0"
+    file.set_xattr("user.a", b"more")
+    assert new.bytes_held == 10
+    new.unlink("a.tmp")
+    await writer.flush()
+    await writer.release()
+    assert (new.bytes_held, file.attributes().nlink) == (10, 0)
+    assert await reader.read(0, 99) == b"01ab\0\0"
+    with pytest.raises(BadHandle):
+        await reader.write(0, b"x")
+    await reader.release()
+    assert new.bytes_held == 0
     nursery.cancel_scope.cancel()
 
 

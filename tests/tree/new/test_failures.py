@@ -177,6 +177,11 @@ def test_too_large(tree: Tree, simulator: Simulator) -> None:
     expect_errno(errno.EFBIG, tree.write, "new/a.json", b" " * (16 * 1024 * 1024) + GOOD)
     expect_errno(errno.EFBIG, tree.truncate, "new/a.json", 16 * 1024 * 1024 + 1)
     assert simulator.log.count("StartSession") == 0
+    tree.write("new/b.json", GOOD.ljust(16 * 1024 * 1024))
+    assert simulator.log.count("StartSession") == 1
+    tree.write("new/c.tmp", b"x")
+    tree.truncate("new/c.tmp", 16 * 1024 * 1024)
+    assert tree.stat("new/c.tmp").st_size == 16 * 1024 * 1024
 
 
 @pytest.mark.promise("W11", "W6")

@@ -1,0 +1,135 @@
+"""What the handlers make of the kernel's arguments, and of the filesystem's answers."""
+
+import errno
+import stat
+from types import SimpleNamespace
+from typing import Any
+
+import pyfuse3
+import pytest
+import trio
+from pyfuse3 import FUSEError
+
+from exportfs.fuse.operations import ExportOperations
+from exportfs.vfs.filesystem import Space
+from exportfs.vfs.node import Attributes, Changes, Owner
+from exportfs.vfs.status import Activity
+
+EXCHANGE = 2
+"""RENAME_EXCHANGE, which pyfuse3 knows as well."""
+WHITEOUT = 4
+OWNER = Owner(1000, 100, 0o027)
+
+
+class Noting:
+    """A filesystem that notes what is asked of it, and answers alike."""
+
+    answer = Attributes(7, stat.S_IFREG | 0o666, 5)
+    used = 3 * 4096 + 1
+
+    def __init__(self) -> None:
+        self.renamed: list[tuple[Any, ...]] = []
+        self.changed: list[Changes] = []
+
+    async def rename(self, *args: Any, replace: bool) -> None:
+        self.renamed.append((*args, replace))
+
+    async def change(self, ino: int, changes: Changes) -> Attributes:
+        self.changed.append(changes)
+        return self.answer
+
+    def attributes(self, ino: int, pid: int = 0) -> Attributes:
+        return self.answer
+
+    def space(self) -> Space:
+        return Space(self.used, 1 << 40, 12, free_files=100)
+
+
+class Scene:
+    def __init__(self) -> None:
+        self.filesystem = Noting()
+        activity = Activity(lambda: 0.0, lambda: 0.0)
+        filesystem: Any = self.filesystem
+        self.operations: Any = ExportOperations(filesystem, OWNER, activity, timeout=5)
+        self.context = SimpleNamespace(pid=1)
+
+    def renames(self, old: bytes, new: bytes, flags: int = 0) -> int:
+        """0, or what it fails with."""
+        try:
+            trio.run(self.operations.rename, 4, old, 4, new, flags, self.context)
+        except FUSEError as error:
+            return int(error.errno)
+        return 0
+
+    def looks(self, answer: Attributes) -> Any:
+        self.filesystem.answer = answer
+        return trio.run(self.operations.getattr, answer.ino, self.context)
+
+
+@pytest.fixture
+def scene() -> Scene:
+    return Scene()
+
+
+@pytest.mark.promise("W8", "T11")
+def test_renames(scene: Scene) -> None:
+    assert scene.renames(b"a", b"b") == 0
+    assert scene.renames(b"a", b"\xff" * 255, pyfuse3.RENAME_NOREPLACE) == 0
+    done = [(4, "a", 4, "b", True), (4, "a", 4, "\udcff" * 255, False)]
+    assert scene.filesystem.renamed == done
+    # Taken for a plain one, it would remove the other file.
+    for flags in (EXCHANGE, WHITEOUT, EXCHANGE | pyfuse3.RENAME_NOREPLACE):
+        assert scene.renames(b"a", b"b", flags) == errno.EINVAL
+    assert scene.renames(b"a", b"b" * 256) == errno.ENAMETOOLONG
+    assert scene.filesystem.renamed == done
+
+
+@pytest.mark.promise("T16")
+def test_only_what_is_said_to_change_is_changed(scene: Scene) -> None:
+    """The other fields hold something as well."""
+    values = {"size": 1, "mode": 0o100640, "uid": 2, "gid": 3, "mtime_ns": 4}
+    attr = SimpleNamespace(**{f"st_{key}": value for key, value in values.items()})
+    for key, value in values.items():
+        word = f"update_{key.removesuffix('_ns')}"
+        words = ("update_size", "update_mode", "update_uid", "update_gid", "update_mtime")
+        fields = SimpleNamespace(**{name: name == word for name in words})
+        trio.run(scene.operations.setattr, 7, attr, fields, None, scene.context)
+        changes: dict[str, Any] = {key: value}
+        assert scene.filesystem.changed.pop() == Changes(**changes)
+
+
+@pytest.mark.promise("R1", "R2", "R3", "T10", "T16")
+def test_attributes(scene: Scene) -> None:
+    shown = scene.looks(
+        Attributes(7, stat.S_IFREG | 0o666, 513, nlink=3, mtime_ns=11, block_size=8, cache_timeout=1.5)
+    )
+    assert (shown.st_ino, shown.st_nlink, shown.st_size, shown.st_blocks, shown.st_blksize) == (
+        7,
+        3,
+        513,
+        2,
+        8,
+    )
+    assert (shown.st_mode, shown.st_uid, shown.st_gid) == (stat.S_IFREG | 0o640, OWNER.uid, OWNER.gid)
+    assert shown.st_atime_ns == shown.st_mtime_ns == shown.st_ctime_ns == 11
+    assert shown.entry_timeout == shown.attr_timeout == 1.5
+
+
+@pytest.mark.promise("T16")
+def test_attributes_that_programs_have_set(scene: Scene) -> None:
+    shown = scene.looks(
+        Attributes(7, stat.S_IFREG | 0o666, 1, mtime_ns=11, ctime_ns=12, uid=0, gid=0, own_mode=True)
+    )
+    assert (shown.st_mode, shown.st_uid, shown.st_gid) == (stat.S_IFREG | 0o666, 0, 0)
+    assert (shown.st_mtime_ns, shown.st_ctime_ns) == (11, 12)
+    assert scene.looks(Attributes(7, stat.S_IFLNK | 0o777)).st_mode == stat.S_IFLNK | 0o777
+
+
+@pytest.mark.promise("T11")
+def test_space(scene: Scene) -> None:
+    space = trio.run(scene.operations.statfs, scene.context)
+    assert space.f_bsize == space.f_frsize == 4096
+    assert space.f_bfree == space.f_bavail == (1 << 40) // 4096
+    assert space.f_blocks - space.f_bfree == 3
+    assert (space.f_files, space.f_ffree, space.f_favail) == (112, 100, 100)
+    assert space.f_namemax == 255
