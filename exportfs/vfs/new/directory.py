@@ -100,6 +100,8 @@ class NewDirectory(Directory):
         return node
 
     async def entries(self) -> Entries:
+        if self._ledger.links:
+            self._context.catalogue.look()
         links = {link: self._link(link) for link in self._ledger.links}
         named: dict[str, Node] = {link: node for link, node in links.items() if node is not None}
         named.update((name, self._files[number]) for name, number in self._ledger.names.items())

@@ -140,3 +140,32 @@ async def test_what_was_wrong_with_a_file_goes_when_another_takes_its_name(
     with pytest.raises(NotFound):
         await mount.new.lookup("a.json.error")
     nursery.cancel_scope.cancel()
+
+
+@pytest.mark.promise("T4", "W5")
+@pytest.mark.parametrize("how", ["listed", "looked up"])
+async def test_who_looks_at_a_link_is_told_in_time_that_its_session_is_gone(
+    autojump_clock: MockClock, nursery: trio.Nursery, tmp_path: Path, how: str
+) -> None:
+    """Though nobody looks into sessions/, and so lists are rare."""
+    mount = await mounted(tmp_path, nursery)
+    await scratch(mount, "a.json", CONTENTS[1])
+    await trio.sleep(1000)
+
+    async def there() -> bool:
+        if how == "listed":
+            return "a" in (await mount.new.entries()).names
+        try:
+            await mount.new.lookup("a")
+        except NotFound:
+            return False
+        return True
+
+    assert await there()
+    await trio.sleep(2 * mount.catalogue.refresh_seconds)
+    mount.server.sessions.clear()
+    gone = trio.current_time()
+    while await there():
+        await trio.sleep(0.5)
+    assert trio.current_time() - gone <= mount.catalogue.refresh_seconds + 0.5
+    nursery.cancel_scope.cancel()
