@@ -178,7 +178,9 @@ def test_requests_belong_to_who_made_them(start_mount: MountFactory) -> None:
     nothing away, and nobody can make a program of root's."""
     root = os.getuid() == 0
     new = start_mount("--umask", "077", *(["--allow-other"] if root else [])).mountpoint / "new"
-    new.chmod(0o777)
+    assert (oct(new.stat().st_mode & 0o7777), new.stat().st_nlink) == ("0o700", 2)
+    new.chmod(0o1777)
+    assert oct(new.stat().st_mode & 0o7777) == "0o1777"
     words = [sys.executable, "-c", OTHER]
     done = subprocess.run(words, cwd=new, check=True, timeout=60, stdout=subprocess.PIPE)
     assert done.stdout == b"0o640\n"
@@ -188,7 +190,12 @@ def test_requests_belong_to_who_made_them(start_mount: MountFactory) -> None:
     assert (status.st_uid, status.st_gid, oct(status.st_mode & 0o7777)) == (uid, gid, "0o604")
     assert (status.st_size, status.st_mtime) == (1, 2)
     assert os.listdir(new) == ["b.tmp"]
-    if root:
-        for given, owned in ((5, -1), (5, gid)), ((-1, 6), (5, 6)):
-            os.chown(file, *given)
-            assert (file.stat().st_uid, file.stat().st_gid) == owned
+    # As `cp -a FOLDER/. new/` does.
+    os.utime(new, (3, 4))
+    assert new.stat().st_mtime == 4
+    if not root:
+        return
+    for path, group in (file, gid), (new, os.getgid()):
+        for given, owned in ((5, -1), (5, group)), ((-1, 6), (5, 6)):
+            os.chown(path, *given)
+            assert (path.stat().st_uid, path.stat().st_gid) == owned

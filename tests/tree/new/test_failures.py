@@ -372,9 +372,11 @@ def test_the_template_stays(tree: Tree) -> None:
 
 
 @pytest.mark.mount
+@pytest.mark.promise("S10")
 def test_read_only(start_mount: MountFactory) -> None:
     tree = start_mount("--read-only").tree
     expect_errno(errno.EROFS, tree.write, "new/a.json", GOOD)
+    expect_errno(errno.EROFS, tree.chmod, "new", 0o700)
     assert tree.read("new/.template.json")
 
 
@@ -417,6 +419,7 @@ def test_the_folder_takes_attributes(tree: Tree) -> None:
     tree.chmod("new", 0o700)
     assert tree.stat("new").st_mode & 0o777 == 0o700
     expect_errno(errno.EPERM, tree.chmod, "sessions", 0o700)
+    expect_errno(errno.EISDIR, tree.truncate, "new", 0)
 
 
 @pytest.mark.promise("W6")

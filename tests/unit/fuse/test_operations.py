@@ -12,13 +12,19 @@ from pyfuse3 import FUSEError
 
 from exportfs.fuse.operations import ExportOperations
 from exportfs.vfs.filesystem import Space
-from exportfs.vfs.node import Attributes, Changes, Owner
+from exportfs.vfs.node import Attributes, Changes, Opening, Owner
 from exportfs.vfs.status import Activity
 
 EXCHANGE = 2
 """RENAME_EXCHANGE, which pyfuse3 knows as well."""
 WHITEOUT = 4
 OWNER = Owner(1000, 100, 0o027)
+
+
+class Caller(pyfuse3.RequestContext):
+    """Whose fields can be chosen."""
+
+    pid = 77
 
 
 class Noting:
@@ -30,6 +36,12 @@ class Noting:
     def __init__(self) -> None:
         self.renamed: list[tuple[Any, ...]] = []
         self.changed: list[Changes] = []
+
+    async def open(self, ino: int, flags: int, pid: int = 0) -> tuple[int, Opening]:
+        return 9, Opening(keep_cache=True)
+
+    def open_directory(self, ino: int) -> int:
+        return 10
 
     async def rename(self, *args: Any, replace: bool) -> None:
         self.renamed.append((*args, replace))
@@ -51,7 +63,7 @@ class Scene:
         activity = Activity(lambda: 0.0, lambda: 0.0)
         filesystem: Any = self.filesystem
         self.operations: Any = ExportOperations(filesystem, OWNER, activity, timeout=5)
-        self.context = SimpleNamespace(pid=1)
+        self.context = Caller.__new__(Caller)
 
     def renames(self, old: bytes, new: bytes, flags: int = 0) -> int:
         """0, or what it fails with."""
@@ -133,3 +145,29 @@ def test_space(scene: Scene) -> None:
     assert space.f_blocks - space.f_bfree == 3
     assert (space.f_files, space.f_ffree, space.f_favail) == (112, 100, 100)
     assert space.f_namemax == 255
+
+
+@pytest.mark.promise("T13")
+def test_what_is_under_way_is_said_for_people(scene: Scene) -> None:
+    """Calls on what is open do not say of which file it is, and who has opened it."""
+    context, operations = scene.context, scene.operations
+    info = trio.run(operations.open, 7, 0, context)
+    assert (info.fh, info.direct_io, info.keep_cache) == (9, False, True)
+    assert trio.run(operations.opendir, 8, context) == 10
+    assert operations.openers() == {77}
+    for name, args, said in (
+        ("lookup", (4, b"caf\xc3\xa9", context), (77, 4, None, "café")),
+        ("lookup", (4, b"\xff", context), (77, 4, None, "\ufffd")),
+        ("create", (4, b"a", 0o644, 0, context), (77, 4, None, "a")),
+        ("getxattr", (7, b"user.x", context), (77, 7, None, None)),
+        ("getattr", (7, context), (77, 7, None, None)),
+        ("statfs", (context,), (77, 0, None, None)),
+        ("read", (9, 4096, 512), (77, 7, 4096, None)),
+        ("write", (9, 5, b"x"), (77, 7, 5, None)),
+        ("release", (9,), (77, 7, None, None)),
+        ("fsync", (9, True), (77, 7, None, None)),
+        ("readdir", (10, 3, None), (77, 8, None, None)),
+        ("read", (11, 0, 512), (0, 0, 0, None)),
+    ):
+        made = operations.operation(name, args)
+        assert (made.name, made.pid, made.ino, made.offset, made.entry) == (name, *said)
