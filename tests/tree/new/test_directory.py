@@ -8,10 +8,11 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from exportfs.errors import BadHandle, InvalidArgument, NotFound, TooLarge
+from exportfs.errors import BadHandle, Exists, InvalidArgument, NotFound, TooLarge
+from exportfs.vfs.new import directory
 from exportfs.vfs.new.directory import RENAME_WAITS
 from exportfs.vfs.new.file import MOST_XATTR_BYTES, RequestFile
-from exportfs.vfs.node import Changes
+from exportfs.vfs.node import SECOND, Changes
 from tests.support.fake_server import TIMEOUT, FakeServer
 from tests.tree.new.test_exactly_once_model import CONTENTS, Mounted
 
@@ -26,8 +27,10 @@ async def mounted(tmp_path: Path, nursery: trio.Nursery, *answers: str) -> Mount
 async def scratch(mount: Mounted, name: str, content: bytes) -> RequestFile:
     file, handle = await mount.new.create(name, 0o644, 1)
     await handle.write(0, content)
-    await handle.flush()
-    await handle.release()
+    try:
+        await handle.flush()
+    finally:
+        await handle.release()
     return file
 
 
@@ -164,8 +167,67 @@ async def test_who_looks_at_a_link_is_told_in_time_that_its_session_is_gone(
     assert await there()
     await trio.sleep(2 * mount.catalogue.refresh_seconds)
     mount.server.sessions.clear()
-    gone = trio.current_time()
-    while await there():
-        await trio.sleep(0.5)
-    assert trio.current_time() - gone <= mount.catalogue.refresh_seconds + 0.5
+    for _ in range(round(mount.catalogue.refresh_seconds)):
+        await there()
+        await trio.sleep(1)
+    assert not await there()
+    nursery.cancel_scope.cancel()
+
+
+async def test_the_folder_has_the_time_of_its_last_change(
+    autojump_clock: MockClock, nursery: trio.Nursery, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Programs that keep a listing go by it."""
+    monkeypatch.setattr(directory, "MOST_FILES", 2)
+    mount = await mounted(tmp_path, nursery, "refused")
+    object.__setattr__(mount.new._context, "wall", trio.current_time)
+    begun = int(trio.current_time())
+    seen = []
+
+    async def look() -> None:
+        await trio.sleep(10)
+        time = mount.new.attributes().mtime_ns // SECOND - begun
+        seen.append((sorted((await mount.new.entries()).names), time // 10 * 10))
+
+    await scratch(mount, "a.tmp", b"x")
+    await look()
+    await mount.new.rename("a.tmp", "b.tmp", replace=False)
+    await look()
+    with pytest.raises(InvalidArgument):
+        await scratch(mount, "r.json", CONTENTS[1])
+    await look()
+    await scratch(mount, "c.tmp", b"x")  # and what was refused makes room
+    await look()
+    mount.new.unlink("b.tmp")
+    await look()
+    await look()
+    assert seen == [
+        (["a.tmp"], 0),
+        (["b.tmp"], 10),
+        (["b.tmp", "r.json", "r.json.error"], 20),
+        (["b.tmp", "c.tmp"], 30),
+        (["c.tmp"], 40),
+        (["c.tmp"], 40),
+    ]
+    nursery.cancel_scope.cancel()
+
+
+async def test_a_rename_that_is_to_replace_nothing(
+    autojump_clock: MockClock, nursery: trio.Nursery, tmp_path: Path
+) -> None:
+    """And one onto itself, which replaces nothing either."""
+    mount = await mounted(tmp_path, nursery)
+    files = {name: await scratch(mount, name, name.encode()) for name in ("a.tmp", "b.tmp")}
+    with pytest.raises(Exists):
+        await mount.new.rename("a.tmp", "b.tmp", replace=False)
+    await mount.new.rename("a.tmp", "a.tmp", replace=True)
+    with pytest.raises(NotFound):
+        await mount.new.rename("c.tmp", "d.tmp", replace=True)
+    assert (await mount.new.entries()).names == list(files)
+    for name, file in files.items():
+        assert mount.new.file(name) is file
+        assert file.content == name.encode()
+    await mount.new.rename("a.tmp", "b.tmp", replace=True)
+    assert mount.new.file("b.tmp") is files["a.tmp"]
+    assert mount.new.bytes_held == 5
     nursery.cancel_scope.cancel()

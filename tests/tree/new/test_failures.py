@@ -332,6 +332,7 @@ def test_renames(tree: Tree, simulator: Simulator) -> None:
     assert sorted(tree.listdir("new")) == ["b", "b.json"]
     assert tree.readlink("new/b") == target
     expect_errno(errno.EPERM, tree.rename, "new/b", "new/c")
+    expect_errno(errno.ENOENT, tree.rename, "new/nothing", "new/c")
     expect_errno(errno.EPERM, tree.rename, "new/b.json", "new/.template.json")
     expect_errno(errno.EPERM, tree.rename, "new/b.json", "sessions/b.json")
     expect_errno(errno.EINVAL, tree.write, "new/c.json", BAD)
