@@ -11,7 +11,7 @@ from trio.testing import MockClock
 from exportfs.errors import BadHandle, Exists, InvalidArgument, NotFound, TooLarge
 from exportfs.vfs.new import directory
 from exportfs.vfs.new.directory import RENAME_WAITS
-from exportfs.vfs.new.file import MOST_XATTR_BYTES, RequestFile
+from exportfs.vfs.new.file import MOST_XATTR_BYTES, RequestFile, SessionLink
 from exportfs.vfs.node import SECOND, Changes
 from tests.support.fake_server import TIMEOUT, FakeServer
 from tests.tree.new.test_exactly_once_model import CONTENTS, Mounted
@@ -142,6 +142,40 @@ async def test_what_was_wrong_with_a_file_goes_when_another_takes_its_name(
     assert (await mount.new.entries()).names == ["a.json"]
     with pytest.raises(NotFound):
         await mount.new.lookup("a.json.error")
+    nursery.cancel_scope.cancel()
+
+
+@pytest.mark.promise("W5")
+async def test_a_link_leads_to_what_its_file_asks_for_now(
+    autojump_clock: MockClock, nursery: trio.Nursery, tmp_path: Path
+) -> None:
+    mount = await mounted(tmp_path, nursery)
+    object.__setattr__(mount.new._context, "wall", trio.current_time)
+    file = await scratch(mount, "a.json", CONTENTS[1])
+    led, inodes = [], mount.new._context.inodes
+    for number in (1, 2, 2):
+        await trio.sleep(100)
+        handle = await file.open(os.O_WRONLY | os.O_TRUNC)
+        await handle.write(0, CONTENTS[number])
+        await handle.flush()
+        await handle.release()
+        closed = int(trio.current_time())
+        await trio.sleep(100)
+        link = await mount.new.lookup("a")
+        assert isinstance(link, SessionLink)
+        assert inodes.find(link.ino) is link
+        led.append((link.ino, link.session_id, link.target()))
+        if len(led) == 2:
+            assert link.attributes().mtime_ns // SECOND == mount.new.attributes().mtime_ns // SECOND == closed
+    first, second = list(mount.server.sessions)
+    assert [session_id for _, session_id, _ in led] == [first, second, second]
+    names = [mount.new._directory_name(session_id) for session_id in (first, second, second)]
+    assert [target for _, _, target in led] == [f"../sessions/{name}" for name in names]
+    assert led[0][0] != led[1][0] == led[2][0]
+    assert inodes.find(led[0][0]) is None
+    mount.new.unlink("a.json")
+    assert inodes.find(led[1][0]) is None
+    assert (await mount.new.entries()).names == []
     nursery.cancel_scope.cancel()
 
 
