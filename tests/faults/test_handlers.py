@@ -11,8 +11,18 @@ import pytest
 import trio
 import trio.testing
 
-from exportfs.errors import AccessDenied, Busy, ExportfsError, Gone, TimedOut, Unreachable
-from exportfs.fuse.operations import READ_TIMEOUT_FACTOR, ExportOperations
+from exportfs.errors import (
+    AccessDenied,
+    Busy,
+    ExportfsError,
+    Gone,
+    NoAttribute,
+    NotFound,
+    TimedOut,
+    Unreachable,
+    Unsupported,
+)
+from exportfs.fuse.operations import ExportOperations
 from exportfs.vfs.node import Owner
 from exportfs.vfs.status import Activity
 from exportfs.waits import CALL
@@ -111,6 +121,22 @@ async def test_foreseen(name: str, error: ExportfsError, number: int) -> None:
     with pytest.raises(pyfuse3.FUSEError) as caught:
         await getattr(ops, name)(*arguments(ops, name))
     assert caught.value.errno == number
+    (noted,) = ops.activity.status(lambda ino: None)["recent_errors"]
+    assert (noted["operation"], noted["message"]) == (name, str(error))
+
+
+@pytest.mark.promise("T13")
+@pytest.mark.parametrize("error", [NotFound("no such"), NoAttribute("no such"), Unsupported("no such")])
+@pytest.mark.parametrize("name", ["lookup", "read", "flush", "release"])
+async def test_what_programs_ask_for_all_day(
+    name: str, error: ExportfsError, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nobody wants to read of it, but where it is of a request."""
+    ops = operations(Raising(error))
+    with caplog.at_level(logging.INFO), pytest.raises(pyfuse3.FUSEError):
+        await getattr(ops, name)(*arguments(ops, name))
+    news = name in ("flush", "release")
+    assert len(ops.activity.status(lambda ino: None)["recent_errors"]) == len(caplog.records) == news
 
 
 @pytest.mark.parametrize("name", ["lookup", "readdir", "open", "read", "flush", "release", "rmdir", "rename"])
@@ -119,7 +145,10 @@ async def test_a_part_that_hangs(name: str, autojump_clock: trio.testing.MockClo
     with pytest.raises(pyfuse3.FUSEError) as caught:
         await getattr(ops, name)(*arguments(ops, name))
     assert caught.value.errno == errno.ETIMEDOUT
-    assert trio.current_time() == pytest.approx(5 * (READ_TIMEOUT_FACTOR if name == "read" else 1))
+    assert trio.current_time() == pytest.approx(5 * (4 if name == "read" else 1))
+    (noted,) = ops.activity.status(lambda ino: None)["recent_errors"]
+    assert noted["message"] == f"took longer than {trio.current_time():.0f} s"
+    assert not ops.activity.operations
 
 
 @pytest.mark.promise("E3")
@@ -136,4 +165,4 @@ async def test_a_part_that_moves_and_does_not_end(autojump_clock: trio.testing.M
     with pytest.raises(pyfuse3.FUSEError) as caught:
         await ops.readdir(*arguments(ops, "readdir"))
     assert caught.value.errno == errno.ETIMEDOUT
-    assert trio.current_time() == pytest.approx(5 * READ_TIMEOUT_FACTOR)
+    assert trio.current_time() == pytest.approx(5 * 4)
