@@ -11,8 +11,8 @@ import trio
 from pyfuse3 import FUSEError
 
 from exportfs.fuse.operations import ExportOperations
-from exportfs.vfs.filesystem import Space
-from exportfs.vfs.node import Attributes, Changes, Opening, Owner
+from exportfs.vfs.filesystem import Emit, Space
+from exportfs.vfs.node import Attributes, Changes, Node, Opening, Owner
 from exportfs.vfs.status import Activity
 
 EXCHANGE = 2
@@ -25,6 +25,14 @@ class Caller(pyfuse3.RequestContext):
     """Whose fields can be chosen."""
 
     pid = 77
+    uid, gid, umask = 5, 6, 0o027
+
+
+class Fixed(Node):
+    """Of which everybody sees the size that is his process."""
+
+    def attributes_for(self, pid: int) -> Attributes:
+        return Attributes(self.ino, stat.S_IFREG | 0o444, pid)
 
 
 class Noting:
@@ -34,8 +42,35 @@ class Noting:
     used = 3 * 4096 + 1
 
     def __init__(self) -> None:
+        self.told: list[Node] = []
+        self.forgotten: list[tuple[int, int]] = []
+        self.created: list[tuple[Any, ...]] = []
+        self.closed: list[int] = []
         self.renamed: list[tuple[Any, ...]] = []
         self.changed: list[Changes] = []
+
+    def looked_up(self, node: Node) -> None:
+        self.told.append(node)
+
+    def forget(self, ino: int, count: int) -> None:
+        self.forgotten.append((ino, count))
+
+    async def lookup(self, parent: int, name: str) -> Node:
+        return Fixed(7)
+
+    async def create(
+        self, parent: int, name: str, mode: int, flags: int, *, uid: int, gid: int
+    ) -> tuple[Node, int, Opening]:
+        self.created.append((parent, name, mode, flags, uid, gid))
+        return Fixed(7), 9, Opening(direct_io=True)
+
+    async def read_directory(self, handle: int, offset: int, emit: Emit) -> None:
+        for place in range(offset, 5):
+            if not emit(f"n{place}", Fixed(20 + place), place + 1):
+                break
+
+    def close_directory(self, handle: int) -> None:
+        self.closed.append(handle)
 
     async def open(self, ino: int, flags: int, pid: int = 0) -> tuple[int, Opening]:
         return 9, Opening(keep_cache=True)
@@ -94,6 +129,45 @@ def test_renames(scene: Scene) -> None:
         assert scene.renames(b"a", b"b", flags) == errno.EINVAL
     assert scene.renames(b"a", b"b" * 256) == errno.ENAMETOOLONG
     assert scene.filesystem.renamed == done
+
+
+@pytest.mark.promise("T11", "T16")
+def test_creates(scene: Scene) -> None:
+    operations, context = scene.operations, scene.context
+    info, entry = trio.run(operations.create, 4, b"n" * 255, 0o4666, 1, context)
+    assert (info.fh, info.direct_io, entry.st_ino, entry.st_size) == (9, True, 7, 77)
+    assert scene.filesystem.created == [(4, "n" * 255, 0o4640, 1, 5, 6)]
+    assert [node.ino for node in scene.filesystem.told] == [7]
+    assert operations.opened == {9: (7, 77)}
+    with pytest.raises(FUSEError) as caught:
+        trio.run(operations.create, 4, b"n" * 256, 0o666, 1, context)
+    assert caught.value.errno == errno.ENAMETOOLONG
+    assert len(scene.filesystem.created) == 1
+
+
+@pytest.mark.promise("T7", "T8")
+def test_the_kernel_knows_what_it_was_told_of(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And forgets it: each time counts. Of what did not fit into an answer it was not told."""
+    operations, context, filesystem = scene.operations, scene.context, scene.filesystem
+    replies: list[tuple[Any, ...]] = []
+
+    def reply(token: object, name: bytes, entry: Any, after: int) -> bool:
+        if len(replies) == 2:
+            return False
+        replies.append((name, entry.st_ino, entry.st_size, after))
+        return True
+
+    monkeypatch.setattr(pyfuse3, "readdir_reply", reply)
+    assert trio.run(operations.lookup, 4, b"a", context).st_size == 77
+    assert trio.run(operations.opendir, 8, context) == 10
+    trio.run(operations.readdir, 10, 1, None)
+    assert replies == [(b"n1", 21, 77, 2), (b"n2", 22, 77, 3)]
+    assert [node.ino for node in filesystem.told] == [7, 21, 22]
+    trio.run(operations.forget, [(7, 1), (21, 3)])
+    assert filesystem.forgotten == [(7, 1), (21, 3)]
+    trio.run(operations.releasedir, 10)
+    assert filesystem.closed == [10]
+    assert not operations.openers()
 
 
 @pytest.mark.promise("T16")
