@@ -26,6 +26,7 @@ def simulator() -> Iterator[Simulator]:
 
 
 @pytest.mark.mount
+@pytest.mark.alone  # it looks for a name in all mounts, and other tests stop theirs
 def test_the_example(mount: MountProcess, simulator: Simulator, tmp_path: Path) -> None:
     (code,) = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
     # Beside other tests there are other mounts.
