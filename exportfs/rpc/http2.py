@@ -42,6 +42,7 @@ from exportfs.rpc.http2_client import (
     say,
     to_send,
 )
+from exportfs.rpc.outgoing import Outgoing
 from exportfs.rpc.pings import Pings
 from exportfs.rpc.turns import Call, Stream, Turns
 
@@ -96,15 +97,13 @@ class Http2Connection:
         self._unsent: dict[int, bytes] = {}
         """What the server's windows have not let go of requests yet."""
         self._unreachable = False
-        self._send = trio.Event()
+        self._outgoing = Outgoing(self._said)
         self._pings = Pings()
         self._busy_then = 0.0
         """As `LineObserver.busy`, when the last ping was sent."""
         self._tcp_round_trip = 0.0
         self._consumed = 0
         self._frames = Frames()
-        self._out = bytearray()
-        """What is to be sent, in its order, before what h2 has to send."""
         self._tcp: trio.SocketStream | None = None
         self._heard = quiet.Heard()
         self.usable = True
@@ -206,10 +205,11 @@ class Http2Connection:
 
     def _let(self, number: int, amount: int) -> None:
         """h2, which hears nothing of DATA, keeps no account of windows."""
-        assert self._http2 is not None
-        frame = WindowUpdateFrame(number, window_increment=amount).serialize()
-        self._out += to_send(self._http2) + frame
-        self._send.set()
+        self._outgoing.add(WindowUpdateFrame(number, window_increment=amount).serialize())
+
+    def _said(self) -> bytes:
+        """What h2 has to send."""
+        return b"" if self._http2 is None else to_send(self._http2)
 
     def cancel(self, stream: Stream, number: int | None) -> None:
         """Ends a call; it hears nothing more."""
@@ -221,7 +221,7 @@ class Http2Connection:
             return
         self._forget(number)
         self._reset(number)
-        self._send.set()
+        self._outgoing.soon()
         self._start_waiting()
         self._close_if_done()
 
@@ -236,6 +236,7 @@ class Http2Connection:
         self._tcp_round_trip = round_trip_of(tcp)
         arrivals = Arrivals(tcp, self.line)
         if config.insecure:
+            self._outgoing.at_once_on(tcp)
             return arrivals
         try:
             return await encrypted(config, arrivals, self._roots)
@@ -248,7 +249,7 @@ class Http2Connection:
         self._http2 = http2
         self._ping()
         self._start_waiting()
-        self._send.set()
+        self._outgoing.soon()
         failures: list[Exception] = []
 
         async def until_it_fails(work: Callable[[], Awaitable[None]]) -> None:
@@ -260,7 +261,7 @@ class Http2Connection:
             nursery.cancel_scope.cancel()
 
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(until_it_fails, partial(self._write, stream, http2))
+            nursery.start_soon(until_it_fails, partial(self._outgoing.run, stream))
             nursery.start_soon(until_it_fails, partial(self._read, stream, http2))
         if failures:
             raise failures[0]
@@ -271,6 +272,7 @@ class Http2Connection:
             if not data:
                 raise Unreachable("the server cannot be reached: it closed the connection")
             self._heard.again()
+            self._outgoing.hold()
             try:
                 for piece in self._frames.split(bytes(data)):
                     if isinstance(piece, Data):
@@ -282,20 +284,9 @@ class Http2Connection:
                             self._event(event)
             except (h2.exceptions.ProtocolError, Malformed) as error:
                 raise Misunderstood(f"HTTP/2: {error}") from None
-            self._out += to_send(http2)
-            if len(self._out) > UNSENT:
+            self._outgoing.flush()
+            if len(self._outgoing) > UNSENT:
                 raise Unreachable("the server cannot be reached: it takes nothing of what it asks for")
-            if self._out:
-                self._send.set()
-
-    async def _write(self, stream: trio.abc.Stream, http2: h2.connection.H2Connection) -> None:
-        while True:
-            await self._send.wait()
-            self._send = trio.Event()
-            self._out += to_send(http2)
-            data, self._out = self._out, bytearray()
-            if data:
-                await stream.send_all(data)
 
     def _start_waiting(self) -> None:
         http2 = self._http2
@@ -321,7 +312,7 @@ class Http2Connection:
         self._streams[number] = call.stream
         self._calls[number] = Answer(call.metadata)
         call.stream.opened(number)
-        self._send.set()
+        self._outgoing.flush()
 
     def _send_requests(self) -> None:
         """As much of them as the server's windows let go."""
