@@ -14,7 +14,7 @@ from exportfs.errors import (
     NotFound,
     NotPermitted,
 )
-from exportfs.model import ResultFile, SessionState, downloadable, location
+from exportfs.model import ResultFile, Session, SessionState, downloadable, location
 from exportfs.naming import encode, percent_encode, readable
 from exportfs.sessions.catalogue import KERNEL, Entry
 from exportfs.vfs.context import Context
@@ -128,11 +128,14 @@ class IdLink(InSession):
 class SessionDirectory(InSession, Directory):
     """One session."""
 
-    __slots__ = ("_last",)
+    __slots__ = ("_footage_end", "_last")
 
     def __init__(self, ino: int, context: Context, session_id: str) -> None:
         super().__init__(ino, context, session_id)
         self._last: Attributes | None = None
+        self._footage_end: tuple[Session, float, int] | None = None
+        """Of the session as it was, first seen then: the times of thousands of results are read when they change, not
+        each time that the kernel asks."""
 
     def attributes(self) -> Attributes:
         """Those of a directory that has been removed, where the session is gone: the kernel asks for them before it
@@ -146,10 +149,17 @@ class SessionDirectory(InSession, Directory):
             self.ino,
             stat.S_IFDIR | 0o755,
             nlink=2,
-            mtime_ns=records.footage_end(entry.session, entry.first_seen),
+            mtime_ns=self._modified(entry),
             cache_timeout=self.context.cache_timeout,
         )
         return self._last
+
+    def _modified(self, entry: Entry) -> int:
+        known = self._footage_end
+        if known is None or known[0] is not entry.session or known[1] != entry.first_seen:
+            moment = records.footage_end(entry.session, entry.first_seen)
+            self._footage_end = known = entry.session, entry.first_seen, moment
+        return known[2]
 
     def check_there(self) -> None:
         self.entry  # noqa: B018 # raises Gone
