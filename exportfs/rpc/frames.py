@@ -1,4 +1,5 @@
-"""Takes apart what a server sends over HTTP/2 (RFC 9113, 4.1): DATA for whoever it belongs to, all else for h2. Pure.
+"""Takes apart what a server sends over HTTP/2 (RFC 9113, 4.1): DATA for whoever it belongs to, pings for the
+connection, all else for h2. Pure.
 
 h2 looks at a frame of DATA for 20 microseconds when that is all that it does (16 KiB, in a loop) and copies it three
 times over; here it takes one.
@@ -12,8 +13,9 @@ FRAME = 64 * KIB
 """Bytes of the largest frame that the server may send."""
 HEAD = 9
 """Bytes of a frame's head: 3 of length, type, flags, 4 of stream."""
-DATA, HEADERS, RST_STREAM, GOAWAY, CONTINUATION = 0, 1, 3, 7, 9
-END_STREAM, END_HEADERS, PADDED = 1, 4, 8
+DATA, HEADERS, RST_STREAM, PING, GOAWAY, CONTINUATION = 0, 1, 3, 6, 7, 9
+END_STREAM, ACK, END_HEADERS, PADDED = 1, 1, 4, 8
+_PING_HEAD, _PONG_HEAD = (bytes([0, 0, 8, PING, flags, 0, 0, 0, 0]) for flags in (0, ACK))
 
 
 class Data(NamedTuple):
@@ -37,8 +39,20 @@ class Goodbye(NamedTuple):
     """The last stream that the server goes on with."""
 
 
-Piece: TypeAlias = Data | Goodbye | bytes
+class Ping(NamedTuple):
+    """The server's, to be answered (`pong`), which gRPC's servers send with each block; or its answer to ours."""
+
+    payload: bytes
+    answer: bool
+
+
+Piece: TypeAlias = Data | Goodbye | Ping | bytes
 """Bytes are whole frames of other kinds."""
+
+
+def pong(payload: bytes) -> bytes:
+    """The frame that answers a ping."""
+    return _PONG_HEAD + payload
 
 
 class Malformed(Exception):
@@ -86,7 +100,10 @@ class Frames:
             end = at + HEAD + length
             if end > len(data):
                 break
-            if kind == GOAWAY and length >= 8:  # one that is malformed is h2's to refuse
+            # Those that are malformed are h2's to refuse.
+            if kind == PING and (data.startswith(_PONG_HEAD, at) or data.startswith(_PING_HEAD, at)):
+                pieces.append(Ping(data[at + HEAD : end], bool(flags)))
+            elif kind == GOAWAY and length >= 8:
                 pieces.append(Goodbye(int.from_bytes(data[at + HEAD : at + HEAD + 4], "big") & 0x7FFFFFFF))
             else:
                 if kind in (HEADERS, CONTINUATION):

@@ -25,7 +25,7 @@ from exportfs.rpc import quiet
 from exportfs.rpc.answer import Answer, reset
 from exportfs.rpc.arrivals import Arrivals, Observer
 from exportfs.rpc.channel import Metadata
-from exportfs.rpc.frames import FRAME, Data, Frames, Goodbye, Malformed
+from exportfs.rpc.frames import FRAME, Data, Frames, Goodbye, Malformed, Ping, pong
 from exportfs.rpc.http2_client import (
     CONNECT_SECONDS,
     CONNECTION_WINDOW,
@@ -277,6 +277,8 @@ class Http2Connection:
                 for piece in self._frames.split(bytes(data)):
                     if isinstance(piece, Data):
                         self._data(piece)
+                    elif isinstance(piece, Ping):
+                        self._pinged(piece)
                     elif isinstance(piece, Goodbye):
                         self._server_leaves(piece.last)
                     else:
@@ -332,6 +334,17 @@ class Http2Connection:
             self._busy_then = self.line.busy()
             self._http2.ping(payload)
 
+    def _pinged(self, ping: Ping) -> None:
+        if not ping.answer:
+            self._outgoing.add(pong(ping.payload))
+            return
+        took = self._pings.answered(ping.payload, trio.current_time())
+        if took is not None:
+            ours = self.line.busy() - self._busy_then
+            self.line.round_trip_took(took, ours=ours, least=self._tcp_round_trip)
+            if self._pings.beginning and not self._streams:
+                self._ping()
+
     def _event(self, event: h2.events.Event) -> None:
         if isinstance(event, h2.events.ResponseReceived | h2.events.TrailersReceived):
             answer = self._calls.get(event.stream_id)
@@ -351,13 +364,6 @@ class Http2Connection:
                 # gRPC's servers count calls that were cancelled, some for ever: they would refuse all that come.
                 self._take_no_more()
             self._over(event.stream_id, reset(event.error_code))
-        elif isinstance(event, h2.events.PingAckReceived):
-            took = self._pings.answered(event.ping_data, trio.current_time())
-            if took is not None:
-                ours = self.line.busy() - self._busy_then
-                self.line.round_trip_took(took, ours=ours, least=self._tcp_round_trip)
-                if self._pings.beginning and not self._streams:
-                    self._ping()
         elif isinstance(event, h2.events.WindowUpdated):
             self._send_requests()
         elif isinstance(event, h2.events.RemoteSettingsChanged):

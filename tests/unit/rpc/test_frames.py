@@ -7,7 +7,7 @@ from hyperframe.frame import DataFrame
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exportfs.rpc.frames import FRAME, Data, Frames, Goodbye, Malformed
+from exportfs.rpc.frames import FRAME, Data, Frames, Goodbye, Malformed, Piece, Ping, pong
 
 DATA, HEADERS, SETTINGS, PING, GOAWAY, CONTINUATION = 0, 1, 4, 6, 7, 9
 
@@ -33,7 +33,7 @@ class Heard:
         self.order: list[object] = []
         self.ended: list[int] = []
 
-    def take(self, pieces: list[Data | Goodbye | bytes]) -> None:
+    def take(self, pieces: list[Piece]) -> None:
         for piece in pieces:
             if isinstance(piece, Data):
                 assert piece.stream not in self.ended
@@ -125,3 +125,25 @@ def test_a_payload_is_given_as_it_comes() -> None:
     frames, said = Frames(), frame(DATA, b"abcdef", flags=1)
     assert frames.split(said[:11]) == [Data(1, memoryview(b"ab"), 0, False, 4)]
     assert frames.split(said[11:]) == [Data(1, memoryview(b"cdef"), 0, True, 0)]
+
+
+@pytest.mark.parametrize("answer", [False, True])
+def test_pings(answer: bool) -> None:
+    frames, payload = Frames(), b"12345678"
+    said = frame(PING, payload, flags=1 if answer else 0, stream=0)
+    assert frames.split(said[:-1]) == []
+    assert frames.split(said[-1:] + said) == [Ping(payload, answer)] * 2
+    assert (pong(payload) == said) == answer
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        frame(PING, b"1234567", stream=0),
+        frame(PING, b"12345678"),
+        frame(PING, b"12345678", flags=2, stream=0),
+    ],
+    ids=["too short", "of a stream", "of flags to come"],
+)
+def test_odd_pings_are_for_h2_to_judge(said: bytes) -> None:
+    assert Frames().split(said) == [said]
