@@ -9,9 +9,10 @@ import trio
 class Wait:
     """One that is bounded, by its `scope`. Durations in seconds."""
 
-    def __init__(self, seconds: float, longest: float = math.inf) -> None:
-        """seconds: without anything that moves. longest: in all."""
-        now = trio.current_time()
+    def __init__(self, seconds: float, longest: float = math.inf, now: float | None = None) -> None:
+        """seconds: without anything that moves. longest: in all. now: by trio's clock, where that is known."""
+        if now is None:
+            now = trio.current_time()
         self.scope = trio.CancelScope(deadline=now + seconds)
         self._seconds = seconds
         self._end = now + longest

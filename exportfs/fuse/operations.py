@@ -61,15 +61,15 @@ this many times it is still too long."""
 def handler(function: Handler[P, R]) -> Handler[P, R]:
     """Bounds a handler in time, notes it while it runs, and turns every error into FUSEError."""
     name = function.__name__
+    factor = READ_TIMEOUT_FACTOR if name == "read" else 1
 
     @functools.wraps(function)
     async def bounded(self: "ExportOperations", *args: P.args, **kwargs: P.kwargs) -> R:
-        activity = self.activity
-        bound = self.bound * (READ_TIMEOUT_FACTOR if name == "read" else 1)
+        operations = self.activity.operations
         number = self.number = self.number + 1
-        activity.operations[number] = self.operation(name, args)
         begun = trio.current_time()
-        wait = Wait(bound, self.bound * READ_TIMEOUT_FACTOR)
+        operations[number] = self.operation(name, args, begun)
+        wait = Wait(self.bound * factor, self.bound * READ_TIMEOUT_FACTOR, begun)
         CALL.set(wait)
         try:
             with wait.scope:
@@ -77,24 +77,28 @@ def handler(function: Handler[P, R]) -> Handler[P, R]:
             raise trio.TooSlowError
         except FUSEError:
             raise
-        except ExportfsError as error:
-            if name in _SUBMITS or not isinstance(error, _EXPECTED):
-                log.info("%s: %s", name, error)
-                activity.failed(name, str(error))
-            raise FUSEError(errno_of(error)) from None
-        except trio.TooSlowError:
-            taken = trio.current_time() - begun
-            log.warning("%s took longer than %.0f s", name, taken)
-            activity.failed(name, f"took longer than {taken:.0f} s")
-            raise FUSEError(errno_of(TimedOut())) from None
         except Exception as error:
-            log.exception("%s failed", name)
-            activity.failed(name, f"{type(error).__name__}: {error}")
-            raise FUSEError(errno.EIO) from None
+            raise self.failed(name, error, begun) from None
         finally:
-            del activity.operations[number]
+            del operations[number]
 
     return bounded  # type: ignore[return-value] # only the name of the first parameter differs
+
+
+def at_once(function: Callable[Concatenate["ExportOperations", P], R]) -> Handler[P, R]:
+    """Makes a handler of a function, in which nothing can wait: it needs no bound. Turns every error into FUSEError."""
+    name = function.__name__
+
+    @functools.wraps(function)
+    async def answered(self: "ExportOperations", *args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return function(self, *args, **kwargs)
+        except FUSEError:
+            raise
+        except Exception as error:
+            raise self.failed(name, error, trio.current_time()) from None
+
+    return answered  # type: ignore[return-value] # as above
 
 
 class ExportOperations(pyfuse3.Operations):
@@ -143,7 +147,23 @@ class ExportOperations(pyfuse3.Operations):
             return False
         return (ino, pid) not in self.opened.values()
 
-    def operation(self, name: str, args: tuple[Any, ...]) -> Operation:
+    def failed(self, name: str, error: Exception, begun: float) -> FUSEError:
+        """Notes what a call that began then failed with; gives what the kernel is told."""
+        if isinstance(error, ExportfsError):
+            if name in _SUBMITS or not isinstance(error, _EXPECTED):
+                log.info("%s: %s", name, error)
+                self.activity.failed(name, str(error))
+            return FUSEError(errno_of(error))
+        if isinstance(error, trio.TooSlowError):
+            taken = trio.current_time() - begun
+            log.warning("%s took longer than %.0f s", name, taken)
+            self.activity.failed(name, f"took longer than {taken:.0f} s")
+            return FUSEError(errno_of(TimedOut()))
+        log.error("%s failed", name, exc_info=error)
+        self.activity.failed(name, f"{type(error).__name__}: {error}")
+        return FUSEError(errno.EIO)
+
+    def operation(self, name: str, args: tuple[Any, ...], now: float) -> Operation:
         """What a call with these arguments is, for people."""
         context = args[-1] if isinstance(args[-1], RequestContext) else None
         pid = context.pid if context is not None else 0
@@ -154,7 +174,7 @@ class ExportOperations(pyfuse3.Operations):
             offset = args[1] if name in ("read", "write") else None
         elif len(args) > 1 and isinstance(args[1], bytes) and "xattr" not in name:
             entry = args[1].decode("utf-8", "replace")
-        return Operation(name, pid, ino, offset, self.activity.monotonic(), entry)
+        return Operation(name, pid, ino, offset, now, entry)
 
     @handler
     async def lookup(self, parent_inode: InodeT, name: FileNameT, ctx: RequestContext) -> EntryAttributes:
@@ -166,8 +186,8 @@ class ExportOperations(pyfuse3.Operations):
             self.gone.pop(ino, None)
             self.filesystem.forget(ino, count)
 
-    @handler
-    async def getattr(self, inode: InodeT, ctx: RequestContext) -> EntryAttributes:
+    @at_once
+    def getattr(self, inode: InodeT, ctx: RequestContext) -> EntryAttributes:
         attributes = self.filesystem.attributes(inode, ctx.pid)
         if inode in self.gone and not attributes.nlink and self._asked_by_name(inode, ctx.pid):
             # Then the kernel asks whether the name still leads to it.
@@ -192,12 +212,12 @@ class ExportOperations(pyfuse3.Operations):
         )
         return self._attributes(await self.filesystem.change(inode, changes))
 
-    @handler
-    async def readlink(self, inode: InodeT, ctx: RequestContext) -> FileNameT:
+    @at_once
+    def readlink(self, inode: InodeT, ctx: RequestContext) -> FileNameT:
         return _name(self.filesystem.target(inode))
 
-    @handler
-    async def opendir(self, inode: InodeT, ctx: RequestContext) -> FileHandleT:
+    @at_once
+    def opendir(self, inode: InodeT, ctx: RequestContext) -> FileHandleT:
         handle = self.filesystem.open_directory(inode)
         self.opened[handle] = inode, ctx.pid
         return FileHandleT(handle)
@@ -214,13 +234,13 @@ class ExportOperations(pyfuse3.Operations):
 
         await self.filesystem.read_directory(fh, start_id, emit)
 
-    @handler
-    async def releasedir(self, fh: FileHandleT) -> None:
+    @at_once
+    def releasedir(self, fh: FileHandleT) -> None:
         self.opened.pop(fh, None)
         self.filesystem.close_directory(fh)
 
-    @handler
-    async def fsyncdir(self, fh: FileHandleT, datasync: bool) -> None:
+    @at_once
+    def fsyncdir(self, fh: FileHandleT, datasync: bool) -> None:
         pass
 
     @handler
@@ -274,8 +294,8 @@ class ExportOperations(pyfuse3.Operations):
     async def flush(self, fh: FileHandleT) -> None:
         await self.filesystem.flush(fh)
 
-    @handler
-    async def fsync(self, fh: FileHandleT, datasync: bool) -> None:
+    @at_once
+    def fsync(self, fh: FileHandleT, datasync: bool) -> None:
         # Requests live in memory until close() submits them: there is nothing to sync.
         pass
 
@@ -313,50 +333,50 @@ class ExportOperations(pyfuse3.Operations):
         replace = not flags & pyfuse3.RENAME_NOREPLACE
         await self.filesystem.rename(parent_inode_old, old, parent_inode_new, new, replace=replace)
 
-    @handler
-    async def mkdir(
+    @at_once
+    def mkdir(
         self, parent_inode: InodeT, name: FileNameT, mode: ModeT, ctx: RequestContext
     ) -> EntryAttributes:
         self.filesystem.refuse_creation()
 
-    @handler
-    async def mknod(
+    @at_once
+    def mknod(
         self, parent_inode: InodeT, name: FileNameT, mode: ModeT, rdev: int, ctx: RequestContext
     ) -> EntryAttributes:
         self.filesystem.refuse_creation()
 
-    @handler
-    async def symlink(
+    @at_once
+    def symlink(
         self, parent_inode: InodeT, name: FileNameT, target: FileNameT, ctx: RequestContext
     ) -> EntryAttributes:
         self.filesystem.refuse_creation()
 
-    @handler
-    async def link(
+    @at_once
+    def link(
         self, inode: InodeT, new_parent_inode: InodeT, new_name: FileNameT, ctx: RequestContext
     ) -> EntryAttributes:
         self.filesystem.refuse_creation()
 
-    @handler
-    async def getxattr(self, inode: InodeT, name: XAttrNameT, ctx: RequestContext) -> bytes:
+    @at_once
+    def getxattr(self, inode: InodeT, name: XAttrNameT, ctx: RequestContext) -> bytes:
         if name in ACLS and expects_acls(ctx.pid):
             raise NoAttribute("no ACL")
         return self.filesystem.xattr(inode, _text(name))
 
-    @handler
-    async def listxattr(self, inode: InodeT, ctx: RequestContext) -> Sequence[XAttrNameT]:
+    @at_once
+    def listxattr(self, inode: InodeT, ctx: RequestContext) -> Sequence[XAttrNameT]:
         return [XAttrNameT(encode(name)) for name in self.filesystem.xattrs(inode)]
 
-    @handler
-    async def setxattr(self, inode: InodeT, name: XAttrNameT, value: bytes, ctx: RequestContext) -> None:
+    @at_once
+    def setxattr(self, inode: InodeT, name: XAttrNameT, value: bytes, ctx: RequestContext) -> None:
         self.filesystem.set_xattr(inode, _text(name), value)
 
-    @handler
-    async def removexattr(self, inode: InodeT, name: XAttrNameT, ctx: RequestContext) -> None:
+    @at_once
+    def removexattr(self, inode: InodeT, name: XAttrNameT, ctx: RequestContext) -> None:
         self.filesystem.remove_xattr(inode, _text(name))
 
-    @handler
-    async def statfs(self, ctx: RequestContext) -> StatvfsData:
+    @at_once
+    def statfs(self, ctx: RequestContext) -> StatvfsData:
         space = self.filesystem.space()
         data = StatvfsData()
         data.f_bsize = data.f_frsize = FRAGMENT
