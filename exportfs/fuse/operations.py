@@ -65,10 +65,8 @@ def handler(function: Handler[P, R]) -> Handler[P, R]:
 
     @functools.wraps(function)
     async def bounded(self: "ExportOperations", *args: P.args, **kwargs: P.kwargs) -> R:
-        operations = self.activity.operations
-        number = self.number = self.number + 1
         begun = trio.current_time()
-        operations[number] = self.operation(name, args, begun)
+        number = self.begun(name, args, begun)
         wait = Wait(self.bound * factor, self.bound * READ_TIMEOUT_FACTOR, begun)
         CALL.set(wait)
         try:
@@ -80,23 +78,27 @@ def handler(function: Handler[P, R]) -> Handler[P, R]:
         except Exception as error:
             raise self.failed(name, error, begun) from None
         finally:
-            del operations[number]
+            del self.activity.operations[number]
 
     return bounded  # type: ignore[return-value] # only the name of the first parameter differs
 
 
 def at_once(function: Callable[Concatenate["ExportOperations", P], R]) -> Handler[P, R]:
-    """Makes a handler of a function, in which nothing can wait: it needs no bound. Turns every error into FUSEError."""
+    """Makes a handler of a function. Nothing in it can wait, so it needs no bound; otherwise as `handler`."""
     name = function.__name__
 
     @functools.wraps(function)
     async def answered(self: "ExportOperations", *args: P.args, **kwargs: P.kwargs) -> R:
+        begun = trio.current_time()
+        number = self.begun(name, args, begun)
         try:
             return function(self, *args, **kwargs)
         except FUSEError:
             raise
         except Exception as error:
-            raise self.failed(name, error, trio.current_time()) from None
+            raise self.failed(name, error, begun) from None
+        finally:
+            del self.activity.operations[number]
 
     return answered  # type: ignore[return-value] # as above
 
@@ -146,6 +148,12 @@ class ExportOperations(pyfuse3.Operations):
             del self.gone[ino]
             return False
         return (ino, pid) not in self.opened.values()
+
+    def begun(self, name: str, args: tuple[Any, ...], now: float) -> int:
+        """Notes a call under way, until its number is taken out again."""
+        number = self.number = self.number + 1
+        self.activity.operations[number] = self.operation(name, args, now)
+        return number
 
     def failed(self, name: str, error: Exception, begun: float) -> FUSEError:
         """Notes what a call that began then failed with; gives what the kernel is told."""
