@@ -90,7 +90,7 @@ def test_the_log_of_a_mount_has_it(capfd: pytest.CaptureFixture[str]) -> None:
     made = logs.start("info", None, foreground=True)
     try:
         for _ in range(100):
-            logging.getLogger("exportfs.fuse.operations").info("read: nothing came in time")
+            logging.getLogger("exportfs.fuse.handlers").info("read: nothing came in time")
         made.stop()
     finally:
         logging.basicConfig(level=level, handlers=before, force=True)

@@ -243,5 +243,6 @@ def test_what_is_under_way_is_said_for_people(scene: Scene) -> None:
         ("readdir", (10, 3, None), (77, 8, None, None)),
         ("read", (11, 0, 512), (0, 0, 0, None)),
     ):
-        made = operations.operation(name, args)
+        made = operations.operation(name, args, 5.0)
         assert (made.name, made.pid, made.ino, made.offset, made.entry) == (name, *said)
+        assert made.since == 5.0
