@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -82,6 +83,22 @@ def test_another_record_has_another_time(tree: Tree, simulator: Simulator) -> No
     eventually(completed)
     assert len({text for text, _ in seen}) == len({moment for _, moment in seen})
     assert [moment for _, moment in seen] == sorted(moment for _, moment in seen)
+
+
+@pytest.mark.promise("S4")
+def test_progress_takes_the_time_of_a_record_into_no_future(tree: Tree, simulator: Simulator) -> None:
+    """However often there is some: these trees look five times a second."""
+    tree.write("new/a.json", json.dumps({**ARCHIVE_REQUEST, **LIVE_REQUEST, "archive": None}).encode())
+    path = "sessions/" + tree.readlink("new/a").rpartition("/")[2] + "/.session.json"
+    texts: set[bytes] = set()
+
+    def several() -> bool:
+        texts.add(tree.read(path))
+        return len(texts) > 6
+
+    eventually(several)
+    # What is no progress (the labels of its cameras) shows at once, whatever second it is.
+    assert tree.stat(path).st_mtime < time.time() + 3
 
 
 @pytest.mark.promise("S4", "R3")

@@ -17,6 +17,9 @@ from exportfs.timestamps import parse_server, to_rfc3339
 from exportfs.vfs.context import Context
 from exportfs.vfs.node import SECOND
 
+PASSING = frozenset({"progress", "expires_at", "last_frame_timestamp"})
+"""What of the record of a running export is another at each answer of the server."""
+
 
 def state_word(context: Context, session: Session) -> str:
     """`running completed failed stopped removed`."""
@@ -72,8 +75,8 @@ def keeping(context: Context, entry: Entry) -> tuple[bool | None, str | None]:
     return context.keeper.kept(entry.id), expires_at(context, entry.id)
 
 
-def session_record(context: Context, entry: Entry) -> bytes:
-    """The text of `.session.json`."""
+def session_record(context: Context, entry: Entry) -> tuple[bytes, bytes]:
+    """The text of `.session.json`, and the same without what of it passes by while an export runs (`PASSING`)."""
     session = entry.session
     kept_alive, expires = keeping(context, entry)
     word = state_word(context, session)
@@ -114,7 +117,9 @@ def session_record(context: Context, entry: Entry) -> bytes:
     texts["files"] = "[" + ",".join(f"\n    {_json(file)}" for file in files) + ("\n  ]" if files else "]")
     # Line breaks of the text stand between its values: within strings JSON has none.
     texts["options"] = options_text(session).rstrip().replace("\n", "\n  ")
-    return ("{\n" + ",\n".join(f'  "{key}": {value}' for key, value in texts.items()) + "\n}\n").encode()
+    lines = {key: f'  "{key}": {value}' for key, value in texts.items()}
+    lasting = "".join(line for key, line in lines.items() if key not in PASSING)
+    return ("{\n" + ",\n".join(lines.values()) + "\n}\n").encode(), lasting.encode()
 
 
 def request_record(entry: Entry) -> bytes:
