@@ -57,6 +57,8 @@ WRITE_WITHIN = 5.0
 """Seconds for a record to be on disk, before the server is asked; less where the timeout is short."""
 WATCH_EVERY = 1.0
 """Seconds between two looks at the journal, and at whether a listing has what is missed."""
+PRUNE_EVERY = 3600.0
+"""Seconds between two looks for records of sessions that are gone."""
 SETTLED_AFTER = 60.0
 """Seconds after a lost answer; a session that has not shown up by then, with the server answering, never will."""
 _REFUSED = (InvalidArgument, AccessDenied, Busy, NotFound, TooLarge, Unsupported, NotSent)
@@ -236,10 +238,15 @@ class Submitter:
                 self._locks.pop(wanted, None)
 
     async def watch(self) -> None:
-        """Adopts what turns up late, or was asked for by a mount that was killed; until cancelled."""
-        seen = -1
+        """Adopts what turns up late, or was asked for by a mount that was killed, and drops what has been gone for a
+        day; until cancelled."""
+        seen, pruned = -1, trio.current_time()
         while True:
             self._journal.catch_up()
+            # By a list that was asked for since: while the server is away, none shows what it has.
+            if self._catalogue.asked >= pruned + PRUNE_EVERY:
+                pruned = trio.current_time()
+                self._ledger.records.prune({entry.id for entry in self._catalogue}, time.time())
             if self._ledger.records.unresolved() and self._catalogue.refreshed_at is not None:
                 self._ledger.records.watched_from(trio.current_time(), time.time())
                 if seen != self._catalogue.listings:

@@ -52,7 +52,7 @@ class Record:
     at: float = 0.0
     """Unix time when it was asked for."""
     gone: float = 0.0
-    """Unix time when a mount first began and the server did not list its session; 0 while it does."""
+    """Unix time when the server was first found not to list its session; 0 while it does."""
     footage: Mapping[str, object] | None = None
     """What the archive said of the footage then, as the session's record shows it."""
     within: float = 0.0
@@ -224,7 +224,6 @@ class Records:
 
     def heard(self, record: Record) -> None:
         """Another mount knows the session of a record that is unresolved here. It is on disk."""
-        self._unknown_since.pop(record.key, None)
         self._set(record)
 
     def overdue(self, record: Record, since: float) -> bool:
@@ -268,7 +267,8 @@ class Records:
                 self._change(replace(record, footage=footage), soon=False)
 
     def prune(self, existing: set[str], now: float) -> None:
-        """A mount begins, and the server lists these sessions: drops what has been gone for a day. Unix time.
+        """A mount begins, or has been there for another hour, and the server lists these sessions: drops what has been
+        gone for a day. Unix time.
 
         Not sooner, however long ago it was asked for: a server that is just starting may not list its sessions yet.
         """
@@ -314,4 +314,6 @@ class Records:
 
     def _set(self, record: Record) -> None:
         self._records[record.key] = record
+        if record.session_id is not None:
+            self._unknown_since.pop(record.key, None)
         self._by_session = None
