@@ -97,7 +97,7 @@ def test_progress_takes_the_time_of_a_record_into_no_future(tree: Tree, simulato
         return len(texts) > 6
 
     eventually(several)
-    # What is no progress (the labels of its cameras) shows at once, whatever second it is.
+    # All else (the labels of its cameras) shows at once, whatever second it is.
     assert tree.stat(path).st_mtime < time.time() + 3
 
 
