@@ -121,6 +121,35 @@ def test_copies(filled: Filled, simulator: Simulator, tmp_path: Path, command: l
     assert not calls_but_listings(simulator).keys() & {"StartSession", "StopSession", "DestroySession"}
 
 
+IN_THE_KERNEL = {
+    "sendfile": "while os.sendfile(target, source, None, 1 << 20): pass",
+    "splice": (
+        "out, into = os.pipe()\n"
+        "while count := os.splice(source, into, 65536):\n"
+        "    while count: count -= os.splice(out, target, count)"
+    ),
+    "a clone, or else a copy": "subprocess.run(['cp', '--reflink=auto', *sys.argv[1:]], check=True)",
+    "set to O_DIRECT late": (
+        "os.read(source, 4096); os.lseek(source, 0, 0)\n"
+        "fcntl.fcntl(source, fcntl.F_SETFL, os.O_DIRECT)\n"
+        "room = mmap.mmap(-1, 1 << 17)\n"
+        "while count := os.readv(source, [room]): os.write(target, room[:count])"
+    ),
+}
+
+
+@pytest.mark.promise("R6")
+@pytest.mark.parametrize("code", IN_THE_KERNEL.values(), ids=IN_THE_KERNEL)
+def test_copies_past_the_program(filled: Filled, tmp_path: Path, code: str) -> None:
+    before = (
+        "import fcntl, mmap, os, subprocess, sys\nsource = os.open(sys.argv[1], os.O_RDONLY)\n"
+        "target = os.open(sys.argv[2], os.O_WRONLY | os.O_CREAT)\n"
+    )
+    for number, (path, data) in enumerate(filled.results.items()):
+        run(sys.executable, "-c", before + code, filled.root / path, tmp_path / f"{number}")
+        assert (tmp_path / f"{number}").read_bytes() == data, path
+
+
 @pytest.mark.promise("T6", "S4")
 def test_a_second_rsync_copies_nothing(filled: Filled, tmp_path: Path) -> None:
     sessions = f"{filled.root}/sessions/"

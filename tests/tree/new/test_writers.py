@@ -103,6 +103,11 @@ PYTHON = {
     "m = mmap.mmap(d, len(data)); m[:] = data; m.flush(); m.close(); os.close(d)",
     "sendfile": "d = os.open(target, os.O_WRONLY | os.O_CREAT); s = os.open(source, os.O_RDONLY)\n"
     "os.sendfile(d, s, 0, len(data)); os.close(d)",
+    "copy_file_range": "t = os.path.dirname(target) + '/.x' + os.path.basename(target)\n"
+    "open(t, 'wb').write(data); d = os.open(target, os.O_WRONLY | os.O_CREAT); s = os.open(t, os.O_RDONLY)\n"
+    "assert os.copy_file_range(s, d, len(data)) == len(data); os.close(d); os.unlink(t)",
+    "splice": "d = os.open(target, os.O_WRONLY | os.O_CREAT); s = os.open(source, os.O_RDONLY)\n"
+    "r, w = os.pipe(); n = os.splice(s, w, len(data)); assert os.splice(r, d, n) == len(data); os.close(d)",
     "shutil.copy2": "shutil.copy2(source, target)",
     "shutil.move": "shutil.copy2(source, source + 'c'); shutil.move(source + 'c', target)",
     "byte order mark": "open(target, 'w', encoding='utf-8-sig').write(data.decode())",
