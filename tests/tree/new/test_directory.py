@@ -99,6 +99,7 @@ async def test_what_files_hold_is_counted_until_it_is_let_go_of(
     """Whatever is written where, cut off or put on, and however long somebody has it open that was removed."""
     mount = await mounted(tmp_path, nursery)
     new = mount.new
+    object.__setattr__(new._context, "wall", trio.current_time)
     file, writer = await new.create("a.tmp", 0o640, os.O_RDWR)
     reader = await file.open(os.O_RDONLY)
     for offset, data, held in (
@@ -107,7 +108,9 @@ async def test_what_files_hold_is_counted_until_it_is_let_go_of(
         (8, b"xyz", b"01abc567xyz"),
         (13, b"end", b"01abc567xyz\0\0end"),
     ):
+        await trio.sleep(10)
         assert await writer.write(offset, data) == len(data)
+        assert file.attributes().mtime_ns // SECOND == int(trio.current_time())
         assert await reader.read(0, 99) == held
         assert new.bytes_held == file.attributes().size == len(held)
     assert await reader.read(9, 4) == b"yz\0\0"
@@ -124,6 +127,11 @@ async def test_what_files_hold_is_counted_until_it_is_let_go_of(
     assert await reader.read(0, 99) == b"01ab\0\0"
     with pytest.raises(BadHandle):
         await reader.write(0, b"x")
+    await reader.release()
+    assert new.bytes_held == 0
+    # Once more by its number, which the kernel may still know.
+    reader = await file.open(os.O_RDONLY)
+    assert await reader.read(0, 99) == b""
     await reader.release()
     assert new.bytes_held == 0
     nursery.cancel_scope.cancel()
