@@ -1,6 +1,7 @@
 """Exact downloads: servers that break rules, or use them as few do, each made to happen."""
 
 from collections.abc import Iterator
+from typing import NoReturn
 
 import pytest
 import trio
@@ -11,7 +12,7 @@ from exportfs.errors import Corrupt, ExportfsError, Unreachable
 from exportfs.model import Fetch
 from exportfs.rpc.blocks import block_of
 from exportfs.rpc.exact import ExactDownload
-from exportfs.rpc.http2_client import NoExact
+from exportfs.rpc.http2_client import CONNECT_SECONDS, NoExact
 from exportfs.rpc.wire_format import message
 from tests.support.downloads import Sink, downloads_from, plain
 from tests.support.exact_peer import PeerConnection
@@ -265,3 +266,42 @@ def test_a_block_keeps_no_more_than_itself() -> None:
     _, block = block_of(message((1, 7), (2, b"x" * BLOCK), (9, b"y" * (1 << 20))))
     assert block == b"x" * BLOCK
     assert block.obj == block
+
+
+@pytest.mark.promise("E3")
+async def test_no_connection_in_time(autojump_clock: trio.testing.MockClock) -> None:
+    """A download that waits for one hears of it, and the next gets another."""
+
+    class Never(PeerConnection):
+        async def _connect(self) -> NoReturn:
+            await trio.sleep_forever()
+
+    peer = Peer(lambda number: [])
+    async with trio.open_nursery() as nursery:
+        connection = Never(peer)
+        nursery.start_soon(connection.serve)
+        _, error = await outcome(connection)
+    assert isinstance(error, Unreachable)
+    assert "within 15 s" in str(error)
+    assert trio.current_time() == CONNECT_SECONDS
+    assert not connection.usable
+    peer.ours.close()
+
+
+@pytest.mark.promise("E3")
+@pytest.mark.parametrize("how", [OSError(113, "No route to host"), trio.BrokenResourceError("gone")])
+async def test_a_connection_that_breaks(how: Exception) -> None:
+    """In whatever way the kernel says so: the server cannot be reached."""
+
+    class Breaking(PeerConnection):
+        async def _read(self, *_: object) -> NoReturn:
+            await trio.testing.wait_all_tasks_blocked()
+            raise how
+
+    async with trio.open_nursery() as nursery:
+        connection = Breaking(Peer(lambda number: [STALL]))
+        nursery.start_soon(connection.serve)
+        _, error = await outcome(connection)
+    assert isinstance(error, Unreachable)
+    assert "the connection broke" in str(error)
+    assert not connection.usable
