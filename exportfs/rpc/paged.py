@@ -12,6 +12,7 @@ from exportfs.errors import Corrupt, ExportfsError, Interrupted, TimedOut
 from exportfs.rpc.channel import Connection, Connections, Lane, Metadata
 from exportfs.rpc.counted import counted
 from exportfs.rpc.status import translate
+from exportfs.rpc.unary import LATE
 
 T = TypeVar("T")
 
@@ -46,7 +47,8 @@ async def collect(
         failure: list[ExportfsError] = []
         whole = timeout if moved is None else None
         connection, call = _start(connections, method, request, metadata, whole)
-        rest = trio.CancelScope()
+        # A moment more than gRPC has: where it has no threads for deadlines, it keeps none.
+        rest = trio.CancelScope(deadline=trio.current_time() + timeout + LATE)
 
         def came(taken: T) -> None:
             assert moved is not None

@@ -15,7 +15,7 @@ from exportfs.rpc.channel import Connection, Connections, Lane, Metadata
 from exportfs.rpc.counted import counted
 from exportfs.rpc.status import translate
 
-_LATE = 1.0
+LATE = 1.0
 """Seconds after its deadline that gRPC has for saying so. It keeps deadlines in threads of its own, if it has any."""
 _LOOK = 0.005
 """Seconds between two looks at whether there is a connection, at the start only."""
@@ -58,7 +58,7 @@ class Bridge:
                     lambda: start.future(request, timeout=timeout, metadata=(*metadata, *hints)),
                 )
                 call.add_done_callback(wake)
-                with trio.move_on_after(timeout + _LATE) as scope:
+                with trio.move_on_after(timeout + LATE) as scope:
                     await done.wait()
                 if scope.cancelled_caught:
                     self._connections.suspect(connection)
