@@ -198,7 +198,7 @@ class StreamDownload:
             if head.kind == DATA:
                 if self._data(connection, head):
                     connection.usable = False  # no call ends so, and h2 has not heard that this one did
-                    return self._ended()
+                    return self._ended() or Interrupted("the call ended without a status")
                 continue
             events, last = connection.events(head)
             if last is not None and last < self._number:

@@ -191,6 +191,16 @@ class Peer:
                 self.window += int.from_bytes(payload, "big")
 
 
+class HalfClosed(Peer):
+    """At CLOSE it says no more, and goes on hearing: what is sent to it still does not fail."""
+
+    def _do(self, number: int, step: Step) -> None:
+        if step == CLOSE:
+            self._socket.shutdown(socket.SHUT_WR)
+            step = STALL
+        super()._do(number, step)
+
+
 class Peers(Streams):
     """Connections to one such after another."""
 

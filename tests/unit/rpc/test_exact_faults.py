@@ -8,7 +8,7 @@ import trio
 import trio.testing
 from hyperframe.frame import PingFrame, RstStreamFrame
 
-from exportfs.errors import Corrupt, ExportfsError, Unreachable
+from exportfs.errors import Corrupt, ExportfsError, Interrupted, Unreachable
 from exportfs.model import Fetch
 from exportfs.rpc.blocks import block_of
 from exportfs.rpc.exact import ExactDownload
@@ -19,8 +19,10 @@ from tests.support.exact_peer import PeerConnection
 from tests.support.fake_source import content
 from tests.support.framed_peer import (
     AWAIT_LEAVE,
+    CLOSE,
     STALL,
     Data,
+    HalfClosed,
     Peer,
     Say,
     Script,
@@ -305,3 +307,33 @@ async def test_a_connection_that_breaks(how: Exception) -> None:
     assert isinstance(error, Unreachable)
     assert "the connection broke" in str(error)
     assert not connection.usable
+
+
+@pytest.mark.promise("R6", "E3")
+async def test_a_server_that_hangs_up() -> None:
+    """In the middle of an answer, between two blocks: it is no end of the file."""
+    one = messages(BLOCK, BLOCK)
+    async with trio.open_nursery() as nursery:
+        connection = PeerConnection(HalfClosed(lambda number: [headers(number, OK), Data(one), CLOSE]))
+        nursery.start_soon(connection.serve)
+        taken, error = await outcome(connection)
+    assert taken == content("f", 0, BLOCK)
+    assert isinstance(error, Unreachable)
+    assert not connection.usable
+
+
+@pytest.mark.promise("R6")
+async def test_what_ends_with_data_is_no_success() -> None:
+    """Whatever its headers say of that: gRPC's answers end with trailers, and more may have been to come."""
+    async with trio.open_nursery() as nursery:
+        peer = Peer(
+            lambda number: [
+                headers(number, OK, ("grpc-status", "0")),
+                data(number, messages(BLOCK, BLOCK), end=True),
+            ]
+        )
+        connection = PeerConnection(peer)
+        nursery.start_soon(connection.serve)
+        _, error = await outcome(connection)
+        assert isinstance(error, Interrupted)
+        connection.close()

@@ -32,6 +32,7 @@ from tests.support.framed_peer import (
     CLOSE,
     STALL,
     Data,
+    HalfClosed,
     Peer,
     Peers,
     Say,
@@ -454,3 +455,33 @@ async def test_a_connection_that_refuses_calls_gets_no_other() -> None:
             assert isinstance(sink.error, Unreachable)
             await until(partial(let_go, download))
             assert len(peers.made) == made
+
+
+async def test_what_ends_with_data_is_no_success() -> None:
+    """Whatever its headers say of that: gRPC's answers end with trailers, and more may have been to come."""
+
+    def script(number: int) -> list[Step]:
+        return [
+            headers(number, OK, ("grpc-status", "0")),
+            data(number, messages(BLOCK, BLOCK), end=True),
+            STALL,
+        ]
+
+    async with served(Peers(lambda: Peer(script))) as peers:
+        sink = Sink()
+        peers.begin(fetch(), sink)
+        with pytest.raises(Interrupted, match="without a status"):
+            await sink.whole()
+
+
+async def test_a_server_that_hangs_up() -> None:
+    """In the middle of an answer, between two blocks: it is no end of the file."""
+    one = messages(BLOCK, BLOCK)
+    async with served(
+        Peers(lambda: HalfClosed(lambda number: [headers(number, OK), Data(one), CLOSE]))
+    ) as peers:
+        sink = Sink()
+        peers.begin(fetch(), sink)
+        with pytest.raises(Unreachable, match="closed the connection"):
+            await sink.whole()
+        assert sink.data == content("f", 0, BLOCK)
