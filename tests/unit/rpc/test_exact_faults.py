@@ -6,7 +6,7 @@ from typing import NoReturn
 import pytest
 import trio
 import trio.testing
-from hyperframe.frame import PingFrame, RstStreamFrame
+from hyperframe.frame import GoAwayFrame, PingFrame, RstStreamFrame
 
 from exportfs.errors import Corrupt, ExportfsError, Interrupted, Unreachable
 from exportfs.model import Fetch
@@ -47,7 +47,9 @@ async def outcome(connection: PeerConnection) -> tuple[bytes, ExportfsError | No
 
 
 @pytest.mark.promise("R6")
-@pytest.mark.parametrize("what", ["beyond the window", "beyond it, cut", "compressed"])
+@pytest.mark.parametrize(
+    "what", ["beyond the window", "beyond it, cut", "compressed", "of no stream", "of no use to h2"]
+)
 async def test_nothing_is_taken_after_what_is_not_understood(what: str) -> None:
     """It would be put where that belongs, and the block be of the right length with the wrong bytes."""
     raw = messages(BLOCK, BLOCK)
@@ -56,6 +58,10 @@ async def test_nothing_is_taken_after_what_is_not_understood(what: str) -> None:
         yield headers(number, OK)
         if what == "compressed":
             yield Say(data(number, b"\1\0\0\0\1x").raw + data(number, raw).raw)
+        elif what.startswith("of no"):
+            window = b"\0\0\4\x08\0\0\0\0\0\0\0\0\0"  # opened by nothing
+            yield Say(b"\0\0\4\0\0\0\0\0\0oops" if what == "of no stream" else window)
+            yield data(number, raw)
         else:
             parts = raw[:4000], b"x" * 20000, b"y" * (len(raw) - 4000)
             yield Say(b"".join(data(number, part).raw for part in parts))
@@ -337,3 +343,37 @@ async def test_what_ends_with_data_is_no_success() -> None:
         _, error = await outcome(connection)
         assert isinstance(error, Interrupted)
         connection.close()
+
+
+@pytest.mark.promise("R6")
+async def test_a_goodbye_to_one_of_two_calls() -> None:
+    """What the server has begun goes on to its end, and what it says it will not begin is for another connection."""
+    size = BLOCK + 1000
+    raw = messages(size, BLOCK)
+
+    def script(number: int) -> Iterator[Step]:
+        yield headers(number, OK)
+        yield data(number, raw[:5000])
+        while not peer._calls:
+            peer._hear()
+        yield Say(GoAwayFrame(0, last_stream_id=number).serialize())
+        yield data(number, raw[5000:])
+        yield headers(number, ("grpc-status", "0"), end=True)
+        yield STALL
+
+    peer = Peer(script)
+    sinks = Sink(), Sink()
+    async with trio.open_nursery() as nursery:
+        connection = PeerConnection(peer)
+        nursery.start_soon(connection.serve)
+        with trio.fail_after(60):
+            while not peer.acknowledged:
+                await trio.testing.wait_all_tasks_blocked(0.001)
+        for sink in sinks:
+            download = ExactDownload(connection, Fetch("s", "f", BLOCK, 0, 3, size=size), sink)
+            connection.start(download, "/x", b"request", ())
+        with pytest.raises(Unreachable, match="ends the connection"):
+            await sinks[1].whole()
+        assert not connection.usable
+        assert await sinks[0].whole() == content("f", 0, size)
+    assert not sinks[1].data
