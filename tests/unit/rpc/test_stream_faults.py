@@ -17,7 +17,7 @@ import trio.testing
 from hyperframe.frame import GoAwayFrame, PingFrame, RstStreamFrame, SettingsFrame
 
 from exportfs.config import KIB, ServerConfig
-from exportfs.errors import Interrupted, Unreachable
+from exportfs.errors import ExportfsError, Interrupted, Unreachable
 from exportfs.model import Fetch
 from exportfs.rpc.framed import FramedConnection
 from exportfs.rpc.http2_client import Misunderstood, NoExact
@@ -25,7 +25,7 @@ from exportfs.rpc.stream import StreamDownload
 from exportfs.rpc.threads import Threads
 from exportfs.rpc.tls import context
 from exportfs.simulator import Simulator, SimulatorServer, make_certificates
-from tests.support.downloads import Sink, downloads_from
+from tests.support.downloads import Sink, downloads_from, plain
 from tests.support.fake_source import content
 from tests.support.framed_peer import (
     AWAIT_LEAVE,
@@ -256,10 +256,12 @@ async def test_no_more_descriptors(monkeypatch: pytest.MonkeyPatch) -> None:
                 raise OSError(24, "Too many open files")
 
             monkeypatch.setattr(os, "eventfd", none)
-            sink = Sink()
+            sink, left = Sink(), Sink()
+            downloads.start(fetch(), left).cancel()  # before it could hear of it
             downloads.start(fetch(), sink)
             with pytest.raises(Interrupted, match="Too many open files"):
                 await sink.whole()
+            assert not left.end.is_set()
 
 
 def early(number: int) -> list[Step]:
@@ -485,3 +487,60 @@ async def test_a_server_that_hangs_up() -> None:
         with pytest.raises(Unreachable, match="closed the connection"):
             await sink.whole()
         assert sink.data == content("f", 0, BLOCK)
+
+
+class Raising(Sink):
+    """Cannot take a block, or the end."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__()
+        self._what = what
+        self.ends = 0
+
+    def block(self, index: int, data: memoryview, length: int | None = None) -> None:
+        if self._what == "block":
+            raise ZeroDivisionError("injected")
+        super().block(index, data, length)
+
+    def ended(self, error: ExportfsError | None) -> None:
+        self.ends += 1
+        super().ended(error)
+        if self._what == "end":
+            raise ZeroDivisionError("injected")
+
+
+@pytest.mark.parametrize("wide", [True, False])
+@pytest.mark.parametrize("what", ["block", "end"])
+async def test_who_cannot_take_it_harms_no_other(wide: bool, what: str) -> None:
+    """On the same connection, where they share one. The end comes once, and after it nothing."""
+    with Http2Server(SIZE) as server:
+        async with downloads_from(plain(server.port)) as downloads:
+            bad, good = Raising(what), Sink()
+            for sink in (bad, good):
+                asked = Fetch("s", "f", BLOCK, 0, SIZE // BLOCK + 1, size=SIZE, wide=wide)
+                downloads.start(asked, sink).window(SIZE)
+            assert await good.whole() == content("f", 0, SIZE)
+            if what == "block":
+                with pytest.raises(Interrupted, match="injected"):
+                    await bad.whole()
+            else:
+                assert await bad.whole() == good.data
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            assert bad.ends == 1
+    assert server.connections == (3 if wide else 1)
+
+
+@pytest.mark.parametrize("wide", [True, False])
+async def test_what_was_allowed_meanwhile_comes_over_grpc_too(wide: bool) -> None:
+    """Who has allowed it waits for it, whatever it comes over."""
+    with Http2Server(SIZE, garbage_after=5, garbage_on=2 if wide else 1) as server:
+        async with downloads_from(plain(server.port)) as downloads:
+            sink = Sink()
+            asked = Fetch("s", "f", BLOCK, 0, 2, size=SIZE, wide=wide)
+            download = downloads.start(asked, sink)
+            await sink.has(2 * BLOCK)
+            download.allow(7)
+            await sink.has(7 * BLOCK)
+            assert sink.data == content("f", 0, 7 * BLOCK)
+            download.allow(SIZE // BLOCK + 1)
+            assert await sink.whole() == content("f", 0, SIZE)
