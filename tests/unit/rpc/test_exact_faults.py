@@ -48,13 +48,23 @@ async def outcome(connection: PeerConnection) -> tuple[bytes, ExportfsError | No
 
 @pytest.mark.promise("R6")
 @pytest.mark.parametrize(
-    "what", ["beyond the window", "beyond it, cut", "compressed", "of no stream", "of no use to h2"]
+    "what",
+    [
+        "beyond the window",
+        "beyond it, cut",
+        "compressed",
+        "of no stream",
+        "of no use to h2",
+        "before the headers",
+    ],
 )
 async def test_nothing_is_taken_after_what_is_not_understood(what: str) -> None:
     """It would be put where that belongs, and the block be of the right length with the wrong bytes."""
     raw = messages(BLOCK, BLOCK)
 
     def script(number: int) -> Iterator[Step]:
+        if what == "before the headers":
+            yield data(number, raw)
         yield headers(number, OK)
         if what == "compressed":
             yield Say(data(number, b"\1\0\0\0\1x").raw + data(number, raw).raw)
@@ -207,22 +217,28 @@ async def test_what_waits_for_settings_goes_elsewhere_once_nothing_moves() -> No
         calls[0].cancel()  # with the last one the connection goes
 
 
-async def test_the_window_of_the_connection_is_opened_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the real one, of 2 GiB, everything would stand still after so much."""
+@pytest.mark.parametrize("padding", [None, 200])
+async def test_the_window_of_the_connection_is_opened_again(
+    monkeypatch: pytest.MonkeyPatch, padding: int | None
+) -> None:
+    """With the real one, of 2 GiB, everything would stand still after so much. Padding counts."""
     most = 80 << 10
     for module in ("http2", "http2_client"):
         monkeypatch.setattr(f"exportfs.rpc.{module}.CONNECTION_WINDOW", most)
 
     def script(number: int) -> Iterator[Step]:
         yield headers(number, OK)
-        yield Data(messages(SIZE, BLOCK))
+        raw = messages(SIZE, BLOCK)
+        for at in range(0, len(raw), frame):
+            yield Data(raw[at : at + frame], padding)
         yield headers(number, ("grpc-status", "0"), end=True)
 
+    frame = SIZE if padding is None else 1000
     async with trio.open_nursery() as nursery:
         peer = Peer(script)
         connection = PeerConnection(peer)
         nursery.start_soon(connection.serve)
-        for _ in range(4):
+        for _ in range(4 if padding is None else 12):
             sink = Sink()
             download = ExactDownload(
                 connection, Fetch("s", "f", BLOCK, 0, SIZE // BLOCK + 1, size=SIZE), sink
@@ -377,3 +393,18 @@ async def test_a_goodbye_to_one_of_two_calls() -> None:
         assert not connection.usable
         assert await sinks[0].whole() == content("f", 0, size)
     assert not sinks[1].data
+
+
+@pytest.mark.promise("R6")
+async def test_a_success_within_a_block() -> None:
+    def script(number: int) -> list[Step]:
+        success = headers(number, ("grpc-status", "0"), end=True)
+        return [headers(number, OK), data(number, messages(BLOCK, BLOCK)[:-1]), success]
+
+    async with trio.open_nursery() as nursery:
+        connection = PeerConnection(Peer(script))
+        nursery.start_soon(connection.serve)
+        taken, error = await outcome(connection)
+        assert isinstance(error, Corrupt)
+        assert not taken
+        connection.close()

@@ -19,6 +19,7 @@ from hyperframe.frame import GoAwayFrame, PingFrame, RstStreamFrame, SettingsFra
 from exportfs.config import KIB, ServerConfig
 from exportfs.errors import ExportfsError, Interrupted, Unreachable
 from exportfs.model import Fetch
+from exportfs.rpc.exact import ExactDownload
 from exportfs.rpc.framed import FramedConnection
 from exportfs.rpc.http2_client import Misunderstood, NoExact
 from exportfs.rpc.stream import StreamDownload
@@ -26,6 +27,7 @@ from exportfs.rpc.threads import Threads
 from exportfs.rpc.tls import context
 from exportfs.simulator import Simulator, SimulatorServer, make_certificates
 from tests.support.downloads import Sink, downloads_from, plain
+from tests.support.exact_peer import PeerConnection
 from tests.support.fake_source import content
 from tests.support.framed_peer import (
     AWAIT_LEAVE,
@@ -544,3 +546,40 @@ async def test_what_was_allowed_meanwhile_comes_over_grpc_too(wide: bool) -> Non
             assert sink.data == content("f", 0, 7 * BLOCK)
             download.allow(SIZE // BLOCK + 1)
             assert await sink.whole() == content("f", 0, SIZE)
+
+
+async def test_a_goodbye_to_the_call() -> None:
+    """It has not been begun, and never will be."""
+    goodbye = Say(GoAwayFrame(0, last_stream_id=0).serialize())
+    async with served(Peers(lambda: Peer(lambda number: [goodbye, STALL]))) as peers:
+        sink = Sink()
+        peers.begin(fetch(), sink)
+        with pytest.raises(Unreachable, match="ends the connection"):
+            await sink.whole()
+
+
+@pytest.mark.parametrize("wide", [True, False])
+async def test_a_file_that_begins_with_an_empty_block(wide: bool) -> None:
+    """As some servers send it: it is none of the blocks that are wanted, and takes no other's place."""
+    blocks = 5
+    raw = b"\0\0\0\0\0" + messages(SIZE, BLOCK)
+
+    def script(number: int) -> Iterator[Step]:
+        yield headers(number, OK)
+        yield Data(raw)
+        yield headers(number, ("grpc-status", "0"), end=True)
+
+    async with served(Peers(lambda: Peer(script))) as peers:
+        for stop in (True, False):
+            sink, until = Sink(), blocks if stop else SIZE // BLOCK + 1
+            asked = Fetch("s", "f", BLOCK, 0, until, size=SIZE, wide=wide, stop=stop)
+            if wide:
+                peers.begin(asked, sink)
+            else:
+                connection = PeerConnection(Peer(script))
+                assert peers.nursery is not None
+                peers.nursery.start_soon(connection.serve)
+                download = ExactDownload(connection, asked, sink)
+                connection.start(download, "/x", b"request", ())
+                download.window(4 * BLOCK)
+            assert await sink.whole() == content("f", 0, blocks * BLOCK if stop else SIZE)
