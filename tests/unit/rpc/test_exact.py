@@ -188,6 +188,26 @@ async def test_what_begins_otherwise_comes_whole(second: bytes) -> None:
     assert sink.lengths == [None, None]
 
 
+@pytest.mark.promise("R6")
+async def test_the_beginning_of_a_block_is_no_shorter_than_what_is_wanted() -> None:
+    """However it is cut on its way."""
+    wire, sink, part = Wire(), Collector(), 4 * KIB
+    fetch = Fetch("s", "f", 16 * KIB, 7, 9, size=MIB, stop=True, end=8 * 16 * KIB + part)
+    download = ExactDownload(wire, fetch, sink)  # type: ignore[arg-type] # the part of it that this is
+    download.opened(1)
+    download.window(MIB)
+    blocks = (message((1, 7), (2, b"a" * 16 * KIB)), message((1, 8), (2, b"b" * 16 * KIB)))
+    stream = memoryview(b"".join(b"\0" + len(block).to_bytes(4, "big") + block for block in blocks))
+    for at in range(len(stream)):
+        assert at < wire.let, "no more is wanted, and less is here"
+        download.data(stream[at : at + 1])
+        if wire.ended:
+            break
+    assert sink.data == b"a" * 16 * KIB + b"b" * part
+    assert sink.lengths == [None, 16 * KIB]
+    assert sink.end.is_set()
+
+
 async def test_the_beginning_of_a_block_is_judged_by_the_whole_ones_length() -> None:
     """A server whose blocks are of another size would put the wrong bytes where others are due."""
     wire, sink = Wire(), Collector()

@@ -318,12 +318,13 @@ async def test_all_is_here_and_the_connection_has_gone() -> None:
         ([headers(1, ("grpc-status", "1"), end=True), Say(RstStreamFrame(1).serialize())], True),
         ([Say(PingFrame(0, b"12345678").serialize())], True),
         ([Say(PingFrame(0, b"12345678").serialize()[:5])], False),
+        ([Say(PingFrame(0, b"12345678").serialize()[:12])], False),
         ([Say(GoAwayFrame(0, last_stream_id=1).serialize())], False),
         ([data(1, b"late")], False),
         ([data(1, b"")], True),
         ([CLOSE], False),
     ],
-    ids=["trailers", "ping", "part of a frame", "goodbye", "data", "no data", "closed"],
+    ids=["trailers", "ping", "part of a head", "part of a frame", "goodbye", "data", "no data", "closed"],
 )
 async def test_what_comes_between_two_calls(said: list[Step], kept: bool) -> None:
     """gRPC's servers in C++ send trailers to what was cancelled: that costs no connection."""
@@ -348,6 +349,15 @@ async def test_what_comes_between_two_calls(said: list[Step], kept: bool) -> Non
         peers.begin(fetch(), again)
         assert await again.whole() == content("f", 0, SIZE)
         assert len(peers.made) == (1 if kept else 2)
+
+
+async def test_left_while_nothing_comes() -> None:
+    """Of what it has been allowed to send: its thread waits for that and for nothing else."""
+    async with served(Peers(lambda: Peer(lambda number: [headers(number, OK), STALL]))) as peers:
+        download = peers.begin(fetch(), Sink())
+        await until(lambda: download._answer.begun)
+        download.cancel()
+        await until(lambda: let_go(download))
 
 
 async def test_left_while_half_a_frame_is_there() -> None:
@@ -473,9 +483,11 @@ async def test_what_ends_with_data_is_no_success() -> None:
 
     async with served(Peers(lambda: Peer(script))) as peers:
         sink = Sink()
-        peers.begin(fetch(), sink)
+        download = peers.begin(fetch(), sink)
         with pytest.raises(Interrupted, match="without a status"):
             await sink.whole()
+        await until(lambda: let_go(download))
+        assert peers._idle == []
 
 
 async def test_a_server_that_hangs_up() -> None:
