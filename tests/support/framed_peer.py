@@ -104,6 +104,8 @@ class Peer:
         self._left: set[int] = set()
         self.acknowledged = False
         """Whether the client has heard of the settings."""
+        self.requests: dict[int, bytes] = {}
+        """What has come of each call's, with what gRPC wraps it in."""
         self.early = 0
         """Calls that had come before the settings were sent."""
         self.stalled = threading.Event()
@@ -178,7 +180,9 @@ class Peer:
             kind, flags, number = self._in[3], self._in[4], int.from_bytes(self._in[5:9], "big")
             payload = bytes(self._in[9 : 9 + length])
             del self._in[: 9 + length]
-            if kind == 1:
+            if kind == 0:
+                self.requests[number] = self.requests.get(number, b"") + payload
+            elif kind == 1:
                 self._calls.append(number)
                 self._windows[number] = 16 * 1024 + 16
             elif kind == 4 and flags:

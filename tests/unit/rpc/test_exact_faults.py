@@ -1,12 +1,13 @@
 """Exact downloads: servers that break rules, or use them as few do, each made to happen."""
 
+import threading
 from collections.abc import Iterator
 from typing import NoReturn
 
 import pytest
 import trio
 import trio.testing
-from hyperframe.frame import GoAwayFrame, PingFrame, RstStreamFrame
+from hyperframe.frame import GoAwayFrame, PingFrame, RstStreamFrame, SettingsFrame
 
 from exportfs.errors import Corrupt, ExportfsError, Interrupted, Unreachable
 from exportfs.model import Fetch
@@ -408,3 +409,51 @@ async def test_a_success_within_a_block() -> None:
         assert isinstance(error, Corrupt)
         assert not taken
         connection.close()
+
+
+async def test_a_goodbye_when_nothing_is_under_way() -> None:
+    """The connection is closed: nobody else would do it before the next download."""
+
+    def script(number: int) -> Iterator[Step]:
+        yield headers(number, OK)
+        yield data(number, messages(BLOCK, BLOCK))
+        yield headers(number, ("grpc-status", "0"), end=True)
+        ended.wait(60)
+        yield Say(GoAwayFrame(0, last_stream_id=number).serialize())
+        yield STALL
+
+    ended = threading.Event()
+    with trio.fail_after(60):
+        async with trio.open_nursery() as nursery:
+            connection = PeerConnection(Peer(script))
+            nursery.start_soon(connection.serve)
+            taken, error = await outcome(connection)
+            assert error is None
+            assert taken == content("f", 0, BLOCK)
+            ended.set()
+    assert not connection.usable
+
+
+async def test_a_request_that_the_settings_let_go() -> None:
+    """Not a window that is opened but that all of them are longer, from then on: it would be waited for for ever."""
+
+    def script(number: int) -> Iterator[Step]:
+        yield Say(SettingsFrame(0, {SettingsFrame.INITIAL_WINDOW_SIZE: 1000}).serialize())
+        while len(peer.requests.get(number, b"")) < 5 + len(b"request"):
+            peer._hear()
+        yield headers(number, OK)
+        yield data(number, messages(BLOCK, BLOCK))
+        yield headers(number, ("grpc-status", "0"), end=True)
+
+    peer = Peer(script, settings={SettingsFrame.INITIAL_WINDOW_SIZE: 3})
+    async with trio.open_nursery() as nursery:
+        connection = PeerConnection(peer)
+        nursery.start_soon(connection.serve)
+        with trio.fail_after(60):
+            while not peer.acknowledged:
+                await trio.testing.wait_all_tasks_blocked(0.001)
+        taken, error = await outcome(connection)
+        assert error is None
+        assert taken == content("f", 0, BLOCK)
+        connection.close()
+    assert peer.requests == {1: b"\0\0\0\0\x07request"}
