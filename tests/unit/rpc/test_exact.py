@@ -208,6 +208,30 @@ async def test_the_beginning_of_a_block_is_no_shorter_than_what_is_wanted() -> N
     assert sink.end.is_set()
 
 
+@pytest.mark.parametrize("stop", [False, True], ids=["left", "all that was wanted"])
+async def test_nothing_follows_the_last_block(stop: bool) -> None:
+    """Though more has come together with it: who has left hears nothing more, nor does who was told of the end."""
+
+    class Leaving(Collector):
+        def block(self, index: int, data: memoryview, length: int | None = None) -> None:
+            super().block(index, data, length)
+            if not stop:
+                download.cancel()
+
+    wire, sink = Wire(), Leaving()
+    fetch = Fetch("s", "f", KIB, 0, 1 if stop else 9, size=MIB, stop=stop)
+    download = ExactDownload(wire, fetch, sink)  # type: ignore[arg-type] # the part of it that this is
+    download.opened(1)
+    blocks = [message((1, index), (2, b"x" * KIB)) for index in range(5)]
+    stream = b"".join(b"\0" + len(block).to_bytes(4, "big") + block for block in blocks)
+    download.data(memoryview(stream))
+    download.ended(None)
+    assert len(sink.data) == KIB
+    assert sink.end.is_set() is stop
+    assert sink.error is None
+    assert wire.ended
+
+
 async def test_the_beginning_of_a_block_is_judged_by_the_whole_ones_length() -> None:
     """A server whose blocks are of another size would put the wrong bytes where others are due."""
     wire, sink = Wire(), Collector()
