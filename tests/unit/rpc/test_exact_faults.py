@@ -334,7 +334,7 @@ async def test_a_connection_that_breaks(how: Exception) -> None:
 
 @pytest.mark.promise("R6", "E3")
 async def test_a_server_that_hangs_up() -> None:
-    """In the middle of an answer, between two blocks: it is no end of the file."""
+    """In the middle of an answer, between two blocks: that does not end the file."""
     one = messages(BLOCK, BLOCK)
     async with trio.open_nursery() as nursery:
         connection = PeerConnection(HalfClosed(lambda number: [headers(number, OK), Data(one), CLOSE]))

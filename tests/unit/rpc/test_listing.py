@@ -81,7 +81,7 @@ async def test_a_cursor_keeps_its_token(listed: Listed, autojump_clock: MockCloc
 @pytest.mark.promise("E3")
 @pytest.mark.parametrize("tokens", [["a"], ["a", "b"]], ids=["to itself", "there and back"])
 async def test_a_circle(listed: Listed, autojump_clock: MockClock, tokens: list[str]) -> None:
-    """It is no list, and ends."""
+    """It ends, as an error: what has come so far may be a part."""
     listed.answer = lambda token, size: [page(IDS[0], token=tokens[0] if token == tokens[-1] else tokens[-1])]
     with pytest.raises(Corrupt, match="circles"):
         await listed.ids()

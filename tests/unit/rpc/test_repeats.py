@@ -162,7 +162,7 @@ async def test_without_a_login_nothing_was_started(
     failure: type[ExportfsError],
     seen: type[ExportfsError],
 ) -> None:
-    """Whatever kept the login from being made: it is no doubt about the export."""
+    """Whatever kept the login from being made leaves nothing open about the export."""
     server.login._token = None
     answers = answering(server, monkeypatch, StartSession=[STARTED], AuthenticateEx2=[failure])
     with pytest.raises(seen):
@@ -183,7 +183,7 @@ async def test_a_deletion_is_made_once(
 async def test_a_deletion_whose_answer_was_lost(
     server: Server, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, lost: type[ExportfsError]
 ) -> None:
-    """It has deleted the session by then: that this is gone is no error, after another failure as well."""
+    """It has deleted the session by then, which is gone for good reason, after another failure as well."""
     answers = answering(server, monkeypatch, DestroySession=[lost, Exhausted, NotFound])
     await server.destroy_session("hosts/Server/1")
     assert answers.count("DestroySession") == 3

@@ -491,7 +491,7 @@ async def test_what_ends_with_data_is_no_success() -> None:
 
 
 async def test_a_server_that_hangs_up() -> None:
-    """In the middle of an answer, between two blocks: it is no end of the file."""
+    """In the middle of an answer, between two blocks: that does not end the file."""
     one = messages(BLOCK, BLOCK)
     async with served(
         Peers(lambda: HalfClosed(lambda number: [headers(number, OK), Data(one), CLOSE]))
