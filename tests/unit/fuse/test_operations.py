@@ -10,6 +10,9 @@ import pytest
 import trio
 from pyfuse3 import FUSEError
 
+from exportfs.errors import Unsupported
+from exportfs.fuse import operations
+from exportfs.fuse.callers import ACLS
 from exportfs.fuse.operations import ExportOperations
 from exportfs.vfs.filesystem import Emit, Space
 from exportfs.vfs.node import Attributes, Changes, Node, Opening, Owner
@@ -84,6 +87,11 @@ class Noting:
     async def change(self, ino: int, changes: Changes) -> Attributes:
         self.changed.append(changes)
         return self.answer
+
+    def xattr(self, ino: int, name: str) -> bytes:
+        if not name.startswith("user."):
+            raise Unsupported("only extended attributes of users")
+        return name.encode()
 
     def attributes(self, ino: int, pid: int = 0) -> Attributes:
         return self.answer
@@ -246,3 +254,21 @@ def test_what_is_under_way_is_said_for_people(scene: Scene) -> None:
         made = operations.operation(name, args, 5.0)
         assert (made.name, made.pid, made.ino, made.offset, made.entry) == (name, *said)
         assert made.since == 5.0
+
+
+@pytest.mark.promise("T19")
+@pytest.mark.parametrize(("takes_none", "number"), [(False, errno.EOPNOTSUPP), (True, errno.ENODATA)])
+def test_there_are_no_acls(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, takes_none: bool, number: int
+) -> None:
+    """Who would refuse such a directory is told that there is none on this one."""
+    monkeypatch.setattr(operations, "expects_acls", lambda pid: takes_none)
+
+    def get(name: bytes) -> bytes:
+        return bytes(trio.run(scene.operations.getxattr, 7, name, scene.context))
+
+    for name in ACLS:
+        with pytest.raises(FUSEError) as caught:
+            get(name)
+        assert caught.value.errno == number
+    assert get(b"user.mime_type") == b"user.mime_type"
