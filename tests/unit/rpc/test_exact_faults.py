@@ -457,3 +457,34 @@ async def test_a_request_that_the_settings_let_go() -> None:
         assert taken == content("f", 0, BLOCK)
         connection.close()
     assert peer.requests == {1: b"\0\0\0\0\x07request"}
+
+
+async def test_what_was_left_while_it_waited_is_not_sent() -> None:
+    """It would bring a block that nobody wants."""
+    let = threading.Event()
+
+    def script(number: int) -> Iterator[Step]:
+        yield headers(number, OK)
+        let.wait(60)
+        yield data(number, messages(BLOCK, BLOCK))
+        yield headers(number, ("grpc-status", "0"), end=True)
+
+    peer = Peer(script, settings={SettingsFrame.MAX_CONCURRENT_STREAMS: 1})
+    async with trio.open_nursery() as nursery:
+        connection = PeerConnection(peer, lambda: 2)
+        nursery.start_soon(connection.serve)
+        with trio.fail_after(60):
+            while not peer.acknowledged:
+                await trio.testing.wait_all_tasks_blocked(0.001)
+        sinks = [Sink() for _ in range(3)]
+        for sink in sinks:
+            download = ExactDownload(connection, Fetch("s", "f", BLOCK, 0, 1, size=BLOCK), sink)
+            connection.start(download, "/x", b"request", ())
+            if sink is sinks[1]:
+                download.cancel()
+        let.set()
+        assert await sinks[0].whole() == await sinks[2].whole() == content("f", 0, BLOCK)
+        assert not connection.busy
+        connection.close()
+    assert sorted(peer.requests) == [1, 3]
+    assert not sinks[1].end.is_set()

@@ -595,3 +595,17 @@ async def test_a_file_that_begins_with_an_empty_block(wide: bool) -> None:
                 connection.start(download, "/x", b"request", ())
                 download.window(4 * BLOCK)
             assert await sink.whole() == content("f", 0, blocks * BLOCK if stop else SIZE)
+
+
+async def test_a_request_that_windows_let_go_in_parts() -> None:
+    """The rest of it goes as they are opened."""
+    file_id = "f" * 200
+    with Http2Server(SIZE, window=20) as server:
+        async with downloads_from(plain(server.port)) as downloads:
+            for _ in range(2):  # by the second one the client has heard of that
+                sink = Sink()
+                asked = Fetch("s", file_id, BLOCK, 0, SIZE // BLOCK + 1, size=SIZE, wide=True)
+                downloads.start(asked, sink)
+                assert await sink.whole() == content(file_id, 0, SIZE)
+                await until(lambda: downloads._streams is not None and downloads._streams._idle)
+    assert server.connections == 2
