@@ -48,7 +48,8 @@ class Control:
     def __init__(self, server: SimulatorServer, quit_now: Callable[[], None]) -> None:
         self._server = server
         self._simulator = server.simulator
-        self._quit = quit_now
+        self._quit_now = quit_now
+        self._over = False
         self._faults: dict[int, Fault] = {}
         self._commands: dict[str, Callable[[Command], Command]] = {
             "fault": self._fault,
@@ -86,13 +87,17 @@ class Control:
             return {"ok": False, "error": f"{type(error).__name__}: {error}"}
 
     def serve(self, commands: TextIO, answers: TextIO, lock: threading.Lock) -> None:
-        """Until `commands` ends; one line of answer for each line."""
+        """Until `commands` ends, or one of them is `quit`; one line of answer for each line."""
         for line in commands:
             if not line.strip():
                 continue
             answer = self.carry_out(line)
             with lock:
                 print(json.dumps(answer), file=answers, flush=True)
+            if self._over:
+                # Only now: the process ends with its main thread, whatever this one still has to say.
+                self._quit_now()
+                return
 
     def _fault(self, command: Command) -> Command:
         """method, action and its parameters; skip, times (null: without end), session, file -> id."""
@@ -239,5 +244,5 @@ class Control:
         return {}
 
     def _quit_command(self, command: Command) -> Command:
-        self._quit()
+        self._over = True
         return {}

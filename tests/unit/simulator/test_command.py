@@ -1,9 +1,11 @@
 import ctypes
+import io
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -104,6 +106,17 @@ def test_commands(start: Callable[..., Process], tmp_path: Path) -> None:
     client.close()
     simulator.do("quit")
     assert simulator.end() == 0
+
+
+def test_quit_is_answered_before_the_end(server: SimulatorServer) -> None:
+    """The process ends with its main thread, whatever the one that answers has still to say."""
+    answers = io.StringIO()
+    said_by_then = []
+    control = Control(server, lambda: said_by_then.append(answers.getvalue()))
+    commands = io.StringIO('{"do": "stats"}\n{"do": "quit"}\n{"do": "stats"}\n')
+    control.serve(commands, answers, threading.Lock())
+    assert said_by_then == [answers.getvalue()]
+    assert [json.loads(line)["ok"] for line in answers.getvalue().splitlines()] == [True, True]
 
 
 def test_interrupting_it(start: Callable[..., Process]) -> None:
