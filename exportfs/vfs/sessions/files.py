@@ -48,7 +48,6 @@ class SessionRecord(InSession, Text):
         self.session_id = session_id
         self._version: object = None
         self._cached = Snapshot(b"", 0)
-        self._lasting = b""
         self._changed = float("-inf")
         """When it last became another, by trio's clock."""
         self._held: object = None
@@ -69,15 +68,14 @@ class SessionRecord(InSession, Text):
         early = now < self._changed + PROGRESS_EVERY
         if early and version == self._held:
             return self._cached
-        text, whole = records.session_record(self.context, entry)
-        lasting = hashlib.blake2b(whole, digest_size=16).digest()
-        if early and lasting == self._lasting:
+        text = records.session_record(self.context, entry)
+        if early and records.but_for_progress(text) == records.but_for_progress(self._cached.data):
             self._held = version
             return self._cached
         if text != self._cached.data:
             self._changed = now
         self._cached = Snapshot(text, self._mtime_ns(entry, text))
-        self._version, self._lasting = version, lasting
+        self._version = version
         return self._cached
 
     def _mtime_ns(self, entry: Entry, text: bytes) -> int:

@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import json
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
@@ -17,8 +18,9 @@ from exportfs.timestamps import parse_server, to_rfc3339
 from exportfs.vfs.context import Context
 from exportfs.vfs.node import SECOND
 
-PASSING = frozenset({"progress", "expires_at", "last_frame_timestamp"})
-"""What of the record of a running export is another at each answer of the server."""
+_PASSING = re.compile(rb'^  "(?:progress|expires_at|last_frame_timestamp)": .*\n', re.MULTILINE)
+"""What of the record of a running export is another at each answer of the server. All that is within others stands
+further to the right."""
 
 
 def state_word(context: Context, session: Session) -> str:
@@ -75,8 +77,13 @@ def keeping(context: Context, entry: Entry) -> tuple[bool | None, str | None]:
     return context.keeper.kept(entry.id), expires_at(context, entry.id)
 
 
-def session_record(context: Context, entry: Entry) -> tuple[bytes, bytes]:
-    """The text of `.session.json`, and the same without what of it passes by while an export runs (`PASSING`)."""
+def but_for_progress(text: bytes) -> bytes:
+    """The text of a record, without what of it passes by while an export runs."""
+    return _PASSING.sub(b"", text)
+
+
+def session_record(context: Context, entry: Entry) -> bytes:
+    """The text of `.session.json`."""
     session = entry.session
     kept_alive, expires = keeping(context, entry)
     word = state_word(context, session)
@@ -117,9 +124,7 @@ def session_record(context: Context, entry: Entry) -> tuple[bytes, bytes]:
     texts["files"] = "[" + ",".join(f"\n    {_json(file)}" for file in files) + ("\n  ]" if files else "]")
     # Line breaks of the text stand between its values: within strings JSON has none.
     texts["options"] = options_text(session).rstrip().replace("\n", "\n  ")
-    lines = {key: f'  "{key}": {value}' for key, value in texts.items()}
-    lasting = "".join(line for key, line in lines.items() if key not in PASSING)
-    return ("{\n" + ",\n".join(lines.values()) + "\n}\n").encode(), lasting.encode()
+    return ("{\n" + ",\n".join(f'  "{key}": {value}' for key, value in texts.items()) + "\n}\n").encode()
 
 
 def request_record(entry: Entry) -> bytes:
