@@ -37,6 +37,13 @@ BLOCK, SIZE = 8 << 10, 64 << 10
 OK = (":status", "200")
 
 
+async def met(peer: Peer) -> None:
+    """Until we have answered the peer's settings."""
+    with trio.fail_after(60):
+        while not peer.acknowledged:
+            await trio.testing.wait_all_tasks_blocked(0.001)
+
+
 async def outcome(connection: PeerConnection) -> tuple[bytes, ExportfsError | None]:
     sink = Sink()
     download = ExactDownload(connection, Fetch("s", "f", BLOCK, 0, 1, size=SIZE), sink)
@@ -95,9 +102,7 @@ async def test_what_was_answered_unheard_counts_no_more() -> None:
         )
         connection = PeerConnection(peer)
         nursery.start_soon(connection.serve)
-        with trio.fail_after(60):
-            while not peer.acknowledged:
-                await trio.testing.wait_all_tasks_blocked(0.001)
+        await met(peer)
         for _ in range(3):
             _, error = await outcome(connection)
             assert isinstance(error, Unreachable)
@@ -383,9 +388,7 @@ async def test_a_goodbye_to_one_of_two_calls() -> None:
     async with trio.open_nursery() as nursery:
         connection = PeerConnection(peer)
         nursery.start_soon(connection.serve)
-        with trio.fail_after(60):
-            while not peer.acknowledged:
-                await trio.testing.wait_all_tasks_blocked(0.001)
+        await met(peer)
         for sink in sinks:
             download = ExactDownload(connection, Fetch("s", "f", BLOCK, 0, 3, size=size), sink)
             connection.start(download, "/x", b"request", ())
@@ -449,9 +452,7 @@ async def test_a_request_that_the_settings_let_go() -> None:
     async with trio.open_nursery() as nursery:
         connection = PeerConnection(peer)
         nursery.start_soon(connection.serve)
-        with trio.fail_after(60):
-            while not peer.acknowledged:
-                await trio.testing.wait_all_tasks_blocked(0.001)
+        await met(peer)
         taken, error = await outcome(connection)
         assert error is None
         assert taken == content("f", 0, BLOCK)
@@ -473,9 +474,7 @@ async def test_what_was_left_while_it_waited_is_not_sent() -> None:
     async with trio.open_nursery() as nursery:
         connection = PeerConnection(peer, lambda: 2)
         nursery.start_soon(connection.serve)
-        with trio.fail_after(60):
-            while not peer.acknowledged:
-                await trio.testing.wait_all_tasks_blocked(0.001)
+        await met(peer)
         sinks = [Sink() for _ in range(3)]
         for sink in sinks:
             download = ExactDownload(connection, Fetch("s", "f", BLOCK, 0, 1, size=BLOCK), sink)
